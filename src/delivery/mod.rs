@@ -1,0 +1,1 @@
+//! From finished spans to a backend or a file, at least once.

@@ -1,0 +1,11 @@
+//! longpole
+
+pub mod conventions;
+pub mod ids;
+pub mod money;
+pub mod report;
+pub mod span_record;
+pub mod time;
+
+#[cfg(feature = "layer")]
+mod pipeline;

@@ -1,0 +1,183 @@
+//! Where a closing thread leaves a finished span: a small fixed set of buffers, one lock each.
+//!
+//! A span is left as it goes onto the wire, `ScopeSpans.spans` tag and length included, so that nobody touches its
+//! bytes again; beside it stands a [`FrameHead`] with what the wire does not carry. Full means lost and counted:
+//! a closing thread never waits.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
+
+/// What stands beside a span's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FrameHead {
+    /// Where the span message starts in the chunk's bytes, after its tag and length.
+    pub(crate) start: u32,
+    /// Where the tag starts.
+    pub(crate) tag: u32,
+    /// How long the message is.
+    pub(crate) len: u32,
+    /// Children started under it in this process.
+    pub(crate) children: u32,
+    /// See [`flags`].
+    pub(crate) flags: u8,
+}
+
+/// Bits of [`FrameHead::flags`].
+pub(crate) mod flags {
+    /// No parent in this process.
+    pub(crate) const LOCAL_ROOT: u8 = 1;
+    /// Marked with a workflow name, and nothing above it in this process is.
+    pub(crate) const OUTERMOST_MARKED: u8 = 2;
+    /// For the report only: its bytes hold no more than the analysis reads.
+    pub(crate) const ANALYSIS_ONLY: u8 = 4;
+}
+
+/// Finished spans, as one closing side left them and the io thread took them.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    /// `ScopeSpans.spans` fields, one after the other.
+    pub(crate) bytes: Vec<u8>,
+    /// One head per field, in order.
+    pub(crate) heads: Vec<FrameHead>,
+}
+
+impl Chunk {
+    /// The span message of `head`, without tag and length.
+    pub(crate) fn message(&self, head: &FrameHead) -> &[u8] {
+        let start = head.start as usize;
+        self.bytes.get(start..start + head.len as usize).unwrap_or_default()
+    }
+
+    /// The same with tag and length, ready for the wire.
+    pub(crate) fn field(&self, head: &FrameHead) -> &[u8] {
+        let end = head.start as usize + head.len as usize;
+        self.bytes.get(head.tag as usize..end).unwrap_or_default()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.heads.clear();
+    }
+}
+
+/// The shards of one layer.
+pub(crate) struct Shards {
+    shards: Box<[Shard]>,
+    max_bytes_per_shard: usize,
+    /// Set by the io thread before it parks; the first span after that wakes it.
+    io_is_parked: AtomicBool,
+    io_thread: OnceLock<Thread>,
+}
+
+/// Aligned so that two shards never share a cache line.
+#[repr(align(128))]
+#[derive(Default)]
+struct Shard {
+    chunk: Mutex<Chunk>,
+}
+
+/// The span was not taken: its shard holds as much as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShardFull;
+
+static NEXT_THREAD: AtomicU32 = AtomicU32::new(0);
+thread_local! {
+    /// Which shard this thread leaves its spans in, before the modulus.
+    static THREAD_ORDINAL: u32 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A small number that names this thread among those that ever closed or entered a span.
+pub(crate) fn thread_ordinal() -> u32 {
+    THREAD_ORDINAL.try_with(|ordinal| *ordinal).unwrap_or(u32::MAX)
+}
+
+impl Shards {
+    /// Shards for `cores` cores that hold at most `max_bytes` in all.
+    pub(crate) fn new(cores: usize, max_bytes: usize) -> Self {
+        let count = cores.saturating_mul(2).next_power_of_two().clamp(2, 64);
+        Shards {
+            shards: (0..count).map(|_| Shard::default()).collect(),
+            max_bytes_per_shard: (max_bytes / count).min(u32::MAX as usize / 2),
+            io_is_parked: AtomicBool::new(false),
+            io_thread: OnceLock::new(),
+        }
+    }
+
+    /// Leaves one span: `parts` one after the other are its message. `start`, `tag` and `len` of `head` are set
+    /// here. Takes no longer than the copy, and wakes the io thread only if that has parked.
+    pub(crate) fn push(&self, mut head: FrameHead, parts: &[&[u8]]) -> Result<(), ShardFull> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let index = thread_ordinal() as usize & self.shards.len().wrapping_sub(1);
+        let Some(shard) = self.shards.get(index) else { return Err(ShardFull) };
+        {
+            let mut chunk = shard.chunk.lock().unwrap_or_else(PoisonError::into_inner);
+            let Chunk { bytes, heads } = &mut *chunk;
+            if bytes.len().saturating_add(len) > self.max_bytes_per_shard {
+                return Err(ShardFull);
+            }
+            bytes.reserve(len.saturating_add(8));
+            head.tag = bytes.len() as u32;
+            bytes.push(0x12);
+            let mut rest = len;
+            while rest >= 0x80 {
+                bytes.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            bytes.push(rest as u8);
+            head.start = bytes.len() as u32;
+            head.len = len as u32;
+            for part in parts {
+                bytes.extend_from_slice(part);
+            }
+            heads.push(head);
+        }
+        // The parked flag is set before the io thread looks at the shards a last time, and the lock above orders
+        // this read after that look: either it saw the span, or this sees the flag.
+        if self.io_is_parked.load(Ordering::SeqCst) {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Wakes the io thread if it is parked.
+    #[cold]
+    pub(crate) fn wake(&self) {
+        if self.io_is_parked.swap(false, Ordering::SeqCst)
+            && let Some(thread) = self.io_thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// For the io thread, once: whom to wake.
+    pub(crate) fn set_io_thread(&self, thread: Thread) {
+        let _ = self.io_thread.set(thread);
+    }
+
+    /// For the io thread: says that it is about to park. It must look at every shard once more after this, and
+    /// must take the flag back with [`Shards::unpark_self`] if it found something.
+    pub(crate) fn announce_parking(&self) {
+        self.io_is_parked.store(true, Ordering::SeqCst);
+    }
+
+    /// For the io thread: it is running again.
+    pub(crate) fn unpark_self(&self) {
+        self.io_is_parked.store(false, Ordering::SeqCst);
+    }
+
+    /// For the io thread: takes what shard `index` holds, leaving `empty` in its place. `None` if it is empty
+    /// (then `empty` is handed back) or there is no such shard.
+    pub(crate) fn take(&self, index: usize, empty: &mut Chunk) -> Option<Chunk> {
+        let mut chunk = self.shards.get(index)?.chunk.lock().unwrap_or_else(PoisonError::into_inner);
+        if chunk.heads.is_empty() {
+            return None;
+        }
+        Some(std::mem::replace(&mut *chunk, std::mem::take(empty)))
+    }
+
+    /// How many shards there are.
+    pub(crate) fn count(&self) -> usize {
+        self.shards.len()
+    }
+}

@@ -1,0 +1,488 @@
+//! The answer about one run: the only type that is a promise to the outside.
+//!
+//! A [`Report`] is plain data. Text, Markdown, CSV, JSON, HTML and metrics are views of it and compute nothing:
+//! whatever a person is to see stands here as a number. Its JSON form is `longpole.report/1`: additive changes
+//! only; lengths of time are integers in nanoseconds with `_ns` in the name, shares are 0–1, money is a decimal
+//! string in USD, unknown is `null`. Arrays are in report order, so equal input gives equal bytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::money::Money;
+use crate::time::{Duration, Timestamp};
+
+/// The name of the JSON form and its major version.
+pub const SCHEMA: &str = "longpole.report/1";
+
+/// The answer about one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Which longpole made it.
+    pub generator: Generator,
+    /// Where the spans came from. The only part, with [`Report::pipeline`], in which a live report and the report
+    /// of its exported file differ.
+    pub source: Source,
+    /// Which run it is about.
+    pub run: RunSummary,
+    /// The run in a few numbers.
+    pub totals: Totals,
+    /// What set the run's length.
+    pub critical_path: CriticalPath,
+    /// Every node of the run, most time on the critical path first.
+    pub nodes: Vec<NodeReport>,
+    /// What to fix, first thing first; at most [`Report::MAX_FINDINGS`].
+    #[serde(rename = "insights")]
+    pub findings: Vec<Finding>,
+    /// The seed summary: shares of the sum of node times.
+    pub bottleneck_info: Summary,
+    /// How much to trust it.
+    pub quality: Quality,
+    /// What the live pipeline lost while the run was on; absent offline.
+    pub pipeline: Option<PipelineLosses>,
+}
+
+impl Report {
+    /// How many findings a report holds at most.
+    pub const MAX_FINDINGS: usize = 20;
+    /// How many critical path segments a report holds at most; their full number is in
+    /// [`CriticalPath::segments_total`].
+    pub const MAX_SEGMENTS: usize = 2_000;
+}
+
+/// Which program made a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generator {
+    /// `longpole`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Where a report's spans came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A running program.
+    Live,
+    /// A file, or bytes handed over.
+    Decoded,
+}
+
+/// Which run a report is about and how it went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Trace id and root span id, hex, with `-` between them.
+    pub id: String,
+    /// The trace.
+    pub trace_id: String,
+    /// The root span; absent where several spans have no parent.
+    pub root_span_id: Option<String>,
+    /// The root span's name.
+    pub name: String,
+    /// The workflow the root is marked with.
+    pub workflow: Option<String>,
+    /// The workflow's version, else the service's.
+    pub version: Option<String>,
+    /// When it started, RFC 3339 in UTC.
+    pub started_at: String,
+    /// When it started, exactly.
+    pub start_unix_ns: Timestamp,
+    /// How it ended.
+    pub status: RunStatus,
+    /// From the root's start to its end.
+    pub wall_ns: Duration,
+    /// Self time of all spans together.
+    pub work_ns: Duration,
+    /// How many spans it has.
+    pub spans: u64,
+    /// How many executions of nodes it has, its root left out.
+    pub executions: u64,
+    /// How many executions failed.
+    pub errors: u64,
+    /// How many executions were second or later tries.
+    pub retries: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Its root did not fail and every span of it was seen.
+    Ok,
+    /// Its root has an error status.
+    Error,
+    /// A panic unwound through its root.
+    Panicked,
+    /// Its root's future was dropped before it was ready.
+    Cancelled,
+    /// Some span of it never ended or never arrived.
+    Incomplete,
+}
+
+/// A run in a few numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Work divided by wall time; absent where the wall time is zero.
+    pub parallelism_achieved: Option<f64>,
+    /// The most spans without a running child that ran at once.
+    pub parallelism_peak: u64,
+    /// Path time that belongs to no node: the root's own, and that of spans outside every node.
+    pub unattributed_ns: Duration,
+    /// Path time in which the next node on the path was already there and waiting to be run, and executions on
+    /// the path waited while another was running: the sum of the queueing of all executions on the path.
+    pub queued_ns: Duration,
+    /// What the run cost; absent where nothing recorded a cost.
+    pub cost_usd: Option<Money>,
+    /// Input and output tokens of the leaf calls; absent where none were recorded.
+    pub tokens: Option<Tokens>,
+}
+
+/// Token counts summed over calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Input tokens, cached ones included.
+    pub input: u64,
+    /// Output tokens, reasoning ones included.
+    pub output: u64,
+}
+
+/// What set the run's length: the chain of work that would have to get shorter for the run to get shorter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CriticalPath {
+    /// `as_run`: with the queueing that happened.
+    pub kind: PathKind,
+    /// The part of the wall time that belongs to nodes. With [`Totals::unattributed_ns`] it makes the wall time.
+    pub length_ns: Duration,
+    /// One row per node on the path, in order of first appearance.
+    pub rows: Vec<PathRow>,
+    /// Nodes that ran beside the path, longest first: the largest few.
+    pub beside: Vec<BesideRow>,
+    /// The path itself, in time order; together they tile the wall time unless cut at [`Report::MAX_SEGMENTS`].
+    pub segments: Vec<PathSegment>,
+    /// How many segments the whole path has.
+    pub segments_total: u64,
+}
+
+/// Which path it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathKind {
+    /// As the run went, queueing included.
+    AsRun,
+}
+
+/// A node on the critical path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathRow {
+    /// The node.
+    pub node: String,
+    /// What sort of work it is.
+    pub kind: String,
+    /// How many of its executions are on the path.
+    pub executions: u64,
+    /// How many of those failed.
+    pub failed: u64,
+    /// Its time on the path.
+    pub duration_ns: Duration,
+    /// The same as a share of the wall time.
+    pub wall_ratio: f64,
+    /// How long its executions on the path waited before they ran.
+    pub queued_ns: Duration,
+    /// What its executions on the path cost.
+    pub cost_usd: Option<Money>,
+    /// Where its time lies, from the run's start, in time order, neighbours joined; at most 200 pieces.
+    pub pieces: Vec<Piece>,
+    /// Whether it has the most time on the path.
+    pub is_longest: bool,
+}
+
+/// A stretch of time, from the run's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// When it starts.
+    pub start_ns: Duration,
+    /// How long it is.
+    pub duration_ns: Duration,
+}
+
+/// A node that ran beside the path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BesideRow {
+    /// The node.
+    pub node: String,
+    /// How long its executions took together.
+    pub duration_ns: Duration,
+    /// How much longer the tightest of them could have taken without making the run longer.
+    pub slack_ns: Option<Duration>,
+}
+
+/// A stretch of the critical path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathSegment {
+    /// The node it is booked to; absent where it belongs to none.
+    pub node: Option<String>,
+    /// The span it lies in.
+    pub span_id: String,
+    /// That span's name.
+    pub span: String,
+    /// When it starts, from the run's start.
+    pub start_ns: Duration,
+    /// How long it is.
+    pub duration_ns: Duration,
+}
+
+/// One node of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Its id.
+    pub name: String,
+    /// What sort of work it is.
+    pub kind: String,
+    /// Whether its only execution is the run's root.
+    pub is_root: bool,
+    /// How many executions it had.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// How many were second or later tries.
+    pub retries: u64,
+    /// How long its executions took, queueing included.
+    pub duration: DurationSummary,
+    /// Time in which none of its executions' children ran.
+    pub self_ns: Duration,
+    /// Time a thread ran inside its executions; absent where not measured.
+    pub busy_ns: Option<Duration>,
+    /// How long its executions waited before they ran.
+    pub queued_ns: Duration,
+    /// Its time on the critical path.
+    pub on_path_ns: Duration,
+    /// How much longer its tightest execution could have taken without making the run longer; absent where no
+    /// execution of it blocks the run.
+    pub slack_ns: Option<Duration>,
+    /// What the run would save if it took no time; absent off the path.
+    pub save_max_ns: Option<Duration>,
+    /// Its total as a share of the sum of all nodes' totals. Counts nested nodes twice; the seeds' definition.
+    pub sum_ratio: f64,
+    /// Its total as a share of the wall time; above 1 where executions ran at once.
+    pub wall_ratio: f64,
+    /// Its path time as a share of the wall time; with the unattributed share these add up to 1.
+    pub critical_path_ratio: f64,
+    /// The most of its executions that ran at once.
+    pub peak_concurrency: u64,
+    /// What it cost.
+    pub cost_usd: Option<Money>,
+    /// What tokens it used.
+    pub tokens: Option<Tokens>,
+    /// Named parts of it, longest first.
+    pub phases: Vec<PhaseReport>,
+    /// The part of its total that no phase and no nested node covers; absent where it has no phases.
+    pub untracked_ns: Option<Duration>,
+}
+
+/// Spans inside a node that are no nodes themselves, by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// The phase's name.
+    pub name: String,
+    /// How many spans it had.
+    pub calls: u64,
+    /// How long they took together.
+    pub total_ns: Duration,
+}
+
+/// How long executions took. Quantiles are exact up to 64 executions and within 1.1 % beyond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct DurationSummary {
+    pub sum_ns: Duration,
+    pub avg_ns: Duration,
+    pub min_ns: Duration,
+    pub max_ns: Duration,
+    pub p50_ns: Duration,
+    pub p90_ns: Duration,
+    pub p95_ns: Duration,
+    pub p99_ns: Duration,
+}
+
+/// One thing to fix.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// A stable code: `LP101`.
+    pub code: String,
+    /// How much of the run it could save.
+    pub severity: Severity,
+    /// The node it is about.
+    pub subject: String,
+    /// What the run would save at most.
+    pub saves_max_ns: Duration,
+    /// The same as a share of the wall time.
+    pub wall_ratio: f64,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// Why it takes what it takes.
+    pub why: Vec<Reason>,
+    /// Realistic changes and what each alone would save.
+    pub suggestions: Vec<Suggestion>,
+}
+
+/// How much of the run a finding could save: from 25 %, 10 %, 5 %, 2 % of the wall time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// How sure a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Could be otherwise; look before acting.
+    Guess,
+    /// Rests on an order inferred from time.
+    Likely,
+    /// Follows from what was measured.
+    Sure,
+}
+
+/// Evidence for a finding, with its numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// It ran several times.
+    Calls {
+        /// How many times.
+        calls: u64,
+        /// How long one took on average, without queueing.
+        average_ns: Duration,
+        /// How many ran at once at most.
+        peak_concurrency: u64,
+    },
+    /// Its executions were there before they were run.
+    Queued {
+        /// How long they waited together.
+        queued_ns: Duration,
+        /// The node that ran while they waited, where it is one.
+        behind: Option<String>,
+    },
+    /// Once it saves `after_ns`, another node sets the pace.
+    PaceSetBy {
+        /// Its time on the path.
+        on_path_ns: Duration,
+        /// What can be saved before the other node decides.
+        after_ns: Duration,
+        /// The other node, where it is one.
+        node: Option<String>,
+    },
+    /// No other node runs while it does.
+    NothingBeside,
+    /// Some executions failed or were tried again.
+    Failed {
+        /// How many failed.
+        failures: u64,
+        /// How many were second or later tries.
+        retries: u64,
+        /// How long the failed ones took on the path.
+        on_path_ns: Duration,
+    },
+    /// It wrote tokens.
+    Tokens {
+        /// How many.
+        output: u64,
+        /// Per second of its time, where that is known.
+        per_second: Option<f64>,
+    },
+    /// A thread ran inside it most of the time: it is not waiting.
+    OwnCpu {
+        /// Busy time as a share of its time, 0–1.
+        busy_ratio: f64,
+    },
+}
+
+/// A change, and what it alone would save.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Suggestion {
+    /// Make it so many times faster.
+    Faster {
+        /// How many times.
+        times: u32,
+        /// What that saves.
+        saves_ns: Duration,
+    },
+    /// Run its executions as soon as they are there.
+    NoQueueing {
+        /// What that saves.
+        saves_ns: Duration,
+    },
+}
+
+/// The seed summary of a run or of many: shares of the sum of node times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Sum of all nodes' totals, in milliseconds.
+    pub total_time_ms: f64,
+    /// How many nodes there are.
+    pub node_count: u64,
+    /// The node with the highest total, the first recorded on a tie.
+    pub slowest_node: Option<Bottleneck>,
+    /// Nodes whose share is strictly above the threshold, highest total first.
+    pub bottlenecks: Vec<Bottleneck>,
+}
+
+/// One row of the seed summary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bottleneck {
+    /// The node.
+    pub node_id: String,
+    /// Sum of its executions, in milliseconds.
+    pub total_duration_ms: f64,
+    /// Their average, in milliseconds.
+    pub avg_duration_ms: f64,
+    /// How many there were.
+    pub call_count: u64,
+    /// Its total as a percentage of the sum of all totals.
+    pub percent_of_total: f64,
+}
+
+/// How much to trust a report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// High: nothing open, orphaned or dropped. Medium: at most 1 % of the spans affected, none on the path.
+    pub level: QualityLevel,
+    /// Spans that arrived closed.
+    pub closed_spans: u64,
+    /// Spans that never ended or never arrived.
+    pub open_spans: u64,
+    /// Spans whose parent is missing.
+    pub orphans: u64,
+    /// Spans that arrived after the run was analysed.
+    pub late_spans: u64,
+    /// Spans left out of the analysis because the run was too large.
+    pub left_out_spans: u64,
+    /// Edges between nodes inferred from time.
+    pub inferred_edges: u64,
+    /// Spans outside the path whose work nobody waited for.
+    pub detached_spans: u64,
+    /// What was odd about the spans, counted by name.
+    pub warnings: BTreeMap<String, u64>,
+}
+
+/// See [`Quality::level`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum QualityLevel {
+    Low,
+    Medium,
+    High,
+}
+
+/// Spans the live pipeline lost, by reason; empty where it lost none.
+pub type PipelineLosses = BTreeMap<String, u64>;

@@ -1,0 +1,395 @@
+//! One finished span, as everything behind the callbacks and the decoders sees it.
+//!
+//! A [`SpanRecord`] holds ids, times, status and the facts the conventions read from attributes. It has no
+//! attribute map: attributes stay in the OTLP bytes. It is made in one place only, by decoding those bytes, so
+//! what a running program sees and what its exported file says cannot differ.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::conventions::{Fact, fact_of};
+use crate::ids::{SpanId, TraceId};
+use crate::money::Money;
+use crate::time::{Duration, Timestamp};
+
+/// One finished span.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpanRecord {
+    /// The trace it belongs to.
+    pub trace_id: TraceId,
+    /// Its own id.
+    pub span_id: SpanId,
+    /// The span it was started under; `None` if it has none (an all-zero id means none).
+    pub parent_id: Option<SpanId>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its role in a call between processes.
+    pub kind: SpanKind,
+    /// When it was created.
+    pub start: Timestamp,
+    /// When its work ended. May lie before `start` in foreign traces; zero with a later start means "never ended".
+    pub end: Timestamp,
+    /// How it ended.
+    pub status: Status,
+    /// What running it looked like from inside the process; all zero for spans that do not tell.
+    pub timing: Timing,
+    /// What its attributes tell; absent if they tell nothing.
+    pub facts: Option<Box<NodeFacts>>,
+    /// Who sent it.
+    pub origin: Arc<Origin>,
+    /// What only the process that ran it knows; absent for decoded traces.
+    pub local: Option<LocalFacts>,
+}
+
+/// A span's role in a call between processes, as in OTLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SpanKind {
+    /// Not said.
+    Unspecified,
+    /// Work inside one process.
+    #[default]
+    Internal,
+    /// The serving side of a call.
+    Server,
+    /// The calling side of a call.
+    Client,
+    /// Hands work over without waiting for it.
+    Producer,
+    /// Takes work a producer handed over.
+    Consumer,
+}
+
+impl SpanKind {
+    /// The kind with this OTLP number; unknown numbers are [`SpanKind::Unspecified`].
+    pub fn from_otlp(number: u64) -> Self {
+        match number {
+            1 => SpanKind::Internal,
+            2 => SpanKind::Server,
+            3 => SpanKind::Client,
+            4 => SpanKind::Producer,
+            5 => SpanKind::Consumer,
+            _ => SpanKind::Unspecified,
+        }
+    }
+}
+
+/// How a span ended, as in OTLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Nobody said; counts as success.
+    #[default]
+    Unset,
+    /// Said to be fine.
+    Ok,
+    /// Failed.
+    Error,
+}
+
+/// What running a span looked like from inside its process. A *poll* is one thread's stretch from entering the
+/// span to leaving it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Creation to first running.
+    pub queued: Duration,
+    /// Time in which at least one thread ran inside; `None` if not measured.
+    pub busy: Option<Duration>,
+    /// How many polls there were.
+    pub polls: u64,
+    /// The longest of them.
+    pub longest_poll: Duration,
+    /// Creation to first enter; `None` if never entered or not measured.
+    pub first_enter: Option<Duration>,
+    /// End of work to close.
+    pub held_open: Duration,
+}
+
+/// What a span's attributes tell about its place in a workflow.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "each field is the attribute of the same name in `conventions`")]
+pub struct NodeFacts {
+    pub node_id: Option<Arc<str>>,
+    pub node_kind: Option<Arc<str>>,
+    pub workflow_name: Option<Arc<str>>,
+    pub workflow_version: Option<Arc<str>>,
+    pub phase: Option<Arc<str>>,
+    pub operation: Option<Arc<str>>,
+    pub agent_name: Option<Arc<str>>,
+    pub tool_name: Option<Arc<str>>,
+    pub provider: Option<Arc<str>>,
+    pub request_model: Option<Arc<str>>,
+    pub response_model: Option<Arc<str>>,
+    pub error_type: Option<Arc<str>>,
+    pub depends_on: Vec<Arc<str>>,
+    pub outcome: Option<Outcome>,
+    pub attempt: Option<u64>,
+    pub turns: Option<u64>,
+    pub input_bytes: Option<u64>,
+    pub output_bytes: Option<u64>,
+    pub cost: Option<Money>,
+    pub tokens: TokenCounts,
+    pub detached: bool,
+    pub is_http: bool,
+    pub is_db: bool,
+}
+
+/// Token counts of one call, as reported: input includes cached tokens, output includes reasoning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct TokenCounts {
+    pub input: Option<u64>,
+    pub output: Option<u64>,
+    pub cache_read: Option<u64>,
+    pub cache_write: Option<u64>,
+    pub reasoning: Option<u64>,
+}
+
+/// How a span's work ended, where the status does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// A panic unwound through it.
+    Panicked,
+    /// Its future was dropped before it was ready.
+    Cancelled,
+    /// It was still open when it was written.
+    Partial,
+}
+
+/// Who sent a span: its resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// `service.name`.
+    pub service_name: Option<Arc<str>>,
+    /// `service.version`.
+    pub service_version: Option<Arc<str>>,
+    /// `host.id`, else `host.name`.
+    pub host: Option<Arc<str>>,
+}
+
+/// What only the process that ran a span knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalFacts {
+    /// It has no parent in this process.
+    pub is_local_root: bool,
+    /// It is marked with a workflow name, and no span above it in this process is.
+    pub is_outermost_marked: bool,
+    /// How many children were started under it in this process. With these a run knows when all of it arrived.
+    pub children: u32,
+}
+
+/// The value of an attribute, borrowed from whatever carried it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttributeValue<'a> {
+    /// A string.
+    Str(&'a str),
+    /// A boolean.
+    Bool(bool),
+    /// A signed integer.
+    Int(i64),
+    /// A floating-point number.
+    Double(f64),
+    /// An array; only its strings are kept.
+    Strings(Vec<&'a str>),
+    /// Bytes, maps and everything else the analysis does not read.
+    Other,
+}
+
+impl AttributeValue<'_> {
+    /// A count; accepts integral doubles and decimal strings, which foreign writers use.
+    fn as_count(&self) -> Option<u64> {
+        match self {
+            AttributeValue::Int(value) => u64::try_from(*value).ok(),
+            AttributeValue::Double(value) if *value >= 0.0 && value.fract() == 0.0 && *value < 9e15 => {
+                Some(*value as u64)
+            }
+            AttributeValue::Str(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn as_bool(&self) -> Option<bool> {
+        match self {
+            AttributeValue::Bool(value) => Some(*value),
+            AttributeValue::Str(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn as_money(&self) -> Option<Money> {
+        match self {
+            AttributeValue::Double(value) => Money::from_usd(*value),
+            AttributeValue::Int(value) => Money::from_usd(*value as f64),
+            AttributeValue::Str(text) => text.parse().ok(),
+            _ => None,
+        }
+        .filter(|amount| *amount >= Money::ZERO)
+    }
+}
+
+impl SpanRecord {
+    /// Takes in one attribute. Unknown keys and values of the wrong type change nothing.
+    pub fn read_attribute(&mut self, key: &str, value: &AttributeValue<'_>, interner: &mut Interner) {
+        let Some(fact) = fact_of(key) else { return };
+        let duration = || value.as_count().map(Duration::from_nanos);
+        match fact {
+            Fact::Queued => self.timing.queued = duration().unwrap_or(self.timing.queued),
+            Fact::Busy => self.timing.busy = duration().or(self.timing.busy),
+            Fact::Polls => self.timing.polls = value.as_count().unwrap_or(self.timing.polls),
+            Fact::LongestPoll => self.timing.longest_poll = duration().unwrap_or(self.timing.longest_poll),
+            Fact::FirstEnter => self.timing.first_enter = duration().or(self.timing.first_enter),
+            Fact::HeldOpen => self.timing.held_open = duration().unwrap_or(self.timing.held_open),
+            _ => self.facts.get_or_insert_default().read(fact, value, interner),
+        }
+    }
+
+    /// Fills in what the writer leaves out because it follows from the rest. Call once, after the last attribute.
+    pub fn settle(&mut self) {
+        let timing = &mut self.timing;
+        if timing.polls > 0 {
+            timing.first_enter.get_or_insert(timing.queued);
+            if timing.longest_poll.is_zero() {
+                timing.longest_poll = timing.busy.unwrap_or_default();
+            }
+        }
+        if self.facts.as_deref() == Some(&NodeFacts::default()) {
+            self.facts = None;
+        }
+    }
+
+    /// The id of the node this span is, by its own attributes: a given node id, else one made from its GenAI
+    /// operation; `None` if it is no node.
+    pub fn node_id(&self) -> Option<Arc<str>> {
+        let facts = self.facts.as_deref()?;
+        if let Some(id) = &facts.node_id {
+            return Some(id.clone());
+        }
+        let operation = facts.operation.as_ref()?;
+        let subject = match &**operation {
+            "execute_tool" => facts.tool_name.as_ref(),
+            "invoke_agent" | "create_agent" | "plan" => facts.agent_name.as_ref(),
+            "invoke_workflow" => facts.workflow_name.as_ref(),
+            _ => facts.request_model.as_ref().or(facts.response_model.as_ref()),
+        };
+        Some(match subject {
+            Some(subject) => format!("{operation} {subject}").into(),
+            None => operation.clone(),
+        })
+    }
+
+    /// Whether it failed: an error status, a panic or a cancellation.
+    pub fn failed(&self) -> bool {
+        let outcome = self.facts.as_ref().and_then(|facts| facts.outcome);
+        self.status == Status::Error || matches!(outcome, Some(Outcome::Panicked | Outcome::Cancelled))
+    }
+
+    /// The name of the workflow this span is marked as the root of.
+    pub fn workflow_name(&self) -> Option<&Arc<str>> {
+        self.facts.as_ref()?.workflow_name.as_ref()
+    }
+
+    /// Whether the program said that nobody waits for it.
+    pub fn is_detached(&self) -> bool {
+        self.facts.as_ref().is_some_and(|facts| facts.detached)
+    }
+
+    /// Bytes this record holds on the heap and in itself, roughly; what bounds count with.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.facts.as_ref().map_or(0, |_| size_of::<NodeFacts>())
+    }
+}
+
+impl NodeFacts {
+    fn read(&mut self, fact: Fact, value: &AttributeValue<'_>, interner: &mut Interner) {
+        let mut text = |slot: &mut Option<Arc<str>>| {
+            if let AttributeValue::Str(text) = value
+                && !text.is_empty()
+            {
+                *slot = Some(interner.intern(text));
+            }
+        };
+        let count = |slot: &mut Option<u64>| *slot = value.as_count().or(*slot);
+        match fact {
+            Fact::NodeId => match value {
+                // Numbers are common ids in data pipelines.
+                AttributeValue::Int(number) => self.node_id = Some(interner.intern(&number.to_string())),
+                _ => text(&mut self.node_id),
+            },
+            Fact::NodeKind => text(&mut self.node_kind),
+            Fact::WorkflowName => text(&mut self.workflow_name),
+            Fact::WorkflowVersion => text(&mut self.workflow_version),
+            Fact::Phase => text(&mut self.phase),
+            Fact::Operation => text(&mut self.operation),
+            Fact::AgentName => text(&mut self.agent_name),
+            Fact::ToolName => text(&mut self.tool_name),
+            Fact::Provider => text(&mut self.provider),
+            Fact::RequestModel => text(&mut self.request_model),
+            Fact::ResponseModel => text(&mut self.response_model),
+            Fact::ErrorType => text(&mut self.error_type),
+            Fact::DependsOn => self.depends_on = names_in(value, interner),
+            Fact::Attempt => count(&mut self.attempt),
+            Fact::Turns => count(&mut self.turns),
+            Fact::InputBytes => count(&mut self.input_bytes),
+            Fact::OutputBytes => count(&mut self.output_bytes),
+            Fact::InputTokens => count(&mut self.tokens.input),
+            Fact::OutputTokens => count(&mut self.tokens.output),
+            Fact::CacheReadTokens => count(&mut self.tokens.cache_read),
+            Fact::CacheWriteTokens => count(&mut self.tokens.cache_write),
+            Fact::ReasoningTokens => count(&mut self.tokens.reasoning),
+            Fact::Cost => self.cost = value.as_money().or(self.cost),
+            Fact::Detached => self.detached = value.as_bool().unwrap_or(self.detached),
+            Fact::Http => self.is_http = true,
+            Fact::Db => self.is_db = true,
+            Fact::Outcome => {
+                self.outcome = match value {
+                    AttributeValue::Str("panicked") => Some(Outcome::Panicked),
+                    AttributeValue::Str("cancelled") => Some(Outcome::Cancelled),
+                    AttributeValue::Str("partial") => Some(Outcome::Partial),
+                    _ => self.outcome,
+                }
+            }
+            // Held by the record itself.
+            Fact::Queued
+            | Fact::Busy
+            | Fact::Polls
+            | Fact::LongestPoll
+            | Fact::FirstEnter
+            | Fact::HeldOpen => {}
+        }
+    }
+}
+
+/// The names in a string array, or in a string with commas between them.
+fn names_in(value: &AttributeValue<'_>, interner: &mut Interner) -> Vec<Arc<str>> {
+    match value {
+        AttributeValue::Strings(names) => names.iter().map(|name| interner.intern(name)).collect(),
+        AttributeValue::Str(names) => {
+            let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+            names.map(|name| interner.intern(name)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Keeps one copy of each name, so that a million spans of twenty names hold twenty strings.
+///
+/// Bounded: past [`Interner::CAPACITY`] distinct names, new ones get a copy each.
+#[derive(Debug, Default)]
+pub struct Interner {
+    names: HashSet<Arc<str>>,
+}
+
+impl Interner {
+    /// How many distinct names are kept.
+    pub const CAPACITY: usize = 10_000;
+
+    /// The shared copy of `name`.
+    pub fn intern(&mut self, name: &str) -> Arc<str> {
+        if let Some(shared) = self.names.get(name) {
+            return shared.clone();
+        }
+        let shared: Arc<str> = name.into();
+        if self.names.len() < Self::CAPACITY {
+            self.names.insert(shared.clone());
+        }
+        shared
+    }
+}
