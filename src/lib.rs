@@ -1,11 +1,17 @@
 //! longpole
 
+pub mod aggregate;
+pub mod analysis;
 pub mod conventions;
+pub mod decode;
+pub mod histogram;
 pub mod ids;
 pub mod money;
 pub mod report;
+pub mod run;
+pub mod run_assembler;
 pub mod span_record;
 pub mod time;
 
-#[cfg(feature = "layer")]
-mod pipeline;
+pub use report::Report;
+pub use report::build::{ReportOptions, report_on, report_on_run};
