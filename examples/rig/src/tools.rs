@@ -53,20 +53,19 @@ pub(crate) async fn read_page(
 #[rig_tool]
 pub(crate) async fn weekday(
     /// The year
-    year: i64,
+    year: u16,
     /// The month, from 1
-    month: i64,
+    month: u8,
     /// The day of the month
-    day: i64,
+    day: u8,
 ) -> Result<&'static str, ToolExecutionError> {
     sleep(Duration::from_millis(300)).await;
     // Sakamoto's method, for the Gregorian calendar.
-    let Some(offset) =
-        usize::try_from(month - 1).ok().and_then(|i| [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4].get(i))
-    else {
+    let offsets = [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4];
+    let Some(offset) = usize::from(month).checked_sub(1).and_then(|index| offsets.get(index)) else {
         return Err(ToolExecutionError::other(format!("{month} is no month")));
     };
-    let year = if month < 3 { year - 1 } else { year };
-    let index = (year + year / 4 - year / 100 + year / 400 + offset + day).rem_euclid(7);
+    let year = i32::from(year) - i32::from(month < 3);
+    let index = (year + year / 4 - year / 100 + year / 400 + offset + i32::from(day)).rem_euclid(7);
     Ok(["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"][index as usize])
 }
