@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::histogram::DurationStats;
 use crate::money::Money;
 use crate::report::booking::add_money;
-use crate::report::build::{NodeSums, duration_summary, summary};
-use crate::report::{Bottleneck, DurationSummary, Summary};
+use crate::report::build::{NodeSums, ReportOptions, duration_summary, report_with_sums, summary};
+use crate::report::{Bottleneck, DurationSummary, Report, Summary};
+use crate::run_assembler::FinishedRun;
 use crate::span_record::SpanRecord;
 use crate::time::Duration;
 
@@ -46,7 +47,7 @@ pub struct NodeTotals {
 
 /// Sums over runs.
 #[derive(Debug, Default)]
-pub(crate) struct Aggregates {
+pub struct Aggregates {
     /// In order of first recording.
     nodes: Vec<Row>,
     index: HashMap<Arc<str>, usize>,
@@ -67,7 +68,14 @@ const MAX_NODES: usize = 2_000;
 const OTHER_NODES: &str = "__other__";
 
 impl Aggregates {
-    pub(crate) fn add_run(&mut self, wall: Duration, nodes: Vec<NodeSums>) {
+    /// Reports on a finished run and adds it to the sums; `None` if it has no spans.
+    pub fn report_on_run(&mut self, finished: FinishedRun, options: &ReportOptions) -> Option<Report> {
+        let (report, nodes) = report_with_sums(finished, options)?;
+        self.add_run(report.run.wall_ns, nodes);
+        Some(report)
+    }
+
+    fn add_run(&mut self, wall: Duration, nodes: Vec<NodeSums>) {
         self.wall = self.wall.saturating_add(wall);
         for node in nodes {
             let row = self.row(&node.name);
@@ -77,7 +85,7 @@ impl Aggregates {
     }
 
     /// Adds a span that its run had no room for.
-    pub(crate) fn add_left_out(&mut self, record: &SpanRecord) {
+    pub fn add_left_out(&mut self, record: &SpanRecord) {
         let Some(name) = record.node_id() else { return };
         let mut durations = DurationStats::default();
         durations.record(record.end.saturating_since(record.start));
@@ -105,17 +113,20 @@ impl Aggregates {
         &mut self.nodes[at]
     }
 
-    pub(crate) fn summary(&self, threshold_percent: f64) -> Summary {
+    /// Total node time, the slowest node, and the nodes strictly above `threshold_percent` of the sum.
+    pub fn summary(&self, threshold_percent: f64) -> Summary {
         let counted = self.nodes.iter().filter(|row| row.calls_in_sum > 0);
         let totals = counted.map(|row| (row.sums.name.clone(), row.total_in_sum, row.calls_in_sum));
         summary(totals.collect(), threshold_percent)
     }
 
-    pub(crate) fn slowest_node(&self) -> Option<Bottleneck> {
+    /// The node with the highest total; `None` if there is none.
+    pub fn slowest_node(&self) -> Option<Bottleneck> {
         self.summary(100.0).slowest_node
     }
 
-    pub(crate) fn node(&self, name: &str) -> Option<NodeTotals> {
+    /// The sums of one node; `None` if it never ran.
+    pub fn node(&self, name: &str) -> Option<NodeTotals> {
         let row = &self.nodes[*self.index.get(name)?];
         let sums = &row.sums;
         let sum: Duration = self.nodes.iter().map(|row| row.total_in_sum).sum();

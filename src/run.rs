@@ -194,8 +194,8 @@ impl Run {
             let is_above_detached = parent.is_detached;
             let span = &mut self.spans[ix.index()];
             let running = span.running();
-            span.starts_before_parent = span.record.start < above.start;
-            span.outlives_parent = running.end > above.end;
+            span.starts_before_parent = !is_above_detached && span.record.start < above.start;
+            span.outlives_parent = !is_above_detached && running.end > above.end;
             let is_handed_over = hands_over && span.record.kind == SpanKind::Consumer;
             let within = match running.intersection(bounds) {
                 Some(within) => Some(within),

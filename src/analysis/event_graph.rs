@@ -42,7 +42,7 @@ impl Scale {
 #[derive(Debug)]
 pub struct EventGraph<'r> {
     pub(super) run: &'r Run,
-    /// Blocking children of each span, by start; spans without length carry no dependency but are kept.
+    /// Children of each span that block it, by start. Spans without length wait for nobody and nobody for them.
     pub(super) children: Vec<Vec<SpanIx>>,
     /// Every blocking span, each after its parent.
     pub(super) top_down: Vec<SpanIx>,
@@ -51,7 +51,9 @@ pub struct EventGraph<'r> {
 impl<'r> EventGraph<'r> {
     /// The graph of `run`. O(n).
     pub fn new(run: &'r Run) -> Self {
-        let blocks = |ix: &SpanIx| !run.span(*ix).is_detached;
+        let blocks = |ix: &SpanIx| {
+            *ix == run.root || !run.span(*ix).is_detached && !run.span(*ix).clipped.is_empty()
+        };
         let mut children: Vec<Vec<SpanIx>> = vec![Vec::new(); run.spans.len()];
         let top_down: Vec<SpanIx> = run.top_down().into_iter().filter(blocks).collect();
         for ix in &top_down {
@@ -76,10 +78,9 @@ impl<'r> EventGraph<'r> {
     /// How many spans were taken to wait for a sibling because it had ended when they started. O(n log n).
     pub fn inferred_edges(&self) -> u64 {
         let waits = |siblings: &Vec<SpanIx>| {
-            let ends = siblings.iter().map(|ix| self.run.span(*ix).clipped).filter(|clipped| !clipped.is_empty());
-            let Some(first_end) = ends.map(|clipped| clipped.end).min() else { return 0 };
-            let after = siblings.iter().map(|ix| self.run.span(*ix).clipped);
-            after.filter(|clipped| !clipped.is_empty() && clipped.start >= first_end).count() as u64
+            let clipped = || siblings.iter().map(|ix| self.run.span(*ix).clipped);
+            let Some(first_end) = clipped().map(|clipped| clipped.end).min() else { return 0 };
+            clipped().filter(|clipped| clipped.start >= first_end).count() as u64
         };
         self.children.iter().map(waits).sum()
     }
@@ -154,10 +155,7 @@ impl Replay {
         // Siblings come by start, and one that had ended by `ready` started before it: all of them are replayed.
         for at in self.ended_up_to..self.next - 1 {
             let sibling = self.siblings[at];
-            let clipped = run.span(sibling).clipped;
-            if !clipped.is_empty() {
-                self.take_in(clipped.end, end_of[sibling.index()]);
-            }
+            self.take_in(run.span(sibling).clipped.end, end_of[sibling.index()]);
         }
         self.ended_up_to = self.next - 1;
         let before = self.ended.range(..=ready).next_back();

@@ -22,7 +22,7 @@ impl EventGraph<'_> {
         let mut told: Vec<Option<Duration>> = vec![None; slack.len()];
         for ix in &self.top_down {
             let span = self.run.span(*ix);
-            if !span.is_synthetic && !span.clipped.is_empty() {
+            if !span.is_synthetic {
                 told[ix.index()] = Some(slack[ix.index()]);
             }
         }
@@ -33,9 +33,7 @@ impl EventGraph<'_> {
         let interval = |ix: &SpanIx| self.run.span(*ix).clipped;
         let children = &self.children[parent.index()];
         let Some(last_end) = children.iter().map(|ix| interval(ix).end).max() else { return };
-        let with_length: Vec<SpanIx> = children.iter().copied().filter(|ix| !interval(ix).is_empty()).collect();
-        // When each child at the latest had to be preceded: base by start.
-        let mut ends: Vec<Timestamp> = with_length.iter().map(|ix| interval(ix).end).collect();
+        let mut ends: Vec<Timestamp> = children.iter().map(|ix| interval(ix).end).collect();
         ends.sort_unstable();
         let base = |start: Timestamp| {
             let ended = ends.partition_point(|end| *end <= start);
@@ -46,7 +44,7 @@ impl EventGraph<'_> {
         // time by which what starts there or later lets its predecessors end.
         let mut latest: BTreeMap<Timestamp, Timestamp> = BTreeMap::new();
         let mut soonest = Timestamp::MAX;
-        for ix in with_length.iter().rev() {
+        for ix in children.iter().rev() {
             let Interval { start, end } = interval(ix);
             let successors = latest.range(end..).next().map_or(Timestamp::MAX, |(_, allows)| *allows);
             let own = parent_allows.min(successors).saturating_since(end);
@@ -55,9 +53,6 @@ impl EventGraph<'_> {
                 soonest = soonest.min(base.saturating_add(own));
             }
             latest.insert(start, soonest);
-        }
-        for ix in children.iter().filter(|ix| interval(ix).is_empty()) {
-            slack[ix.index()] = parent_allows.saturating_since(interval(ix).end);
         }
     }
 }

@@ -26,10 +26,6 @@ impl<'b> Value<'b> {
     pub(crate) fn varint(self) -> Option<u64> {
         if let Value::Varint(number) = self { Some(number) } else { None }
     }
-
-    pub(crate) fn fixed64(self) -> Option<u64> {
-        if let Value::Fixed64(number) = self { Some(number) } else { None }
-    }
 }
 
 /// Walks the fields of one message. Stops after the first error.
@@ -44,11 +40,6 @@ impl<'b> Fields<'b> {
     /// The fields of `message`, which starts at `offset` of the whole input.
     pub(crate) fn new(message: &'b [u8], offset: usize) -> Self {
         Fields { rest: message, offset }
-    }
-
-    /// Where the walk is.
-    pub(crate) fn offset(&self) -> usize {
-        self.offset
     }
 
     /// Where a value that was just read starts.

@@ -66,7 +66,7 @@ pub fn report_on(spans: Vec<SpanRecord>, options: &ReportOptions) -> Vec<Report>
 
 /// Reports on one finished run; `None` if it has no spans.
 pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<Report> {
-    report_with_sums(finished, options).map(|(report, _)| report)
+    Some(report_with_sums(finished, options)?.0)
 }
 
 /// The same, with what the run adds to sums over many runs.
