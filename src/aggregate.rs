@@ -182,7 +182,10 @@ mod tests {
     #[test]
     fn shares_are_quotients_of_sums_over_all_runs() {
         let mut all = Aggregates::default();
-        all.add_run(Duration::from_millis(400), vec![node("fetch", &[100, 100], 100), node("rank", &[300], 300)]);
+        all.add_run(
+            Duration::from_millis(400),
+            vec![node("fetch", &[100, 100], 100), node("rank", &[300], 300)],
+        );
         all.add_run(Duration::from_millis(100), vec![node("fetch", &[100], 100)]);
         let fetch = all.node("fetch").unwrap();
         assert_eq!((fetch.runs, fetch.calls), (2, 3));

@@ -282,7 +282,10 @@ mod tests {
             for q in [0.0, 0.01, 0.5, 0.9, 0.99, 1.0] {
                 assert_eq!(left.quantile(q), whole.quantile(q), "cut {cut}, q {q}");
             }
-            assert_eq!((left.count(), left.sum(), left.min(), left.max()), (whole.count(), whole.sum(), whole.min(), whole.max()));
+            assert_eq!(
+                (left.count(), left.sum(), left.min(), left.max()),
+                (whole.count(), whole.sum(), whole.min(), whole.max())
+            );
         }
     }
 }

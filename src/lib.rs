@@ -7,6 +7,7 @@ pub mod decode;
 pub mod histogram;
 pub mod ids;
 pub mod money;
+pub mod render;
 pub mod report;
 pub mod run;
 pub mod run_assembler;

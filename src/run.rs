@@ -199,7 +199,10 @@ impl Run {
             let is_handed_over = hands_over && span.record.kind == SpanKind::Consumer;
             let within = match running.intersection(bounds) {
                 Some(within) => Some(within),
-                None if running.is_empty() && bounds.start <= running.start && running.start <= bounds.end => {
+                None if running.is_empty()
+                    && bounds.start <= running.start
+                    && running.start <= bounds.end =>
+                {
                     Some(running)
                 }
                 None => None,
@@ -273,8 +276,11 @@ impl Builder {
             if record.end >= record.start {
                 continue;
             }
-            let warning =
-                if record.end == Timestamp::EPOCH { Warning::UnfinishedSpan } else { Warning::NegativeDuration };
+            let warning = if record.end == Timestamp::EPOCH {
+                Warning::UnfinishedSpan
+            } else {
+                Warning::NegativeDuration
+            };
             record.end = record.start;
             self.spans[at].in_statistics = false;
             self.warn(warning);
@@ -285,7 +291,9 @@ impl Builder {
     fn find_parents(&mut self, owners: &HashMap<SpanId, SpanIx>) -> Vec<SpanIx> {
         let mut strays = Vec::new();
         for at in 0..self.spans.len() {
-            let Some(parent_id) = self.spans[at].record.parent_id.filter(|id| !id.is_zero()) else { continue };
+            let Some(parent_id) = self.spans[at].record.parent_id.filter(|id| !id.is_zero()) else {
+                continue;
+            };
             self.spans[at].parent = owners.get(&parent_id).copied();
             if self.spans[at].parent.is_none() {
                 self.warn(Warning::MissingParent);

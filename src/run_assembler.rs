@@ -181,7 +181,9 @@ impl RunAssembler {
         let mut left: Vec<(u64, TraceId)> = self
             .traces
             .iter()
-            .filter_map(|(id, pending)| Some((pending.below.values().flatten().map(|a| a.ordinal).min()?, *id)))
+            .filter_map(|(id, pending)| {
+                Some((pending.below.values().flatten().map(|a| a.ordinal).min()?, *id))
+            })
             .collect();
         left.sort_unstable();
         for (_, trace_id) in left {
@@ -203,7 +205,10 @@ impl RunAssembler {
                 let mut arrived = pending.take_below(root_id);
                 arrived.push(root);
                 run_of.insert(root_id, runs.len());
-                runs.push(FinishedRun { left_out: pending.left_out, ..FinishedRun::of(arrived, Some(root_id)) });
+                runs.push(FinishedRun {
+                    left_out: pending.left_out,
+                    ..FinishedRun::of(arrived, Some(root_id))
+                });
             }
         }
         self.bytes = 0;
@@ -380,8 +385,10 @@ fn outermost_marked(pending: &Pending) -> Vec<Arrived> {
     let mut outermost: BTreeMap<u64, Arrived> = BTreeMap::new();
     for arrived in pending.below.values().flatten() {
         if marked.contains(&arrived.record.span_id) && is_outermost(&arrived.record) {
-            outermost
-                .insert(arrived.ordinal, Arrived { ordinal: arrived.ordinal, record: arrived.record.clone() });
+            outermost.insert(
+                arrived.ordinal,
+                Arrived { ordinal: arrived.ordinal, record: arrived.record.clone() },
+            );
         }
     }
     outermost.into_values().collect()

@@ -26,9 +26,12 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 fn floor_of(module: &str) -> Option<usize> {
-    let names = |floor: &&[&str]| floor.iter().any(|name| module == *name || module.starts_with(&format!("{name}::")));
+    let names = |floor: &&[&str]| {
+        floor.iter().any(|name| module == *name || module.starts_with(&format!("{name}::")))
+    };
     // The longest name wins: `pipeline::shard` stands below `pipeline`.
-    let exact = FLOORS.iter().position(|floor| floor.iter().any(|n| n.contains("::") && module.starts_with(n)));
+    let exact =
+        FLOORS.iter().position(|floor| floor.iter().any(|n| n.contains("::") && module.starts_with(n)));
     exact.or_else(|| FLOORS.iter().position(|floor| names(&floor)))
 }
 
@@ -53,8 +56,10 @@ fn imports(text: &str) -> Vec<(usize, String)> {
             if line[..at].ends_with('$') {
                 continue;
             }
-            let path: String =
-                line[at + 7..].chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
+            let path: String = line[at + 7..]
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
+                .collect();
             found.push((number + 1, path));
         }
     }
@@ -96,5 +101,9 @@ fn the_check_sees_a_wrong_import() {
     assert_eq!(violations("run", "f", "use crate::report::Report;\n").len(), 1);
     assert_eq!(violations("run", "f", "fn x() { crate::layer::y() }\n").len(), 1);
     assert!(violations("report", "f", "use crate::run::Run;\nuse crate::report::booking;\n").is_empty());
-    assert_eq!(violations("time", "f", "use crate::ids::SpanId;\n").len(), 1, "not from its own floor either");
+    assert_eq!(
+        violations("time", "f", "use crate::ids::SpanId;\n").len(),
+        1,
+        "not from its own floor either"
+    );
 }

@@ -104,7 +104,9 @@ fn run(steps: &[Step]) {
                 let span = open(*mark);
                 let dispatch = tracing::dispatcher::get_default(Clone::clone);
                 std::thread::scope(|scope| {
-                    scope.spawn(|| tracing::dispatcher::with_default(&dispatch, || span.in_scope(|| run(inside))));
+                    scope.spawn(|| {
+                        tracing::dispatcher::with_default(&dispatch, || span.in_scope(|| run(inside)))
+                    });
                 });
             }
             Step::Queued { mark, inside } => {
@@ -153,7 +155,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         let inside = prop::collection::vec(inner, 0..4);
         prop_oneof![
             (mark(), inside.clone()).prop_map(|(mark, inside)| Step::Nested { mark, inside }),
-            (mark(), 1u8..4, inside.clone()).prop_map(|(mark, polls, inside)| Step::Future { mark, polls, inside }),
+            (mark(), 1u8..4, inside.clone()).prop_map(|(mark, polls, inside)| Step::Future {
+                mark,
+                polls,
+                inside
+            }),
             (mark(), inside.clone()).prop_map(|(mark, inside)| Step::Moved { mark, inside }),
             (mark(), inside.clone()).prop_map(|(mark, inside)| Step::Queued { mark, inside }),
             (mark(), inside).prop_map(|(mark, inside)| Step::HeldOpen { mark, inside }),

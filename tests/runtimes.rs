@@ -15,7 +15,8 @@ struct Set {
 
 fn set_up() -> Set {
     let folder = tempfile::tempdir().unwrap();
-    let (layer, longpole) = longpole::builder().spans_file(folder.path().join("spans.jsonl")).build().unwrap();
+    let (layer, longpole) =
+        longpole::builder().spans_file(folder.path().join("spans.jsonl")).build().unwrap();
     let subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
     Set { longpole, _subscriber: subscriber, folder }
 }

@@ -51,9 +51,8 @@ pub struct EventGraph<'r> {
 impl<'r> EventGraph<'r> {
     /// The graph of `run`. O(n).
     pub fn new(run: &'r Run) -> Self {
-        let blocks = |ix: &SpanIx| {
-            *ix == run.root || !run.span(*ix).is_detached && !run.span(*ix).clipped.is_empty()
-        };
+        let blocks =
+            |ix: &SpanIx| *ix == run.root || !run.span(*ix).is_detached && !run.span(*ix).clipped.is_empty();
         let mut children: Vec<Vec<SpanIx>> = vec![Vec::new(); run.spans.len()];
         let top_down: Vec<SpanIx> = run.top_down().into_iter().filter(blocks).collect();
         for ix in &top_down {

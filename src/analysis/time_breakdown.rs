@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn touching_intervals_are_not_concurrent() {
-        let at = |start, end| Interval::new(Timestamp::from_unix_nanos(start), Timestamp::from_unix_nanos(end));
+        let at =
+            |start, end| Interval::new(Timestamp::from_unix_nanos(start), Timestamp::from_unix_nanos(end));
         assert_eq!(peak_concurrency([at(0, 5), at(5, 9)].into_iter()), 1);
         assert_eq!(peak_concurrency([at(0, 6), at(5, 9), at(5, 5)].into_iter()), 2);
         assert_eq!(peak_concurrency(std::iter::empty()), 0);

@@ -67,7 +67,9 @@ pub enum DecodeError {
 /// the damage in [`Decoded::problems`].
 pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else { return Ok(Decoded::default()) };
+    let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else {
+        return Ok(Decoded::default());
+    };
     if let Some(found) = known_format(bytes) {
         return Err(DecodeError::NotOtlp { found });
     }

@@ -36,7 +36,8 @@ pub fn decode_traces(
         };
         if let Field { number: 1, value: Value::Bytes(message) } = field {
             let place = Place { resource: resource_index, ..Place::default() };
-            let outcome = decode_resource_spans(message, fields.start_of(message), place, interner, sink, &mut found);
+            let outcome =
+                decode_resource_spans(message, fields.start_of(message), place, interner, sink, &mut found);
             if !found {
                 outcome.map_err(|_| DecodeError::NotOtlp { found: "binary data" })?;
             } else {
@@ -123,7 +124,11 @@ fn decode_origin(resource: &[u8], interner: &mut Interner) -> Origin {
 ///
 /// # Errors
 /// [`DecodeError::Protobuf`] if it is damaged, [`DecodeError::Field`] if an id has the wrong length.
-pub fn decode_span(message: &[u8], origin: &Arc<Origin>, interner: &mut Interner) -> Result<SpanRecord, DecodeError> {
+pub fn decode_span(
+    message: &[u8],
+    origin: &Arc<Origin>,
+    interner: &mut Interner,
+) -> Result<SpanRecord, DecodeError> {
     decode_span_at(message, 0, &Place::default(), origin, interner)
 }
 
@@ -248,7 +253,9 @@ fn any_value(message: &[u8]) -> AttributeValue<'_> {
         }
         Some(Field { number: 2, value: Value::Varint(flag) }) => AttributeValue::Bool(flag != 0),
         Some(Field { number: 3, value: Value::Varint(number) }) => AttributeValue::Int(number.cast_signed()),
-        Some(Field { number: 4, value: Value::Fixed64(bits) }) => AttributeValue::Double(f64::from_bits(bits)),
+        Some(Field { number: 4, value: Value::Fixed64(bits) }) => {
+            AttributeValue::Double(f64::from_bits(bits))
+        }
         Some(Field { number: 5, value: Value::Bytes(array) }) => {
             let values = Fields::new(array, 0).map_while(Result::ok).filter(|field| field.number == 1);
             let strings = values.filter_map(|field| string_value(field.value.bytes()?));

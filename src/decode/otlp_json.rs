@@ -296,7 +296,9 @@ impl<'j> JsonValue<'j> {
             return AttributeValue::Double(number);
         }
         match self.array.as_ref().and_then(|array| array.values.as_ref()) {
-            Some(values) => AttributeValue::Strings(values.iter().filter_map(|item| item.string.text()).collect()),
+            Some(values) => {
+                AttributeValue::Strings(values.iter().filter_map(|item| item.string.text()).collect())
+            }
             None => AttributeValue::Other,
         }
     }
@@ -360,21 +362,24 @@ impl<'j> Span<'j> {
         };
         let mut record = empty_record(origin, interner);
         let trace_id = self.trace_id.text().and_then(|text| id_bytes::<{ TraceId::LEN }>(text));
-        let trace_id = trace_id.ok_or_else(|| wrong("traceId", &self.trace_id, "16 bytes in hex or base64"))?;
+        let trace_id =
+            trace_id.ok_or_else(|| wrong("traceId", &self.trace_id, "16 bytes in hex or base64"))?;
         record.trace_id = TraceId::from_bytes(trace_id);
         let span_id = self.span_id.text().and_then(|text| id_bytes::<{ SpanId::LEN }>(text));
         let span_id = span_id.ok_or_else(|| wrong("spanId", &self.span_id, "8 bytes in hex or base64"))?;
         record.span_id = SpanId::from_bytes(span_id);
         if let Some(text) = self.parent_span_id.text().filter(|text| !text.is_empty()) {
             let parent = id_bytes::<{ SpanId::LEN }>(text);
-            let parent = parent.ok_or_else(|| wrong("parentSpanId", &self.parent_span_id, "8 bytes in hex or base64"))?;
+            let parent = parent
+                .ok_or_else(|| wrong("parentSpanId", &self.parent_span_id, "8 bytes in hex or base64"))?;
             record.parent_id = Some(SpanId::from_bytes(parent)).filter(|id| !id.is_zero());
         }
         record.name = interner.intern(self.name.text().unwrap_or_default());
-        record.kind = SpanKind::from_otlp(self.kind.as_enum(
-            "SPAN_KIND_",
-            &["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"],
-        ));
+        record.kind =
+            SpanKind::from_otlp(self.kind.as_enum(
+                "SPAN_KIND_",
+                &["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"],
+            ));
         for (slot, value, field) in [
             (&mut record.start, &self.start, "startTimeUnixNano"),
             (&mut record.end, &self.end, "endTimeUnixNano"),

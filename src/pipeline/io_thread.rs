@@ -79,7 +79,7 @@ impl Io {
         for shard in 0..self.shards.count() {
             if let Some(chunk) = self.shards.take(shard, &mut self.empty) {
                 found = true;
-                self.empty = self.outputs.pool.take();
+                self.empty = self.shards.pool.take();
                 self.pass_on(chunk);
             }
         }
@@ -97,12 +97,12 @@ impl Io {
         if waiting.saturating_add(spans) > MAX_WAITING_SPANS {
             self.outputs.waiting_spans.fetch_sub(spans, Ordering::AcqRel);
             self.outputs.lost("analysis_queue_full", spans);
-            self.outputs.pool.give(chunk);
+            self.shards.pool.give(chunk);
         } else if let Err(unsent) = self.to_run.send(Batch::Spans(chunk))
             && let Batch::Spans(chunk) = unsent.into_inner()
         {
             self.outputs.lost("analysis_ended", spans);
-            self.outputs.pool.give(chunk);
+            self.shards.pool.give(chunk);
         }
     }
 

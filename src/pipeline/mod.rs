@@ -59,7 +59,7 @@ impl Pipeline {
         let outputs = Arc::new(Outputs::default());
         let (to_run, for_run) = crossbeam_channel::unbounded();
         let (to_io, for_io) = crossbeam_channel::unbounded();
-        run_thread::spawn(config, for_run, outputs.clone(), delivery.clone())
+        run_thread::spawn(config, for_run, shards.clone(), outputs.clone(), delivery.clone())
             .map_err(|source| SpawnError { name: run_thread::NAME, source })?;
         io_thread::spawn(shards.clone(), for_io, to_run, outputs.clone(), delivery.clone())
             .map_err(|source| SpawnError { name: io_thread::NAME, source })?;

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::aggregate::Aggregates;
-use crate::pipeline::shard::Chunk;
 use crate::report::Report;
 
 /// Shared by the threads of one pipeline and its handle. Locks are held for a look or a push, never across foreign
@@ -18,7 +17,6 @@ pub(crate) struct Outputs {
     pub(crate) waiting_spans: AtomicU64,
     /// Runs reported on.
     pub(crate) runs: AtomicU64,
-    pub(crate) pool: ChunkPool,
     state: Mutex<State>,
 }
 
@@ -63,32 +61,5 @@ impl Outputs {
             state.reports.pop_front();
         }
         state.reports.push_back(report);
-    }
-}
-
-/// Emptied chunks, to be filled again.
-#[derive(Default)]
-pub(crate) struct ChunkPool {
-    chunks: Mutex<Vec<Chunk>>,
-}
-
-/// More than the shards of any machine can be on their way at once without the host having outrun us.
-const POOLED_CHUNKS: usize = 64;
-/// A chunk that grew beyond this is given back to the allocator.
-const POOLED_BYTES: usize = 1 << 20;
-
-impl ChunkPool {
-    pub(crate) fn take(&self) -> Chunk {
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    /// Takes the chunk back if nobody else still reads it; the last reader's call does.
-    pub(crate) fn give(&self, chunk: Arc<Chunk>) {
-        let Some(mut chunk) = Arc::into_inner(chunk) else { return };
-        chunk.clear();
-        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
-        if chunks.len() < POOLED_CHUNKS && chunk.bytes.capacity() <= POOLED_BYTES {
-            chunks.push(chunk);
-        }
     }
 }

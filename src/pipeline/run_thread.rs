@@ -19,7 +19,7 @@ use crate::delivery::record::{Record, RootKey};
 use crate::encode::verdict::verdict_attributes;
 use crate::layer::fence;
 use crate::pipeline::outputs::Outputs;
-use crate::pipeline::shard::{Chunk, FrameHead, flags};
+use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
 use crate::report::build::{ReportOptions, report_with_sums};
 use crate::report::Report;
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
@@ -63,6 +63,7 @@ pub(crate) fn is_current() -> bool {
 pub(crate) fn spawn(
     config: RunThreadConfig,
     batches: Receiver<Batch>,
+    shards: Arc<Shards>,
     outputs: Arc<Outputs>,
     delivery: Option<Arc<Delivery>>,
 ) -> std::io::Result<()> {
@@ -70,12 +71,13 @@ pub(crate) fn spawn(
         IS_RUN_THREAD.set(true);
         let assembler = RunAssembler::new(config.assembler);
         let interner = Interner::default();
-        RunThread { config, outputs, delivery, assembler, interner, started: Instant::now() }.work(&batches);
+        RunThread { config, shards, outputs, delivery, assembler, interner, started: Instant::now() }.work(&batches);
     })
 }
 
 struct RunThread {
     config: RunThreadConfig,
+    shards: Arc<Shards>,
     outputs: Arc<Outputs>,
     delivery: Option<Arc<Delivery>>,
     assembler: RunAssembler,
@@ -94,7 +96,7 @@ impl RunThread {
                 Ok(Batch::Spans(chunk)) => {
                     self.take(&chunk);
                     self.outputs.waiting_spans.fetch_sub(chunk.heads.len() as u64, Ordering::AcqRel);
-                    self.outputs.pool.give(chunk);
+                    self.shards.pool.give(chunk);
                     let whole = self.assembler.poll(self.now());
                     self.report(whole);
                 }

@@ -89,7 +89,8 @@ impl Booking {
             }
             if execution_of[ix.index()] != Some(ix) && span.in_statistics {
                 let facts = span.record.facts.as_ref();
-                let phase = facts.and_then(|facts| facts.phase.clone()).unwrap_or_else(|| span.record.name.clone());
+                let phase =
+                    facts.and_then(|facts| facts.phase.clone()).unwrap_or_else(|| span.record.name.clone());
                 let (calls, total) = tally.phases.entry(phase).or_default();
                 *calls += 1;
                 *total = total.saturating_add(span.record.end.saturating_since(span.record.start));
@@ -105,7 +106,8 @@ impl Booking {
         for tally in &mut self.nodes {
             tally.kind = kind_of(run, tally);
             let intervals = tally.executions.iter().map(|ix| run.span(*ix).clipped);
-            tally.peak_concurrency = peak_concurrency(intervals.filter(|interval: &Interval| !interval.is_empty()));
+            tally.peak_concurrency =
+                peak_concurrency(intervals.filter(|interval: &Interval| !interval.is_empty()));
             if !tally.phases.is_empty() {
                 tally.untracked = Some(tally.executions.iter().map(|ix| self_times[ix.index()]).sum());
             }
@@ -163,7 +165,8 @@ fn deepest_reports(run: &Run) -> Vec<Reports> {
     for ix in order.into_iter().rev() {
         let facts = run.span(ix).record.facts.as_deref();
         let has_cost = facts.is_some_and(|facts| facts.cost.is_some());
-        let has_tokens = facts.is_some_and(|facts| facts.tokens.input.is_some() || facts.tokens.output.is_some());
+        let has_tokens =
+            facts.is_some_and(|facts| facts.tokens.input.is_some() || facts.tokens.output.is_some());
         let under = below[ix.index()];
         reports[ix.index()] = Reports { cost: has_cost && !under.cost, tokens: has_tokens && !under.tokens };
         if let Some(parent) = run.span(ix).parent {

@@ -8,15 +8,15 @@ use crate::analysis::event_graph::EventGraph;
 use crate::analysis::shares::{self, Share};
 use crate::analysis::time_breakdown::{peak_leaves, self_times};
 use crate::histogram::DurationStats;
+use crate::money::Money;
 use crate::report::booking::{Booking, NodeIx, NodeTally, add_money};
 use crate::report::findings::{findings, savings};
 use crate::report::path::{BookedPath, path_segments};
 use crate::report::{
-    Bottleneck, CriticalPath, DurationSummary, Generator, NodeReport, PathKind, PhaseReport, Quality, QualityLevel,
-    Report, RunStatus, RunSummary, SCHEMA, Source, Summary, Tokens, Totals,
+    Bottleneck, CriticalPath, DurationSummary, Generator, NodeReport, PathKind, PhaseReport, Quality,
+    QualityLevel, Report, RunStatus, RunSummary, SCHEMA, Source, Summary, Tokens, Totals,
 };
 use crate::run::{Run, Warning};
-use crate::money::Money;
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
 use crate::span_record::{Outcome, SpanRecord, Status};
 use crate::time::{Duration, Timestamp};
@@ -56,7 +56,8 @@ impl Default for ReportOptions {
 /// # Ok::<(), longpole::decode::DecodeError>(())
 /// ```
 pub fn report_on(spans: Vec<SpanRecord>, options: &ReportOptions) -> Vec<Report> {
-    let mut assembler = RunAssembler::new(AssemblerConfig { max_bytes: usize::MAX, ..AssemblerConfig::default() });
+    let mut assembler =
+        RunAssembler::new(AssemblerConfig { max_bytes: usize::MAX, ..AssemblerConfig::default() });
     for span in spans {
         // What is handed back was counted as left out of its run, and the report says so.
         let _ = assembler.push(span, Timestamp::EPOCH);
@@ -70,7 +71,10 @@ pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<R
 }
 
 /// The same, with what the run adds to sums over many runs.
-pub(crate) fn report_with_sums(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, Vec<NodeSums>)> {
+pub(crate) fn report_with_sums(
+    finished: FinishedRun,
+    options: &ReportOptions,
+) -> Option<(Report, Vec<NodeSums>)> {
     let (missing, left_out) = (finished.missing, finished.left_out);
     let run = Run::from_records(finished.records)?;
     Some(build(&run, missing, left_out, options))
@@ -164,7 +168,9 @@ fn run_summary(run: &Run, booking: &Booking, self_times: &[Duration], quality: &
     let root = run.span(run.root);
     let facts = root.record.facts.as_deref();
     let root_span_id = (!root.is_synthetic).then(|| root.record.span_id.to_string());
-    let steps = || (0..booking.nodes.len()).filter(|node| !booking.is_root_alone(run, *node)).map(|n| &booking.nodes[n]);
+    let steps = || {
+        (0..booking.nodes.len()).filter(|node| !booking.is_root_alone(run, *node)).map(|n| &booking.nodes[n])
+    };
     let version = facts.and_then(|facts| facts.workflow_version.as_ref());
     RunSummary {
         id: format!("{}-{}", root.record.trace_id, root.record.span_id),
@@ -214,7 +220,7 @@ fn node_reports(
                 name: tally.name.to_string(),
                 kind: tally.kind.clone(),
                 is_root: booking.is_root_alone(run, node),
-                calls: tally.durations.count(),
+                calls: tally.executions.len() as u64,
                 failures: tally.failures,
                 retries: tally.retries,
                 duration: duration_summary(&tally.durations),
@@ -278,7 +284,9 @@ fn seed_nodes<'b>(run: &Run, booking: &'b Booking) -> impl Iterator<Item = &'b N
 fn bottleneck_info(run: &Run, booking: &Booking, threshold_percent: f64) -> Summary {
     let totals = seed_nodes(run, booking);
     summary(
-        totals.map(|tally| (tally.name.clone(), tally.durations.sum(), tally.durations.count())).collect(),
+        totals
+            .map(|tally| (tally.name.clone(), tally.durations.sum(), tally.executions.len() as u64))
+            .collect(),
         threshold_percent,
     )
 }
@@ -298,7 +306,11 @@ fn bottleneck(share: &Share) -> Bottleneck {
     Bottleneck {
         node_id: share.node.to_string(),
         total_duration_ms: share.total.as_millis_f64(),
-        avg_duration_ms: if share.calls == 0 { 0.0 } else { share.total.as_millis_f64() / share.calls as f64 },
+        avg_duration_ms: if share.calls == 0 {
+            0.0
+        } else {
+            share.total.as_millis_f64() / share.calls as f64
+        },
         call_count: share.calls,
         percent_of_total: share.percent_of_total,
     }

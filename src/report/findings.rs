@@ -15,11 +15,17 @@ use crate::time::{Duration, Interval};
 const MAX_REPLAYED: usize = 64;
 
 /// What the run would save if each node took no time, for the nodes with the most time on the path.
-pub(crate) fn savings(run: &Run, booking: &Booking, path: &BookedPath, graph: &EventGraph<'_>) -> Vec<(NodeIx, Duration)> {
+pub(crate) fn savings(
+    run: &Run,
+    booking: &Booking,
+    path: &BookedPath,
+    graph: &EventGraph<'_>,
+) -> Vec<(NodeIx, Duration)> {
     let mut by_time: Vec<&PathNode> = path.nodes.iter().collect();
     by_time.sort_by_key(|path_node| std::cmp::Reverse(path_node.time));
     by_time.truncate(MAX_REPLAYED);
-    let save = |path_node: &&PathNode| (path_node.node, saved(run, booking, graph, path_node.node, Scale::FREE));
+    let save =
+        |path_node: &&PathNode| (path_node.node, saved(run, booking, graph, path_node.node, Scale::FREE));
     by_time.iter().map(save).collect()
 }
 
@@ -120,7 +126,7 @@ fn reasons(
     beside: &Neighbours,
 ) -> Vec<Reason> {
     let tally = &booking.nodes[path_node.node];
-    let calls = tally.durations.count();
+    let calls = tally.executions.len() as u64;
     let mut why = Vec::new();
     if calls > 1 {
         why.push(Reason::Calls {
@@ -162,14 +168,16 @@ fn reasons(
 
 /// Worth a word: at least 1 ms or 1 % of the run, whichever is less.
 fn is_material(time: Duration, wall: Duration) -> bool {
-    !time.is_zero() && (time >= Duration::from_millis(1) || time.ratio_of(wall).is_some_and(|ratio| ratio >= 0.01))
+    !time.is_zero()
+        && (time >= Duration::from_millis(1) || time.ratio_of(wall).is_some_and(|ratio| ratio >= 0.01))
 }
 
 /// The node that was on the path longest while executions of `waiting` were queued.
 fn behind(run: &Run, booking: &Booking, path: &BookedPath, waiting: &PathNode) -> Option<NodeIx> {
     let queued: Vec<Interval> = waiting.executions.iter().map(|ix| queued_interval(run, *ix)).collect();
-    let while_queued =
-        |other: &PathNode| queued.iter().map(|interval| overlap_with(&other.pieces, *interval)).sum::<Duration>();
+    let while_queued = |other: &PathNode| {
+        queued.iter().map(|interval| overlap_with(&other.pieces, *interval)).sum::<Duration>()
+    };
     path.nodes
         .iter()
         .map(|other| (while_queued(other), other.node))
@@ -184,9 +192,16 @@ fn failed_path_time(run: &Run, path_node: &PathNode) -> Duration {
     failed.map(|span| overlap_with(&path_node.pieces, span.clipped)).sum()
 }
 
-fn suggestions(run: &Run, booking: &Booking, graph: &EventGraph<'_>, path_node: &PathNode) -> Vec<Suggestion> {
+fn suggestions(
+    run: &Run,
+    booking: &Booking,
+    graph: &EventGraph<'_>,
+    path_node: &PathNode,
+) -> Vec<Suggestion> {
     let mut suggestions = Vec::new();
-    let of_node = |ix: SpanIx| booking.execution_of[ix.index()] == Some(ix) && booking.node_of[ix.index()] == Some(path_node.node);
+    let of_node = |ix: SpanIx| {
+        booking.execution_of[ix.index()] == Some(ix) && booking.node_of[ix.index()] == Some(path_node.node)
+    };
     if is_material(path_node.queued(run), run.wall()) {
         let saves_ns = run.wall().saturating_sub(graph.replay_without_queueing(of_node));
         if is_material(saves_ns, run.wall()) {

@@ -51,7 +51,12 @@ impl BookedPath {
                 continue;
             };
             let at = *at[node].get_or_insert_with(|| {
-                nodes.push(PathNode { node, time: Duration::ZERO, pieces: Vec::new(), executions: Vec::new() });
+                nodes.push(PathNode {
+                    node,
+                    time: Duration::ZERO,
+                    pieces: Vec::new(),
+                    executions: Vec::new(),
+                });
                 nodes.len() - 1
             });
             let path_node = &mut nodes[at];
@@ -82,8 +87,9 @@ impl BookedPath {
             let is_longest = !is_longest_named && Some(path_node.time) == longest;
             is_longest_named |= is_longest;
             let records = || path_node.executions.iter().map(|ix| &run.span(*ix).record);
-            let cost: Option<Money> =
-                records().map(|record| record.facts.as_ref().and_then(|facts| facts.cost)).fold(None, add_money);
+            let cost: Option<Money> = records()
+                .map(|record| record.facts.as_ref().and_then(|facts| facts.cost))
+                .fold(None, add_money);
             rows.push(PathRow {
                 node: tally.name.to_string(),
                 kind: tally.kind.clone(),

@@ -25,7 +25,8 @@ pub fn check_jaeger(folder: &Path) {
         let mut by_span: BTreeMap<String, u64> = BTreeMap::new();
         for segment in critical_path(&run) {
             let span = run.span(segment.span);
-            *by_span.entry(span.record.span_id.to_string()).or_default() += segment.interval.duration().as_nanos();
+            *by_span.entry(span.record.span_id.to_string()).or_default() +=
+                segment.interval.duration().as_nanos();
         }
         let listed = expected["by_span_ns"].as_object().unwrap();
         let listed: BTreeMap<String, u64> =
