@@ -75,7 +75,8 @@ impl Aggregates {
         Some(report)
     }
 
-    fn add_run(&mut self, wall: Duration, nodes: Vec<NodeSums>) {
+    /// Adds what a run whose report is made already adds up to.
+    pub(crate) fn add_run(&mut self, wall: Duration, nodes: Vec<NodeSums>) {
         self.wall = self.wall.saturating_add(wall);
         for node in nodes {
             let row = self.row(&node.name);

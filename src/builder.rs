@@ -195,8 +195,11 @@ impl Builder {
     /// Makes nodes of the spans with this target (and the modules below it) and name; each under its span's name.
     /// `None` matches every target, or every name. For programs whose spans carry no `node.id`.
     pub fn node_spans(mut self, target: Option<&str>, name: Option<&str>) -> Self {
-        let selector =
-            Selector { target: target.map(str::to_owned), name: name.map(str::to_owned), ..Selector::default() };
+        let selector = Selector {
+            target: target.map(str::to_owned),
+            name: name.map(str::to_owned),
+            ..Selector::default()
+        };
         self.layer.selectors.push(selector);
         self
     }
@@ -232,14 +235,15 @@ impl Builder {
         let limits = self.environment.limits;
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shards = Arc::new(Shards::new(cores, limits.queue_bytes.unwrap_or(QUEUE_BYTES)));
         let (delivery, destinations) = match self.environment.is_disabled {
             true => (None, Vec::new()),
-            false => self.start_delivery(&resource, &mut notes)?,
+            false => self.start_delivery(&resource, &shards, &mut notes)?,
         };
         self.layer.export = !destinations.is_empty();
         self.layer.limits.apply(&limits);
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let shards = Arc::new(Shards::new(cores, limits.queue_bytes.unwrap_or(QUEUE_BYTES)));
+        self.layer.max_open_spans = limits.open_spans.unwrap_or(self.layer.max_open_spans);
         let core = Arc::new(LayerCore::new(self.layer, shards.clone()));
         let pipeline = if self.environment.is_disabled {
             notes.push("disabled by OTEL_SDK_DISABLED or LONGPOLE_DISABLED".to_owned());
@@ -260,7 +264,10 @@ impl Builder {
             match Pipeline::start(shards, delivery, config) {
                 Ok(pipeline) => Some(pipeline),
                 Err(error) => {
-                    notes.push(format!("{error}: {}", std::error::Error::source(&error).map_or_else(String::new, ToString::to_string)));
+                    notes.push(format!(
+                        "{error}: {}",
+                        std::error::Error::source(&error).map_or_else(String::new, ToString::to_string)
+                    ));
                     None
                 }
             }
@@ -268,15 +275,15 @@ impl Builder {
         if self.tells_problems {
             terminal::print_notes(&notes);
         }
-        match &pipeline {
-            Some(pipeline) => notes.into_iter().for_each(|note| pipeline.outputs.note(note)),
-            None => core.set_enabled(false),
+        if pipeline.is_none() {
+            core.set_enabled(false);
         }
         let inner = Inner {
             layer: core.clone(),
             pipeline,
             destinations,
             bottleneck_threshold_percent: self.bottleneck_threshold_percent,
+            notes,
             shutdown_report: Mutex::new(None),
         };
         Ok((LongpoleLayer::new(core), Longpole::new(inner)))
@@ -308,14 +315,17 @@ impl Builder {
     fn start_delivery(
         &self,
         resource: &[u8],
+        shards: &Arc<Shards>,
         notes: &mut Vec<String>,
     ) -> Result<(Option<Arc<Delivery>>, Vec<Destination>), BuildError> {
         let mut destinations = Vec::new();
         let from_environment = self.environment.traces_endpoint.as_ref().filter(|_| self.endpoint.is_none());
         let endpoint = match (&self.endpoint, from_environment) {
-            (Some(url), _) => Some(delivery::endpoint(url, &self.environment.headers.0, self.environment.timeout).map_err(
-                |source| BuildError::Endpoint { endpoint: url.clone(), source: Box::new(source) },
-            )?),
+            (Some(url), _) => {
+                Some(delivery::endpoint(url, &self.environment.headers.0, self.environment.timeout).map_err(
+                    |source| BuildError::Endpoint { endpoint: url.clone(), source: Box::new(source) },
+                )?)
+            }
             (None, Some(url)) => {
                 match delivery::endpoint(url, &self.environment.headers.0, self.environment.timeout) {
                     Ok(endpoint) => Some(endpoint),
@@ -352,7 +362,7 @@ impl Builder {
             send_delay: limits.send_delay.unwrap_or(defaults.send_delay),
             ..defaults
         };
-        match delivery::start(config) {
+        match delivery::start(config, shards.clone()) {
             Ok(delivery) => Ok((Some(Arc::new(delivery)), destinations)),
             Err(error) => {
                 notes.push(format!("spans are not exported: {error}"));

@@ -60,7 +60,8 @@ const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
 
 /// Reads the variables through `get`.
 pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Environment {
-    let mut reader = Reader { get: |name: &str| get(name).filter(|value| !value.trim().is_empty()), problems: Vec::new() };
+    let mut reader =
+        Reader { get: |name: &str| get(name).filter(|value| !value.trim().is_empty()), problems: Vec::new() };
     let is_disabled = reader.flag("OTEL_SDK_DISABLED") | reader.flag("LONGPOLE_DISABLED");
     let traces_endpoint = reader.traces_endpoint();
     let (mut service_name, resource_attributes) = reader.resource();
@@ -118,7 +119,12 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             None | Some("otlp") => {}
             Some(other) => {
                 let other = other.to_owned();
-                self.problem("OTEL_TRACES_EXPORTER", &other, "otlp or none", "traces are exported as with otlp");
+                self.problem(
+                    "OTEL_TRACES_EXPORTER",
+                    &other,
+                    "otlp or none",
+                    "traces are exported as with otlp",
+                );
             }
         }
         let own = self.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").map(|url| url.trim().to_owned());
@@ -145,7 +151,9 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
                         headers.push((key, value));
                     }
                     // The text may hold a secret, so it is not repeated.
-                    None => self.problems.push(format!("{name} holds an entry that is not key=value; it is skipped")),
+                    None => self
+                        .problems
+                        .push(format!("{name} holds an entry that is not key=value; it is skipped")),
                 }
             }
         }
@@ -292,10 +300,7 @@ mod tests {
             ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "12"),
         ]);
         assert!(!found.is_disabled);
-        assert_eq!(
-            found.limits,
-            LimitSettings { attributes_per_span: Some(12), ..LimitSettings::default() }
-        );
+        assert_eq!(found.limits, LimitSettings { attributes_per_span: Some(12), ..LimitSettings::default() });
         assert_eq!(found.problems.len(), 3);
         assert!(found.problems.iter().any(|p| p.starts_with("LONGPOLE_QUEUE_BYTES=\"lots\" is not a size")));
     }
@@ -317,7 +322,10 @@ mod tests {
         let resource = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,deployment.environment.name=test");
         let found = read_from(&[resource]);
         assert_eq!(found.service_name.as_deref(), Some("a"));
-        assert_eq!(found.resource_attributes, [("deployment.environment.name".to_owned(), "test".to_owned())]);
+        assert_eq!(
+            found.resource_attributes,
+            [("deployment.environment.name".to_owned(), "test".to_owned())]
+        );
         assert_eq!(read_from(&[resource, ("OTEL_SERVICE_NAME", "b")]).service_name.as_deref(), Some("b"));
     }
 

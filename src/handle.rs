@@ -28,6 +28,8 @@ pub(crate) struct Inner {
     pub(crate) pipeline: Option<Pipeline>,
     pub(crate) destinations: Vec<Destination>,
     pub(crate) bottleneck_threshold_percent: f64,
+    /// What was wrong with the settings.
+    pub(crate) notes: Vec<String>,
     pub(crate) shutdown_report: Mutex<Option<ShutdownReport>>,
 }
 
@@ -161,8 +163,8 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 impl Longpole {
     pub(crate) fn new(inner: Inner) -> Self {
         let inner = Arc::new(inner);
-        let weak = Arc::downgrade(&inner);
-        let _ = inner.layer.owner.set(weak);
+        let owner: std::sync::Weak<Inner> = Arc::downgrade(&inner);
+        let _ = inner.layer.owner.set(owner);
         Longpole { inner }
     }
 
@@ -234,7 +236,8 @@ impl Longpole {
 
     /// How longpole is doing.
     pub fn diagnostics(&self) -> Diagnostics {
-        let is_shut_down = self.inner.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_shut_down =
+            self.inner.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         let mut diagnostics = Diagnostics {
             state: match &self.inner.pipeline {
                 _ if is_shut_down => State::ShutDown,
@@ -248,13 +251,14 @@ impl Longpole {
             runs: 0,
             counts: self.inner.counts(),
             last_error: None,
-            notes: Vec::new(),
+            notes: self.inner.notes.clone(),
         };
         if let Some(pipeline) = &self.inner.pipeline {
             diagnostics.closed_spans = pipeline.outputs.closed_spans.load(Ordering::Relaxed);
             diagnostics.runs = pipeline.outputs.runs.load(Ordering::Relaxed);
-            diagnostics.notes = pipeline.outputs.state().notes.clone();
-            diagnostics.last_error = pipeline.delivery.as_ref().and_then(|delivery| delivery.status().last_error);
+            diagnostics.notes.extend(pipeline.outputs.state().notes.iter().cloned());
+            diagnostics.last_error =
+                pipeline.delivery.as_ref().and_then(|delivery| delivery.status().last_error);
         }
         diagnostics
     }
@@ -292,7 +296,10 @@ impl Longpole {
     }
 
     fn reports<T: Default>(&self, look: impl FnOnce(&std::collections::VecDeque<Arc<Report>>) -> T) -> T {
-        self.inner.pipeline.as_ref().map_or_else(T::default, |pipeline| look(&pipeline.outputs.state().reports))
+        self.inner
+            .pipeline
+            .as_ref()
+            .map_or_else(T::default, |pipeline| look(&pipeline.outputs.state().reports))
     }
 
     fn bottlenecks_above(&self, threshold_percent: f64) -> Summary {
@@ -325,8 +332,12 @@ impl Inner {
     }
 
     fn flush_report(&self, is_complete: bool, started: Instant) -> FlushReport {
-        let mut report =
-            FlushReport { is_complete, lost: self.losses(), took: started.elapsed(), ..FlushReport::default() };
+        let mut report = FlushReport {
+            is_complete,
+            lost: self.losses(),
+            took: started.elapsed(),
+            ..FlushReport::default()
+        };
         if let Some(pipeline) = &self.pipeline {
             report.closed = pipeline.outputs.closed_spans.load(Ordering::Relaxed);
             report.runs = pipeline.outputs.runs.load(Ordering::Relaxed);
@@ -345,10 +356,13 @@ impl Inner {
     fn losses(&self) -> BTreeMap<String, u64> {
         let mut losses = self.layer.lost_spans();
         if let Some(pipeline) = &self.pipeline {
-            losses.extend(pipeline.outputs.state().losses.iter().map(|(reason, count)| ((*reason).to_owned(), *count)));
+            losses.extend(
+                pipeline.outputs.state().losses.iter().map(|(reason, count)| ((*reason).to_owned(), *count)),
+            );
             if let Some(delivery) = &pipeline.delivery {
                 let dropped = delivery.status().dropped;
-                losses.extend(dropped.into_iter().map(|(reason, count)| (format!("delivery_{reason}"), count)));
+                losses
+                    .extend(dropped.into_iter().map(|(reason, count)| (format!("delivery_{reason}"), count)));
             }
         }
         losses
@@ -379,6 +393,6 @@ pub fn current() -> Option<Longpole> {
     tracing::dispatcher::get_default(|dispatch| {
         let layer = dispatch.downcast_ref::<crate::layer::LongpoleLayer>()?;
         let owner = layer.core().owner.get()?.upgrade()?;
-        Some(Longpole::from_inner(owner))
+        owner.downcast::<Inner>().ok().map(Longpole::from_inner)
     })
 }

@@ -31,7 +31,10 @@ impl std::fmt::Debug for HttpEndpoint {
     /// Header values are secrets: names only.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&HeaderName> = self.headers.keys().collect();
-        f.debug_struct("HttpEndpoint").field("uri", &self.uri).field("headers", &names).finish_non_exhaustive()
+        f.debug_struct("HttpEndpoint")
+            .field("uri", &self.uri)
+            .field("headers", &names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +84,8 @@ pub(crate) fn endpoint(
         all.insert(key, value);
     }
     all.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-    all.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("longpole/", env!("CARGO_PKG_VERSION"))));
+    all.entry(USER_AGENT)
+        .or_insert(HeaderValue::from_static(concat!("longpole/", env!("CARGO_PKG_VERSION"))));
     Ok(HttpEndpoint { uri, headers: all, timeout: timeout.unwrap_or(TIMEOUT) })
 }
 
@@ -101,7 +105,11 @@ impl Request {
 
 /// What came back.
 enum Answer {
-    Status { code: u16, retry_after: Option<String>, body: Result<Bytes, String> },
+    Status {
+        code: u16,
+        retry_after: Option<String>,
+        body: Result<Bytes, String>,
+    },
     /// No answer at all.
     Failed(String),
 }
@@ -198,7 +206,8 @@ impl Backend {
             Answer::Status { code, retry_after, body } => {
                 let verdict = classify(code, retry_after.as_deref(), SystemTime::now());
                 let said = body.as_deref().map_or_else(|error| error.clone(), printable_start);
-                let error = (verdict != Verdict::Accepted).then(|| format!("the backend answered {code}: {said}"));
+                let error =
+                    (verdict != Verdict::Accepted).then(|| format!("the backend answered {code}: {said}"));
                 (verdict, error, body.unwrap_or_default())
             }
         };
@@ -313,7 +322,10 @@ mod tests {
     fn an_address_that_cannot_work_is_refused_with_its_reason() {
         let refused = |url: &str| endpoint(url, &[], None).unwrap_err().to_string();
         assert!(refused("https://host:4318/v1/traces").starts_with("https is not supported"));
-        assert!(refused("localhost:4318").contains("no host") || refused("localhost:4318").contains("not supported"));
+        assert!(
+            refused("localhost:4318").contains("no host")
+                || refused("localhost:4318").contains("not supported")
+        );
         assert!(refused("not a url").starts_with("it is no URL"));
         let header = [("bad name".to_owned(), "x".to_owned())];
         assert!(endpoint("http://h", &header, None).unwrap_err().to_string().contains("bad name"));

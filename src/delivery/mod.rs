@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "otlp")]
-pub(crate) use http::{EndpointError, HttpEndpoint, endpoint};
+pub(crate) use http::{HttpEndpoint, endpoint};
 pub(crate) use spans_file::check as check_spans_file;
 
 use crate::delivery::queue::Queue;
@@ -33,6 +33,21 @@ use crate::pipeline::shard::Shards;
 #[cfg(not(feature = "otlp"))]
 #[derive(Debug)]
 pub(crate) enum HttpEndpoint {}
+
+/// Nothing can be sent.
+#[cfg(not(feature = "otlp"))]
+#[derive(Debug, thiserror::Error)]
+#[error("longpole was built without its otlp feature")]
+pub(crate) struct EndpointError;
+
+#[cfg(not(feature = "otlp"))]
+pub(crate) fn endpoint(
+    _url: &str,
+    _headers: &[(String, String)],
+    _timeout: Option<Duration>,
+) -> Result<HttpEndpoint, EndpointError> {
+    Err(EndpointError)
+}
 
 /// Where spans go and how much may wait.
 #[derive(Debug)]

@@ -1,8 +1,11 @@
 //! `longpole-net`: takes requests out of the queue and sees them through.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use super::DeliveryConfig;
@@ -120,23 +123,28 @@ impl<'q> Net<'q> {
         // While no further request may be on its way, spans that wait are no reason to look.
         let next = if self.has_room() { self.queue.next_deadline(self.config.send_delay) } else { None };
         #[cfg(feature = "otlp")]
-        if let Some(backend) = &mut self.backend {
-            let next = [next, backend.next_retry()].into_iter().flatten().min();
-            let wake = self.queue.wake.notified();
-            tokio::select! {
-                () = wake => {}
-                () = sleep_until(next) => {}
-                () = backend.answered() => {}
+        let (next, answered) = match &mut self.backend {
+            Some(backend) => {
+                ([next, backend.next_retry()].into_iter().flatten().min(), Some(backend.answered()))
             }
-            return;
-        }
-        let wake = self.queue.wake.notified();
-        let deadline = sleep_until(next);
-        let (mut wake, mut deadline) = (std::pin::pin!(wake), std::pin::pin!(deadline));
-        std::future::poll_fn(|context| {
-            use std::future::Future;
-            let done = wake.as_mut().poll(context).is_ready() || deadline.as_mut().poll(context).is_ready();
-            if done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            None => (next, None),
+        };
+        #[cfg(not(feature = "otlp"))]
+        let answered: Option<std::future::Pending<()>> = None;
+        let answered = async {
+            match answered {
+                Some(answered) => answered.await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut wake = pin!(self.queue.wake.notified());
+        let mut deadline = pin!(sleep_until(next));
+        let mut answered = pin!(answered);
+        poll_fn(|context| {
+            let is_woken = wake.as_mut().poll(context).is_ready();
+            let is_due = deadline.as_mut().poll(context).is_ready();
+            let is_answered = answered.as_mut().poll(context).is_ready();
+            if is_woken || is_due || is_answered { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

@@ -192,7 +192,9 @@ impl Queue {
     /// The next request's spans, if it is full, has waited `send_delay`, or somebody flushes.
     pub(super) fn take_batch(&self, config: &DeliveryConfig, shards: &Shards, now: Instant) -> Option<Batch> {
         let mut state = self.state();
-        let waited = state.waiting_since.is_some_and(|since| now.saturating_duration_since(since) >= config.send_delay);
+        let waited = state
+            .waiting_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= config.send_delay);
         let is_full = state.waiting_spans >= config.max_request_spans as u64
             || state.waiting_bytes >= config.max_request_bytes;
         if state.waiting.is_empty() || !(waited || is_full || state.flushes > 0 || state.is_stopped) {
@@ -211,7 +213,13 @@ impl Queue {
                     // The hold counted the message's bytes; from here on the batch's count.
                     state.bytes = state.bytes.saturating_sub(message.len());
                     state.waiting_bytes = state.waiting_bytes.saturating_sub(message.len());
-                    let field = batch.ends.len().checked_sub(2).and_then(|at| batch.ends.get(at)).copied().unwrap_or(0);
+                    let field = batch
+                        .ends
+                        .len()
+                        .checked_sub(2)
+                        .and_then(|at| batch.ends.get(at))
+                        .copied()
+                        .unwrap_or(0);
                     state.bytes = state.bytes.saturating_add(batch.fields.len().saturating_sub(field));
                 }
                 Waiting::Chunk { chunk, mut next } => {
@@ -354,7 +362,8 @@ impl State {
     }
 
     fn release_held(&mut self, is_due: impl Fn(&Held) -> bool) {
-        let mut due: Vec<RootKey> = self.held.iter().filter(|(_, held)| is_due(held)).map(|(key, _)| *key).collect();
+        let mut due: Vec<RootKey> =
+            self.held.iter().filter(|(_, held)| is_due(held)).map(|(key, _)| *key).collect();
         due.sort_unstable_by_key(|key| (key.trace_id, key.span_id));
         for key in due {
             if let Some(held) = self.held.remove(&key) {

@@ -26,7 +26,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 pub(super) fn classify(status: u16, retry_after: Option<&str>, now: SystemTime) -> Verdict {
     match status {
         200..=299 => Verdict::Accepted,
-        429 | 502 | 503 | 504 => Verdict::Retry(retry_after.and_then(|header| parse_retry_after(header, now))),
+        429 | 502 | 503 | 504 => {
+            Verdict::Retry(retry_after.and_then(|header| parse_retry_after(header, now)))
+        }
         413 => Verdict::TooLarge,
         _ => Verdict::Rejected,
     }
@@ -74,7 +76,10 @@ mod tests {
         assert_eq!(wait("7"), Verdict::Retry(Some(Duration::from_secs(7))));
         assert_eq!(wait("100000"), Verdict::Retry(Some(MAX_RETRY_AFTER)));
         assert_eq!(wait("Thu, 01 Jan 1970 00:01:00 GMT"), Verdict::Retry(Some(Duration::from_secs(60))));
-        assert_eq!(classify(503, Some("Thu, 01 Jan 1970 00:00:00 GMT"), NOW + MAX_BACKOFF), Verdict::Retry(Some(Duration::ZERO)));
+        assert_eq!(
+            classify(503, Some("Thu, 01 Jan 1970 00:00:00 GMT"), NOW + MAX_BACKOFF),
+            Verdict::Retry(Some(Duration::ZERO))
+        );
         for nonsense in ["-1", "soon", "", "1.5", "99999999999999999999999"] {
             assert_eq!(wait(nonsense), Verdict::Retry(None), "{nonsense}");
         }

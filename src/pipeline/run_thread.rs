@@ -17,11 +17,11 @@ use crate::decode::otlp::decode_span;
 use crate::delivery::Delivery;
 use crate::delivery::record::{Record, RootKey};
 use crate::encode::verdict::verdict_attributes;
-use crate::layer::fence;
+use crate::layer::fence::Fence;
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
-use crate::report::build::{ReportOptions, report_with_sums};
 use crate::report::Report;
+use crate::report::build::{ReportOptions, report_with_sums};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
 use crate::span_record::{Interner, LocalFacts, Origin, SpanRecord};
 use crate::time::Timestamp;
@@ -71,7 +71,8 @@ pub(crate) fn spawn(
         IS_RUN_THREAD.set(true);
         let assembler = RunAssembler::new(config.assembler);
         let interner = Interner::default();
-        RunThread { config, shards, outputs, delivery, assembler, interner, started: Instant::now() }.work(&batches);
+        RunThread { config, shards, outputs, delivery, assembler, interner, started: Instant::now() }
+            .work(&batches);
     })
 }
 
@@ -190,7 +191,7 @@ impl RunThread {
 
     fn call_back(&mut self, report: &Report) {
         let dispatch = (self.config.host_dispatch)().unwrap_or_else(Dispatch::none);
-        let _fence = fence::enter();
+        let _fence = Fence::raise();
         for on_run in &mut self.config.on_run {
             let call = AssertUnwindSafe(|| dispatcher::with_default(&dispatch, || on_run(report)));
             if catch_unwind(call).is_err() {

@@ -4,7 +4,7 @@
 //! bytes again; beside it stands a [`FrameHead`] with what the wire does not carry. Full means lost and counted:
 //! a closing thread never waits.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 
