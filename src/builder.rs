@@ -116,7 +116,11 @@ pub fn init(workflow: &str) -> Result<Longpole, InitError> {
     let (layer, longpole) = builder().workflow(workflow).otlp_from_env().report_to_stderr().build()?;
     let lines = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
     let lines = lines.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(lines);
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let fmt = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .with_filter(lines);
     let level = tracing_subscriber::filter::filter_fn(|metadata| *metadata.level() <= tracing::Level::INFO);
     tracing::subscriber::set_global_default(
         tracing_subscriber::registry().with(fmt).with(layer.with_filter(level)),

@@ -29,7 +29,7 @@ fn floor_of(module: &str) -> Option<usize> {
     // The longest name wins: `pipeline::shard` stands below `pipeline`.
     let exact =
         FLOORS.iter().position(|floor| floor.iter().any(|n| n.contains("::") && module.starts_with(n)));
-    exact.or_else(|| FLOORS.iter().position(|floor| names(&floor)))
+    exact.or_else(|| FLOORS.iter().position(names))
 }
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {

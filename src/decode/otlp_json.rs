@@ -361,11 +361,11 @@ impl<'j> Span<'j> {
             wanted,
         };
         let mut record = empty_record(origin, interner);
-        let trace_id = self.trace_id.text().and_then(|text| id_bytes::<{ TraceId::LEN }>(text));
+        let trace_id = self.trace_id.text().and_then(id_bytes::<{ TraceId::LEN }>);
         let trace_id =
             trace_id.ok_or_else(|| wrong("traceId", &self.trace_id, "16 bytes in hex or base64"))?;
         record.trace_id = TraceId::from_bytes(trace_id);
-        let span_id = self.span_id.text().and_then(|text| id_bytes::<{ SpanId::LEN }>(text));
+        let span_id = self.span_id.text().and_then(id_bytes::<{ SpanId::LEN }>);
         let span_id = span_id.ok_or_else(|| wrong("spanId", &self.span_id, "8 bytes in hex or base64"))?;
         record.span_id = SpanId::from_bytes(span_id);
         if let Some(text) = self.parent_span_id.text().filter(|text| !text.is_empty()) {

@@ -46,12 +46,12 @@ impl Chunk {
     /// The span message of `head`, without tag and length.
     pub(crate) fn message(&self, head: &FrameHead) -> &[u8] {
         let start = head.start as usize;
-        self.bytes.get(start..start + head.len as usize).unwrap_or_default()
+        self.bytes.get(start..start.saturating_add(head.len as usize)).unwrap_or_default()
     }
 
     /// The same with tag and length, ready for the wire.
     pub(crate) fn field(&self, head: &FrameHead) -> &[u8] {
-        let end = head.start as usize + head.len as usize;
+        let end = (head.start as usize).saturating_add(head.len as usize);
         self.bytes.get(head.tag as usize..end).unwrap_or_default()
     }
 
@@ -105,7 +105,7 @@ impl Shards {
         let count = cores.saturating_mul(2).next_power_of_two().clamp(2, 64);
         Shards {
             shards: (0..count).map(|_| Shard::default()).collect(),
-            max_bytes_per_shard: (max_bytes / count).min(u32::MAX as usize / 2),
+            max_bytes_per_shard: max_bytes.checked_div(count).unwrap_or(0).min(u32::MAX as usize / 2),
             io_is_parked: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             io_thread: OnceLock::new(),
@@ -215,7 +215,7 @@ impl ChunkPool {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    /// Takes the chunk back if nobody else still reads it; the last reader's call does.
+    /// Takes the chunk back if nobody else still reads it.
     pub(crate) fn give(&self, chunk: Arc<Chunk>) {
         let Some(mut chunk) = Arc::into_inner(chunk) else { return };
         chunk.clear();
