@@ -3,4 +3,5 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub(crate) mod span;
+pub(crate) mod timing;
 pub(crate) mod varint;

@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::conventions;
 use crate::encode::span::{
-    self, Dropped, EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_dropped, append_int, append_status,
-    append_str, find_attribute, name_field,
+    self, Dropped, EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_dropped, append_status, append_str,
+    find_attribute, name_field,
 };
+use crate::encode::timing::{self, TimingFields};
 use crate::pipeline::shard::{FrameHead, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 
@@ -19,12 +20,6 @@ const TOLD_HELD_OPEN: Duration = Duration::from_millis(1);
 /// Keys the layer writes or looks for when a span closes, encoded.
 #[derive(Debug)]
 pub(crate) struct OwnKeys {
-    queued: EncodedKey,
-    busy: EncodedKey,
-    polls: EncodedKey,
-    longest_poll: EncodedKey,
-    first_enter: EncodedKey,
-    held_open: EncodedKey,
     outcome: EncodedKey,
     node_id: EncodedKey,
     operation: EncodedKey,
@@ -35,12 +30,6 @@ pub(crate) struct OwnKeys {
 impl OwnKeys {
     pub(crate) fn new() -> Self {
         OwnKeys {
-            queued: EncodedKey::new(conventions::QUEUED_NS),
-            busy: EncodedKey::new(conventions::BUSY_NS),
-            polls: EncodedKey::new(conventions::POLLS),
-            longest_poll: EncodedKey::new(conventions::LONGEST_POLL_NS),
-            first_enter: EncodedKey::new(conventions::FIRST_ENTER_NS),
-            held_open: EncodedKey::new(conventions::HELD_OPEN_NS),
             outcome: EncodedKey::new(conventions::OUTCOME),
             node_id: EncodedKey::new(conventions::NODE_ID),
             operation: EncodedKey::new(conventions::GEN_AI_OPERATION),
@@ -102,12 +91,6 @@ impl LayerCore {
         let is_local_root = slot.parent().is_none();
         let is_outermost_marked = self.settle_workflow(slot, body, is_local_root);
 
-        append_status(&mut body.events, body.status, &body.status_message);
-        body.events.extend_from_slice(&body.links);
-        append_dropped(&mut body.events, Dropped::Attributes, body.dropped_attributes);
-        append_dropped(&mut body.events, Dropped::Events, body.dropped_events);
-        append_dropped(&mut body.events, Dropped::Links, body.dropped_links);
-
         let is_unsampled = slot.has(flags::UNSAMPLED);
         let head = SpanHead {
             trace_id: trace_id_bytes(slot.trace_id()),
@@ -136,18 +119,18 @@ impl LayerCore {
             ..FrameHead::default()
         };
         self.push(frame, &head, body, &callsite.name_field);
+        body.end();
     }
 
+    #[inline]
     fn push(&self, frame: FrameHead, head: &SpanHead, body: &Body, callsite_name: &[u8]) {
         let (head, head_len) = head.encode();
         let head = head.get(..head_len).unwrap_or_default();
-        let given_name = if body.name.is_empty() { Vec::new() } else { name_field(&body.name) };
-        let name = if given_name.is_empty() { callsite_name } else { &given_name };
-        // Most spans end with their attributes.
-        let pushed = if body.events.is_empty() {
-            self.shards.push(frame, &[head, name, &body.attributes])
+        let pushed = if body.status == 0 && body.rare().is_none() {
+            self.shards.push(frame, &[head, callsite_name, &body.attributes])
         } else {
-            self.shards.push(frame, &[head, name, &body.attributes, &body.events])
+            let (name, rest) = rare_fields(body, callsite_name);
+            self.shards.push(frame, &[head, &name, &body.attributes, &rest])
         };
         if pushed.is_err() {
             self.counters.spans_shard_full.add(1);
@@ -157,32 +140,31 @@ impl LayerCore {
     /// `shadowed`: the program may have written keys of ours itself; its word stands.
     #[inline]
     fn append_timing(&self, body: &mut Body, course: &Course, shadowed: bool) {
-        let keys = &self.own_keys;
-        let mut append = |key: &EncodedKey, value: u64| {
-            if !shadowed || find_attribute(&body.attributes, key.text()).is_none() {
-                let value = i64::try_from(value).unwrap_or(i64::MAX);
-                append_int(&mut body.attributes, SPAN_ATTRIBUTE, key, value);
-            }
-        };
+        let mut fields = TimingFields::default();
         let queued = course.first_run.saturating_since(body.start);
         if let Some(first_enter) = body.polls.first_enter() {
             let busy = body.polls.busy();
-            append(&keys.busy, busy.as_nanos());
-            append(&keys.polls, body.polls.polls());
+            fields.put(&timing::BUSY, busy.as_nanos());
+            fields.put(&timing::POLLS, body.polls.polls());
             let longest = body.polls.longest_poll();
             if longest != busy {
-                append(&keys.longest_poll, longest.as_nanos());
+                fields.put(&timing::LONGEST_POLL, longest.as_nanos());
             }
             let first_enter = first_enter.saturating_since(body.start);
             if first_enter != queued {
-                append(&keys.first_enter, first_enter.as_nanos());
+                fields.put(&timing::FIRST_ENTER, first_enter.as_nanos());
             }
         }
         if !queued.is_zero() {
-            append(&keys.queued, queued.as_nanos());
+            fields.put(&timing::QUEUED, queued.as_nanos());
         }
         if course.held_open > TOLD_HELD_OPEN {
-            append(&keys.held_open, course.held_open.as_nanos());
+            fields.put(&timing::HELD_OPEN, course.held_open.as_nanos());
+        }
+        if shadowed {
+            body.add_missing(fields.encoded());
+        } else {
+            body.attributes.extend_from_slice(fields.encoded());
         }
     }
 
@@ -209,10 +191,8 @@ impl LayerCore {
         if body.has_attribute(&keys.node_id) || body.has_attribute(&keys.operation) {
             return;
         }
-        let given_name = std::mem::take(&mut body.name);
-        let name = if given_name.is_empty() { callsite_name } else { &given_name };
-        self.append_own_text(body, &self.own_keys.node_id, name);
-        body.name = given_name;
+        let given_name = body.rare().map(|rare| rare.name.clone()).filter(|name| !name.is_empty());
+        self.append_own_text(body, &self.own_keys.node_id, given_name.as_deref().unwrap_or(callsite_name));
     }
 
     /// Gives a local root the configured workflow's name if it carries none. Returns whether the span carries a
@@ -256,4 +236,22 @@ impl LayerCore {
         let limit = self.config.limits.value_bytes;
         append_str(&mut body.attributes, SPAN_ATTRIBUTE, key, text, limit);
     }
+}
+
+/// The name of a span, and what most spans have nothing of, encoded.
+#[cold]
+fn rare_fields(body: &Body, callsite_name: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let mut rest = Vec::new();
+    let Some(rare) = body.rare() else {
+        append_status(&mut rest, body.status, "");
+        return (callsite_name.to_vec(), rest);
+    };
+    rest.extend_from_slice(&rare.events);
+    rest.extend_from_slice(&rare.links);
+    append_status(&mut rest, body.status, &rare.status_message);
+    append_dropped(&mut rest, Dropped::Attributes, rare.dropped_attributes);
+    append_dropped(&mut rest, Dropped::Events, rare.dropped_events);
+    append_dropped(&mut rest, Dropped::Links, rare.dropped_links);
+    let name = if rare.name.is_empty() { callsite_name.to_vec() } else { name_field(&rare.name) };
+    (name, rest)
 }
