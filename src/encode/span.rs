@@ -28,8 +28,16 @@ const ARRAY_VALUE: u8 = 0x2a;
 /// An attribute's key as it stands in a `KeyValue`: tag, length, text, and the tag of the value that follows.
 #[derive(Debug)]
 pub(crate) struct EncodedKey {
+    /// Two bytes to be filled in, then a short key's bytes. Copying the whole array and cutting is cheaper than
+    /// copying as many bytes as there are.
+    template: [u8; TEMPLATE],
+    /// How many bytes of the template count; zero: the key is too long for it.
+    template_len: u8,
     bytes: Box<[u8]>,
 }
+
+/// Long enough for the keys of the conventions.
+const TEMPLATE: usize = 48;
 
 impl EncodedKey {
     /// `key`, of which at most [`KEY_BYTES`] are kept.
@@ -38,7 +46,13 @@ impl EncodedKey {
         let mut bytes = Vec::new();
         append_field(&mut bytes, 0x0a, key.as_bytes());
         bytes.push(0x12);
-        EncodedKey { bytes: bytes.into() }
+        let mut template = [0; TEMPLATE];
+        let mut template_len = 0;
+        if let Some(place) = template.get_mut(2..bytes.len().saturating_add(2)) {
+            place.copy_from_slice(&bytes);
+            template_len = bytes.len().saturating_add(2) as u8;
+        }
+        EncodedKey { template, template_len, bytes: bytes.into() }
     }
 
     /// The key's text. Takes it apart again: for cold paths.
@@ -62,15 +76,22 @@ pub(crate) fn cut(text: &str, limit: usize) -> &str {
 }
 
 /// Appends a `KeyValue` up to its value, which takes `value_len` bytes with its own length not counted. Returns
-/// false if a length needs more than one byte; nothing is appended then.
+/// false if the key is long or a length needs more than one byte; nothing is appended then.
 #[inline]
 fn open_short(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value_len: usize) -> bool {
-    let len = key.bytes.len().wrapping_add(value_len).wrapping_add(1);
-    if len >= 0x80 {
+    let template_len = usize::from(key.template_len);
+    // The first two bytes do not count, the byte of the value's length does.
+    let len = template_len.wrapping_add(value_len).wrapping_sub(1);
+    if len >= 0x80 || template_len == 0 {
         return false;
     }
-    buffer.extend_from_slice(&[tag, len as u8]);
-    buffer.extend_from_slice(&key.bytes);
+    let mut template = key.template;
+    if let [first, second, ..] = &mut template {
+        (*first, *second) = (tag, len as u8);
+    }
+    let end = buffer.len().wrapping_add(template_len);
+    buffer.extend_from_slice(&template);
+    buffer.truncate(end);
     true
 }
 
@@ -192,11 +213,9 @@ pub(crate) fn append_field(buffer: &mut Vec<u8>, tag: u8, content: &[u8]) {
     buffer.extend_from_slice(content);
 }
 
-/// `Span.name` with tag and length.
-pub(crate) fn name_field(name: &str) -> Vec<u8> {
-    let mut field = Vec::new();
-    append_field(&mut field, 0x2a, name.as_bytes());
-    field
+/// Appends `Span.name`.
+pub(crate) fn append_name(buffer: &mut Vec<u8>, name: &str) {
+    append_field(buffer, 0x2a, name.as_bytes());
 }
 
 /// Appends `Span.status`; nothing if `code` is zero.
@@ -269,10 +288,10 @@ pub(crate) mod flags {
 }
 
 impl SpanHead {
-    /// The encoded fields and how many of the bytes count: a root's are the shorter.
+    /// Appends the fields.
     #[inline]
-    pub(crate) fn encode(&self) -> ([u8; 64], usize) {
-        let mut bytes = [0; 64];
+    pub(crate) fn append(&self, buffer: &mut Vec<u8>) {
+        let mut bytes = [0u8; 64];
         let mut rest = bytes.as_mut_slice();
         put(&mut rest, [0x0a, 16]);
         put(&mut rest, self.trace_id);
@@ -284,14 +303,12 @@ impl SpanHead {
         put(&mut rest, self.start.to_le_bytes());
         put(&mut rest, [0x41]);
         put(&mut rest, self.end.to_le_bytes());
-        let len = if self.parent_id == [0; 8] {
-            54
-        } else {
-            put(&mut rest, [0x22, 8]);
-            put(&mut rest, self.parent_id);
-            64
-        };
-        (bytes, len)
+        put(&mut rest, [0x22, 8]);
+        put(&mut rest, self.parent_id);
+        buffer.extend_from_slice(&bytes);
+        if self.parent_id == [0; 8] {
+            buffer.truncate(buffer.len().wrapping_sub(10));
+        }
     }
 }
 

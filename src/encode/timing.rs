@@ -1,19 +1,28 @@
-//! The timing attributes every span ends with, on the stack: their keys are known when this is compiled, so each
-//! costs a few stores instead of a copy.
+//! The timing attributes every span ends with. Their keys are known when this is compiled, so each is a template
+//! with holes for lengths and value, and costs a few stores instead of three copies.
 
 use crate::conventions;
 
-use super::span::SPAN_ATTRIBUTE;
+use super::span::{EncodedKey, SPAN_ATTRIBUTE, append_int};
 use super::varint;
 
-/// Defines keys as they stand in a `KeyValue`: tag, length, text, and the tag of the value.
-macro_rules! keys {
+/// Bytes of an integer attribute around its key: tag, length, the key's tag and length, the value's tag, length and
+/// type, and the longest value that is written short.
+const AROUND_KEY: usize = 4 + 3 + 8;
+
+/// An integer attribute of a known key. `N` is the length of the key and [`AROUND_KEY`].
+pub(crate) struct IntTemplate<const N: usize> {
+    key: &'static str,
+    bytes: [u8; N],
+}
+
+macro_rules! templates {
     ($($name:ident = $key:path;)*) => {
-        $(pub(crate) const $name: [u8; $key.len() + 3] = key_field($key);)*
+        $(pub(crate) const $name: IntTemplate<{ $key.len() + AROUND_KEY }> = IntTemplate::new($key);)*
     };
 }
 
-keys! {
+templates! {
     QUEUED = conventions::QUEUED_NS;
     BUSY = conventions::BUSY_NS;
     POLLS = conventions::POLLS;
@@ -22,89 +31,73 @@ keys! {
     HELD_OPEN = conventions::HELD_OPEN_NS;
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "evaluated when compiled: what is wrong does not build"
-)]
-const fn key_field<const N: usize>(key: &str) -> [u8; N] {
-    let mut bytes = [0x12; N];
-    bytes[0] = 0x0a;
-    bytes[1] = key.len() as u8;
-    let mut at = 0;
-    while at < key.len() {
-        bytes[at + 2] = key.as_bytes()[at];
-        at += 1;
-    }
-    bytes
-}
-
-/// `Span.attributes` fields of integers, at most one of each key above.
-#[derive(Debug)]
-pub(crate) struct TimingFields {
-    bytes: [u8; 320],
-    len: usize,
-}
-
-impl Default for TimingFields {
-    #[inline]
-    fn default() -> Self {
-        TimingFields { bytes: [0; 320], len: 0 }
-    }
-}
-
-impl TimingFields {
-    /// Appends an attribute. Values of more than 56 bits, two years in nanoseconds, are told as that.
-    #[inline]
-    pub(crate) fn put<const N: usize>(&mut self, key: &[u8; N], value: u64) {
-        const MOST: u64 = u64::MAX >> 8;
-        let Some((value, value_len)) = varint::encode_short(value.min(MOST)) else { return };
-        let Some(rest) = self.bytes.get_mut(self.len..) else { return };
-        let len = N.wrapping_add(value_len).wrapping_add(2);
-        let Some((head, rest)) = rest.split_first_chunk_mut() else { return };
-        *head = [SPAN_ATTRIBUTE, len as u8];
-        let Some((place, rest)) = rest.split_first_chunk_mut::<N>() else { return };
-        *place = *key;
-        let Some((head, rest)) = rest.split_first_chunk_mut() else { return };
-        *head = [value_len.wrapping_add(1) as u8, 0x18];
-        let Some(place) = rest.first_chunk_mut() else { return };
-        *place = value;
-        self.len = self.len.wrapping_add(len).wrapping_add(2);
+impl<const N: usize> IntTemplate<N> {
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "evaluated when compiled: what is wrong does not build"
+    )]
+    const fn new(key: &'static str) -> Self {
+        assert!(N == key.len() + AROUND_KEY && N < 0x80);
+        let mut bytes = [0; N];
+        bytes[0] = SPAN_ATTRIBUTE;
+        bytes[2] = 0x0a;
+        bytes[3] = key.len() as u8;
+        let mut at = 0;
+        while at < key.len() {
+            bytes[at + 4] = key.as_bytes()[at];
+            at += 1;
+        }
+        bytes[at + 4] = 0x12;
+        bytes[at + 6] = 0x18;
+        IntTemplate { key, bytes }
     }
 
-    /// What was appended.
+    /// Appends the attribute with `value`.
     #[inline]
-    pub(crate) fn encoded(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+    pub(crate) fn append(&self, buffer: &mut Vec<u8>, value: u64) {
+        let Some((value, value_len)) = varint::encode_short(value) else {
+            return self.append_large(buffer, value);
+        };
+        let mut field = self.bytes;
+        if let Some(len) = field.get_mut(1) {
+            *len = (N - 10).wrapping_add(value_len) as u8;
+        }
+        if let Some([len, _, place @ ..]) = field.last_chunk_mut::<10>() {
+            *len = value_len.wrapping_add(1) as u8;
+            *place = value;
+        }
+        buffer.extend_from_slice(&field);
+        buffer.truncate(buffer.len().wrapping_sub(8).wrapping_add(value_len));
+    }
+
+    #[cold]
+    fn append_large(&self, buffer: &mut Vec<u8>, value: u64) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        append_int(buffer, SPAN_ATTRIBUTE, &EncodedKey::new(self.key), value);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::span::{EncodedKey, append_int};
 
     #[test]
-    fn all_six_fit_and_equal_what_the_general_encoder_writes() {
-        let mut fields = TimingFields::default();
-        let mut expected = Vec::new();
-        let mut put = |value: u64| {
-            macro_rules! put_all {
-                ($($key:ident $name:ident),*) => {$(
-                    fields.put(&$key, value);
-                    append_int(&mut expected, SPAN_ATTRIBUTE, &EncodedKey::new(conventions::$name), value as i64);
+    fn templates_write_what_the_general_encoder_writes() {
+        for value in [0, 1, 127, 128, 16_383, 16_384, 1_234_567_890, (1 << 56) - 1, 1 << 56, i64::MAX as u64]
+        {
+            let (mut short, mut general) = (Vec::new(), Vec::new());
+            macro_rules! append_all {
+                ($($template:ident $key:ident),*) => {$(
+                    $template.append(&mut short, value);
+                    append_int(&mut general, SPAN_ATTRIBUTE, &EncodedKey::new(conventions::$key), value as i64);
                 )*};
             }
-            put_all!(
+            append_all!(
                 QUEUED QUEUED_NS, BUSY BUSY_NS, POLLS POLLS, LONGEST_POLL LONGEST_POLL_NS,
                 FIRST_ENTER FIRST_ENTER_NS, HELD_OPEN HELD_OPEN_NS
             );
-        };
-        put(u64::MAX >> 8);
-        assert_eq!(fields.encoded(), expected);
-        fields = TimingFields::default();
-        fields.put(&QUEUED, u64::MAX);
-        fields.put(&POLLS, 0);
-        assert_eq!(fields.encoded().last(), Some(&0));
+            assert_eq!(short, general, "{value}");
+        }
     }
 }

@@ -15,6 +15,9 @@ pub(crate) fn append(buffer: &mut Vec<u8>, mut value: u64) {
 /// Spreads the groups of seven bits over a word in three steps instead of a loop: this runs several times a span.
 #[inline]
 pub(crate) fn encode_short(value: u64) -> Option<([u8; 8], usize)> {
+    if value < 0x80 {
+        return Some((value.to_le_bytes(), 1));
+    }
     if value >> 56 != 0 {
         return None;
     }

@@ -89,9 +89,11 @@ impl Callsite {
                 is_fact: fact_of(key).is_some(),
             }
         });
+        let mut name_field = Vec::new();
+        span::append_name(&mut name_field, name);
         Callsite {
             name,
-            name_field: span::name_field(name).into(),
+            name_field: name_field.into(),
             location: location_of(metadata).into(),
             target: target_of(metadata).into(),
             fields: fields.collect(),

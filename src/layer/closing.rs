@@ -4,15 +4,16 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::conventions;
 use crate::encode::span::{
-    self, Dropped, EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_dropped, append_status, append_str,
-    find_attribute, name_field,
+    self, Dropped, EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_dropped, append_name, append_status,
+    append_str, find_attribute,
 };
-use crate::encode::timing::{self, TimingFields};
+use crate::encode::timing;
 use crate::pipeline::shard::{FrameHead, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
 use super::open_span::{Body, Slot, flags, trace_id_bytes};
+use super::poll_clock::PollClock;
 
 /// Held open for less than this is not worth telling.
 const TOLD_HELD_OPEN: Duration = Duration::from_millis(1);
@@ -118,53 +119,28 @@ impl LayerCore {
             flags: flags_of_frame,
             ..FrameHead::default()
         };
-        self.push(frame, &head, body, &callsite.name_field);
-        body.end();
-    }
-
-    #[inline]
-    fn push(&self, frame: FrameHead, head: &SpanHead, body: &Body, callsite_name: &[u8]) {
-        let (head, head_len) = head.encode();
-        let head = head.get(..head_len).unwrap_or_default();
+        head.append(&mut body.attributes);
         let pushed = if body.status == 0 && body.rare().is_none() {
-            self.shards.push(frame, &[head, callsite_name, &body.attributes])
+            body.attributes.extend_from_slice(&callsite.name_field);
+            self.shards.push(frame, &[&body.attributes])
         } else {
-            let (name, rest) = rare_fields(body, callsite_name);
-            self.shards.push(frame, &[head, &name, &body.attributes, &rest])
+            self.shards.push(frame, &[&body.attributes, &rare_fields(body, &callsite.name_field)])
         };
         if pushed.is_err() {
             self.counters.spans_shard_full.add(1);
         }
+        body.end();
     }
 
     /// `shadowed`: the program may have written keys of ours itself; its word stands.
     #[inline]
     fn append_timing(&self, body: &mut Body, course: &Course, shadowed: bool) {
-        let mut fields = TimingFields::default();
-        let queued = course.first_run.saturating_since(body.start);
-        if let Some(first_enter) = body.polls.first_enter() {
-            let busy = body.polls.busy();
-            fields.put(&timing::BUSY, busy.as_nanos());
-            fields.put(&timing::POLLS, body.polls.polls());
-            let longest = body.polls.longest_poll();
-            if longest != busy {
-                fields.put(&timing::LONGEST_POLL, longest.as_nanos());
-            }
-            let first_enter = first_enter.saturating_since(body.start);
-            if first_enter != queued {
-                fields.put(&timing::FIRST_ENTER, first_enter.as_nanos());
-            }
-        }
-        if !queued.is_zero() {
-            fields.put(&timing::QUEUED, queued.as_nanos());
-        }
-        if course.held_open > TOLD_HELD_OPEN {
-            fields.put(&timing::HELD_OPEN, course.held_open.as_nanos());
-        }
         if shadowed {
-            body.add_missing(fields.encoded());
+            let mut fields = Vec::new();
+            timing_fields(&mut fields, body.start, &body.polls, course);
+            body.add_missing(&fields);
         } else {
-            body.attributes.extend_from_slice(fields.encoded());
+            timing_fields(&mut body.attributes, body.start, &body.polls, course);
         }
     }
 
@@ -238,20 +214,49 @@ impl LayerCore {
     }
 }
 
+/// Appends what running the span looked like, leaving out what follows from the rest.
+#[inline]
+fn timing_fields(buffer: &mut Vec<u8>, start: Timestamp, polls: &PollClock, course: &Course) {
+    let queued = course.first_run.saturating_since(start);
+    if let Some(first_enter) = polls.first_enter() {
+        let (busy, longest_poll) = (polls.busy(), polls.longest_poll());
+        timing::BUSY.append(buffer, busy.as_nanos());
+        timing::POLLS.append(buffer, polls.polls());
+        if longest_poll != busy {
+            timing::LONGEST_POLL.append(buffer, longest_poll.as_nanos());
+        }
+        let first_enter = first_enter.saturating_since(start);
+        if first_enter != queued {
+            timing::FIRST_ENTER.append(buffer, first_enter.as_nanos());
+        }
+    }
+    if !queued.is_zero() {
+        timing::QUEUED.append(buffer, queued.as_nanos());
+    }
+    if course.held_open > TOLD_HELD_OPEN {
+        timing::HELD_OPEN.append(buffer, course.held_open.as_nanos());
+    }
+}
+
 /// The name of a span, and what most spans have nothing of, encoded.
 #[cold]
-fn rare_fields(body: &Body, callsite_name: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let mut rest = Vec::new();
+fn rare_fields(body: &Body, callsite_name: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::new();
     let Some(rare) = body.rare() else {
-        append_status(&mut rest, body.status, "");
-        return (callsite_name.to_vec(), rest);
+        fields.extend_from_slice(callsite_name);
+        append_status(&mut fields, body.status, "");
+        return fields;
     };
-    rest.extend_from_slice(&rare.events);
-    rest.extend_from_slice(&rare.links);
-    append_status(&mut rest, body.status, &rare.status_message);
-    append_dropped(&mut rest, Dropped::Attributes, rare.dropped_attributes);
-    append_dropped(&mut rest, Dropped::Events, rare.dropped_events);
-    append_dropped(&mut rest, Dropped::Links, rare.dropped_links);
-    let name = if rare.name.is_empty() { callsite_name.to_vec() } else { name_field(&rare.name) };
-    (name, rest)
+    if rare.name.is_empty() {
+        fields.extend_from_slice(callsite_name);
+    } else {
+        append_name(&mut fields, &rare.name);
+    }
+    fields.extend_from_slice(&rare.events);
+    fields.extend_from_slice(&rare.links);
+    append_status(&mut fields, body.status, &rare.status_message);
+    append_dropped(&mut fields, Dropped::Attributes, rare.dropped_attributes);
+    append_dropped(&mut fields, Dropped::Events, rare.dropped_events);
+    append_dropped(&mut fields, Dropped::Links, rare.dropped_links);
+    fields
 }

@@ -101,32 +101,35 @@ impl Changes {
 /// Encodes the fields of one span.
 #[derive(Debug)]
 pub(crate) struct SpanVisitor<'a> {
-    callsite: &'static Callsite,
-    config: &'a LayerConfig,
+    fields: &'static [FieldInfo],
+    export: bool,
+    limits: &'a Limits,
     counters: &'a LayerCounters,
     scratch: &'a mut Scratch,
     pub(crate) changes: Changes,
 }
 
 impl<'a> SpanVisitor<'a> {
+    #[inline]
     pub(crate) fn new(
         callsite: &'static Callsite,
         config: &'a LayerConfig,
         counters: &'a LayerCounters,
         scratch: &'a mut Scratch,
     ) -> Self {
-        SpanVisitor { callsite, config, counters, scratch, changes: Changes::default() }
+        let (fields, limits) = (&*callsite.fields, &config.limits);
+        SpanVisitor { fields, export: config.export, limits, counters, scratch, changes: Changes::default() }
     }
 
     #[inline]
     fn info(&self, field: &Field) -> Option<&'static FieldInfo> {
-        self.callsite.fields.get(field.index())
+        self.fields.get(field.index())
     }
 
     /// Notes that an attribute is about to be encoded; `None` if it is not to be.
     #[inline]
     fn admit(&mut self, info: &FieldInfo) -> Option<&mut Vec<u8>> {
-        if !self.config.export && !info.is_fact {
+        if !self.export && !info.is_fact {
             return None;
         }
         self.changes.has_other_keys |= self.changes.bits & info.bit != 0;
@@ -140,7 +143,7 @@ impl<'a> SpanVisitor<'a> {
         if info.role != Role::Attribute {
             return self.special_text(info, text);
         }
-        let limit = self.config.limits.value_bytes;
+        let limit = self.limits.value_bytes;
         if let Some(buffer) = self.admit(info) {
             append_str(buffer, SPAN_ATTRIBUTE, &info.key, text, limit);
         }
@@ -148,9 +151,9 @@ impl<'a> SpanVisitor<'a> {
 
     #[cold]
     fn special_text(&mut self, info: &FieldInfo, text: &str) {
-        let limit = self.config.limits.value_bytes;
+        let limit = self.limits.value_bytes;
         if info.role.is_property() {
-            return set_property(info.role, text, &self.config.limits, self.scratch, &mut self.changes);
+            return set_property(info.role, text, self.limits, self.scratch, &mut self.changes);
         }
         note_fact(info.role, text, &mut self.changes);
         if let Some(buffer) = self.admit(info) {
@@ -164,13 +167,13 @@ impl<'a> SpanVisitor<'a> {
     /// Encodes an attribute whose key is no field.
     fn other_text(&mut self, key: &str, text: &str) {
         self.note_other();
-        let limit = self.config.limits.value_bytes;
+        let limit = self.limits.value_bytes;
         append_str(&mut self.scratch.attributes, SPAN_ATTRIBUTE, &EncodedKey::new(key), text, limit);
     }
 
     fn other_texts(&mut self, key: &str, texts: &[String]) {
         self.note_other();
-        let limit = self.config.limits.value_bytes;
+        let limit = self.limits.value_bytes;
         let texts = texts.iter().map(|text| cut(text, limit));
         append_strings(&mut self.scratch.attributes, SPAN_ATTRIBUTE, &EncodedKey::new(key), texts);
     }
@@ -238,22 +241,22 @@ impl Visit for SpanVisitor<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let Some(info) = self.info(field) else { return };
-        if !self.config.export && !info.is_fact && info.role == Role::Attribute {
+        if !self.export && !info.is_fact && info.role == Role::Attribute {
             return;
         }
         let mut text = std::mem::take(&mut self.scratch.text);
-        format_into(&mut text, format_args!("{value:?}"), self.config.limits.value_bytes, self.counters);
+        format_into(&mut text, format_args!("{value:?}"), self.limits.value_bytes, self.counters);
         self.text(info, &text);
         self.scratch.text = text;
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         let Some(info) = self.info(field) else { return };
-        if !self.config.export {
+        if !self.export {
             // The analysis reads no error's text; what fails is told by the status.
             return;
         }
-        let texts = format_error(value, self.config.limits.value_bytes, self.counters);
+        let texts = format_error(value, self.limits.value_bytes, self.counters);
         self.exception(&texts);
         self.text(info, &texts.message);
         self.other_texts(&format!("{}.chain", field.name()), &texts.sources);

@@ -124,7 +124,7 @@ impl LayerCore {
         self.slots.with(id, |slot| self.apply_to(slot, &mut slot.lock(), scratch, changes));
     }
 
-    #[inline]
+    #[inline(always)]
     fn apply_to(&self, slot: &Slot, body: &mut Body, scratch: &mut Scratch, changes: &Changes) {
         body.apply(scratch, changes, &self.config.limits, &self.counters);
         if changes.has_properties {
@@ -260,6 +260,9 @@ where
                 let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
                 values.record(&mut visitor);
                 let changes = visitor.changes;
+                if changes.count == 0 && !changes.has_properties {
+                    return;
+                }
                 core.apply_to(slot, &mut slot.lock(), scratch, &changes);
             });
         });

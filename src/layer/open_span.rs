@@ -4,7 +4,8 @@
 //! Everything else is in the body. No user code runs while a body is locked.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::conventions::fact_of;
 use crate::encode::span::{EncodedKey, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute};
@@ -82,7 +83,7 @@ impl Slot {
 
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Body> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+        self.body.lock()
     }
 
     pub(crate) fn lineage(&self) -> Lineage {
@@ -246,7 +247,7 @@ impl Body {
     }
 
     /// Takes in the attributes a visitor read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn apply(
         &mut self,
         scratch: &mut Scratch,
