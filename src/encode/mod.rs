@@ -5,5 +5,6 @@
 pub(crate) mod json_lines;
 pub(crate) mod resource;
 pub(crate) mod span;
+pub(crate) mod timing;
 pub(crate) mod varint;
 pub(crate) mod verdict;

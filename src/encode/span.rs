@@ -28,18 +28,31 @@ const ARRAY_VALUE: u8 = 0x2a;
 /// An attribute's key as it stands in a `KeyValue`: tag, length, text, and the tag of the value that follows.
 #[derive(Debug)]
 pub(crate) struct EncodedKey {
+    /// Two bytes to be filled in, then a short key's bytes. Copying the whole array and cutting is cheaper than
+    /// copying as many bytes as there are.
+    template: [u8; TEMPLATE],
+    /// How many bytes of the template count; zero: the key is too long for it.
+    template_len: u8,
     bytes: Box<[u8]>,
 }
+
+/// Long enough for the keys of the conventions.
+const TEMPLATE: usize = 48;
 
 impl EncodedKey {
     /// `key`, of which at most [`KEY_BYTES`] are kept.
     pub(crate) fn new(key: &str) -> Self {
         let key = cut(key, KEY_BYTES);
-        let mut bytes = vec![0x0a];
-        varint::append(&mut bytes, key.len() as u64);
-        bytes.extend_from_slice(key.as_bytes());
+        let mut bytes = Vec::new();
+        append_field(&mut bytes, 0x0a, key.as_bytes());
         bytes.push(0x12);
-        EncodedKey { bytes: bytes.into() }
+        let mut template = [0; TEMPLATE];
+        let mut template_len = 0;
+        if let Some(place) = template.get_mut(2..bytes.len().saturating_add(2)) {
+            place.copy_from_slice(&bytes);
+            template_len = bytes.len().saturating_add(2) as u8;
+        }
+        EncodedKey { template, template_len, bytes: bytes.into() }
     }
 
     /// The key's text. Takes it apart again: for cold paths.
@@ -62,22 +75,38 @@ pub(crate) fn cut(text: &str, limit: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Opens a `KeyValue` whose value takes `value_len` bytes, which the caller appends.
+/// Appends a `KeyValue` up to its value, which takes `value_len` bytes with its own length not counted. Returns
+/// false if the key is long or a length needs more than one byte; nothing is appended then.
 #[inline]
-fn open_key_value(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value_len: usize) {
-    let len = key.bytes.len().saturating_add(varint::len(value_len as u64)).saturating_add(value_len);
-    if len < 0x80 {
-        buffer.reserve(len.saturating_add(2));
-        buffer.extend_from_slice(&[tag, len as u8]);
-        buffer.extend_from_slice(&key.bytes);
-        buffer.push(value_len as u8);
-    } else {
-        buffer.reserve(len.saturating_add(11));
-        buffer.push(tag);
-        varint::append(buffer, len as u64);
-        buffer.extend_from_slice(&key.bytes);
-        varint::append(buffer, value_len as u64);
+fn open_short(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value_len: usize) -> bool {
+    let template_len = usize::from(key.template_len);
+    // The first two bytes do not count, the byte of the value's length does.
+    let len = template_len.wrapping_add(value_len).wrapping_sub(1);
+    if len >= 0x80 || template_len == 0 {
+        return false;
     }
+    let mut template = key.template;
+    if let [first, second, ..] = &mut template {
+        (*first, *second) = (tag, len as u8);
+    }
+    let end = buffer.len().wrapping_add(template_len);
+    buffer.extend_from_slice(&template);
+    buffer.truncate(end);
+    true
+}
+
+/// Appends a `KeyValue` whose value is `value` and then `text`, of any length.
+#[cold]
+fn append_long(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: &[u8], text: &[u8]) {
+    let value_len = value.len().saturating_add(text.len());
+    let len = key.bytes.len().saturating_add(varint::len(value_len as u64)).saturating_add(value_len);
+    buffer.reserve(len.saturating_add(11));
+    buffer.push(tag);
+    varint::append(buffer, len as u64);
+    buffer.extend_from_slice(&key.bytes);
+    varint::append(buffer, value_len as u64);
+    buffer.extend_from_slice(value);
+    buffer.extend_from_slice(text);
 }
 
 /// Appends a text attribute. Of a text longer than `limit` bytes the front is kept and an `…` says so; together
@@ -87,11 +116,20 @@ pub(crate) fn append_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: 
     if text.len() > limit {
         return append_cut_str(buffer, tag, key, text, limit);
     }
-    let value_len = text.len().saturating_add(varint::len(text.len() as u64)).saturating_add(1);
-    open_key_value(buffer, tag, key, value_len);
-    buffer.push(TEXT_VALUE);
-    varint::append(buffer, text.len() as u64);
-    buffer.extend_from_slice(text.as_bytes());
+    let value_len = text.len().wrapping_add(2);
+    if open_short(buffer, tag, key, value_len) {
+        buffer.extend_from_slice(&[value_len as u8, TEXT_VALUE, text.len() as u8]);
+        buffer.extend_from_slice(text.as_bytes());
+    } else {
+        append_long_str(buffer, tag, key, text);
+    }
+}
+
+#[cold]
+fn append_long_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) {
+    let mut value = vec![TEXT_VALUE];
+    varint::append(&mut value, text.len() as u64);
+    append_long(buffer, tag, key, &value, text.as_bytes());
 }
 
 #[cold]
@@ -105,26 +143,48 @@ fn append_cut_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str, l
 /// Appends an integer attribute.
 #[inline]
 pub(crate) fn append_int(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: i64) {
-    // Negative numbers take ten bytes, as int64 has it.
-    let value = value as u64;
-    open_key_value(buffer, tag, key, varint::len(value).saturating_add(1));
-    buffer.push(INT_VALUE);
-    varint::append(buffer, value);
+    if let Some((bytes, len)) = varint::encode_short(value as u64)
+        && open_short(buffer, tag, key, len.wrapping_add(1))
+    {
+        // Copying all eight and cutting is cheaper than copying as many as there are.
+        buffer.extend_from_slice(&[len.wrapping_add(1) as u8, INT_VALUE]);
+        let end = buffer.len().wrapping_add(len);
+        buffer.extend_from_slice(&bytes);
+        buffer.truncate(end);
+    } else {
+        append_long_int(buffer, tag, key, value);
+    }
+}
+
+/// Negative numbers take ten bytes, as int64 has it.
+#[cold]
+fn append_long_int(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: i64) {
+    let mut bytes = vec![INT_VALUE];
+    varint::append(&mut bytes, value as u64);
+    append_long(buffer, tag, key, &bytes, &[]);
 }
 
 /// Appends a boolean attribute.
 #[inline]
 pub(crate) fn append_bool(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: bool) {
-    open_key_value(buffer, tag, key, 2);
-    buffer.extend_from_slice(&[BOOL_VALUE, u8::from(value)]);
+    let value = [BOOL_VALUE, u8::from(value)];
+    if open_short(buffer, tag, key, 2) {
+        let [a, b] = value;
+        buffer.extend_from_slice(&[2, a, b]);
+    } else {
+        append_long(buffer, tag, key, &value, &[]);
+    }
 }
 
 /// Appends a floating-point attribute.
 #[inline]
 pub(crate) fn append_double(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: f64) {
-    open_key_value(buffer, tag, key, 9);
     let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    buffer.extend_from_slice(&[DOUBLE_VALUE, a, b, c, d, e, f, g, h]);
+    if open_short(buffer, tag, key, 9) {
+        buffer.extend_from_slice(&[9, DOUBLE_VALUE, a, b, c, d, e, f, g, h]);
+    } else {
+        append_long(buffer, tag, key, &[DOUBLE_VALUE, a, b, c, d, e, f, g, h], &[]);
+    }
 }
 
 /// Appends an attribute that is a list of texts.
@@ -141,9 +201,9 @@ pub(crate) fn append_strings<'a>(
         value.extend_from_slice(text.as_bytes());
         append_field(&mut array, 0x0a, &value);
     }
-    let value_len = array.len().saturating_add(varint::len(array.len() as u64)).saturating_add(1);
-    open_key_value(buffer, tag, key, value_len);
-    append_field(buffer, ARRAY_VALUE, &array);
+    let mut value = Vec::new();
+    append_field(&mut value, ARRAY_VALUE, &array);
+    append_long(buffer, tag, key, &value, &[]);
 }
 
 /// Appends a length-delimited field.
@@ -153,11 +213,9 @@ pub(crate) fn append_field(buffer: &mut Vec<u8>, tag: u8, content: &[u8]) {
     buffer.extend_from_slice(content);
 }
 
-/// `Span.name` with tag and length.
-pub(crate) fn name_field(name: &str) -> Vec<u8> {
-    let mut field = Vec::new();
-    append_field(&mut field, 0x2a, name.as_bytes());
-    field
+/// Appends `Span.name`.
+pub(crate) fn append_name(buffer: &mut Vec<u8>, name: &str) {
+    append_field(buffer, 0x2a, name.as_bytes());
 }
 
 /// Appends `Span.status`; nothing if `code` is zero.
@@ -230,10 +288,10 @@ pub(crate) mod flags {
 }
 
 impl SpanHead {
-    /// The encoded fields and how many of the bytes count: a root's are the shorter.
+    /// Appends the fields.
     #[inline]
-    pub(crate) fn encode(&self) -> ([u8; 64], usize) {
-        let mut bytes = [0; 64];
+    pub(crate) fn append(&self, buffer: &mut Vec<u8>) {
+        let mut bytes = [0u8; 64];
         let mut rest = bytes.as_mut_slice();
         put(&mut rest, [0x0a, 16]);
         put(&mut rest, self.trace_id);
@@ -245,14 +303,12 @@ impl SpanHead {
         put(&mut rest, self.start.to_le_bytes());
         put(&mut rest, [0x41]);
         put(&mut rest, self.end.to_le_bytes());
-        let len = if self.parent_id == [0; 8] {
-            54
-        } else {
-            put(&mut rest, [0x22, 8]);
-            put(&mut rest, self.parent_id);
-            64
-        };
-        (bytes, len)
+        put(&mut rest, [0x22, 8]);
+        put(&mut rest, self.parent_id);
+        buffer.extend_from_slice(&bytes);
+        if self.parent_id == [0; 8] {
+            buffer.truncate(buffer.len().wrapping_sub(10));
+        }
     }
 }
 

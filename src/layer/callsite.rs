@@ -36,8 +36,8 @@ pub(crate) struct Callsite {
 pub(crate) struct FieldInfo {
     pub(crate) role: Role,
     pub(crate) key: EncodedKey,
-    /// The field's bit in the set of recorded keys; the same for two spellings of one key. Zero for fields past
-    /// the 64th.
+    /// The field's bit in the set of recorded keys; the same for two spellings of one key, and for all fields from
+    /// the 64th on.
     pub(crate) bit: u64,
     /// The analysis reads it.
     pub(crate) is_fact: bool,
@@ -64,6 +64,13 @@ pub(crate) enum Role {
     StatusDescription,
 }
 
+impl Role {
+    /// Whether it tells a property of the span and is no attribute, if it is text.
+    pub(crate) fn is_property(self) -> bool {
+        matches!(self, Role::SpanName | Role::SpanKind | Role::StatusCode | Role::StatusDescription)
+    }
+}
+
 /// Keys under which the layer writes of its own accord.
 const LAYER_KEYS: [&str; 6] =
     ["code.file.path", "code.module.name", "code.line.number", "thread.id", "thread.name", "target"];
@@ -78,13 +85,15 @@ impl Callsite {
             FieldInfo {
                 role: role_of(key),
                 key: EncodedKey::new(key),
-                bit: u32::try_from(first_spelling).ok().and_then(|bit| 1u64.checked_shl(bit)).unwrap_or(0),
+                bit: 1u64.wrapping_shl(first_spelling.min(63) as u32),
                 is_fact: fact_of(key).is_some(),
             }
         });
+        let mut name_field = Vec::new();
+        span::append_name(&mut name_field, name);
         Callsite {
             name,
-            name_field: span::name_field(name).into(),
+            name_field: name_field.into(),
             location: location_of(metadata).into(),
             target: target_of(metadata).into(),
             fields: fields.collect(),
@@ -176,8 +185,11 @@ fn address_of(metadata: &'static Metadata<'static>) -> usize {
 pub(crate) struct LayerNumber(u32);
 
 impl LayerNumber {
+    /// The number of no layer.
+    pub(crate) const NONE: LayerNumber = LayerNumber(0);
+
     pub(crate) fn next() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+        static NEXT: AtomicU32 = AtomicU32::new(1);
         LayerNumber(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }

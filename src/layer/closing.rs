@@ -4,14 +4,16 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::conventions;
 use crate::encode::span::{
-    self, Dropped, EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_dropped, append_int, append_status,
-    append_str, find_attribute, name_field,
+    self, Dropped, EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_dropped, append_name, append_status,
+    append_str, find_attribute,
 };
+use crate::encode::timing;
 use crate::pipeline::shard::{FrameHead, Refused, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
 use super::open_span::{Body, Slot, flags, trace_id_bytes};
+use super::poll_clock::PollClock;
 
 /// Held open for less than this is not worth telling.
 const TOLD_HELD_OPEN: Duration = Duration::from_millis(1);
@@ -19,12 +21,6 @@ const TOLD_HELD_OPEN: Duration = Duration::from_millis(1);
 /// Keys the layer writes or looks for when a span closes, encoded.
 #[derive(Debug)]
 pub(crate) struct OwnKeys {
-    queued: EncodedKey,
-    busy: EncodedKey,
-    polls: EncodedKey,
-    longest_poll: EncodedKey,
-    first_enter: EncodedKey,
-    held_open: EncodedKey,
     outcome: EncodedKey,
     node_id: EncodedKey,
     operation: EncodedKey,
@@ -35,12 +31,6 @@ pub(crate) struct OwnKeys {
 impl OwnKeys {
     pub(crate) fn new() -> Self {
         OwnKeys {
-            queued: EncodedKey::new(conventions::QUEUED_NS),
-            busy: EncodedKey::new(conventions::BUSY_NS),
-            polls: EncodedKey::new(conventions::POLLS),
-            longest_poll: EncodedKey::new(conventions::LONGEST_POLL_NS),
-            first_enter: EncodedKey::new(conventions::FIRST_ENTER_NS),
-            held_open: EncodedKey::new(conventions::HELD_OPEN_NS),
             outcome: EncodedKey::new(conventions::OUTCOME),
             node_id: EncodedKey::new(conventions::NODE_ID),
             operation: EncodedKey::new(conventions::GEN_AI_OPERATION),
@@ -102,12 +92,6 @@ impl LayerCore {
         let is_local_root = slot.parent().is_none();
         let is_outermost_marked = self.settle_workflow(slot, body, is_local_root);
 
-        append_status(&mut body.events, body.status, &body.status_message);
-        body.events.extend_from_slice(&body.links);
-        append_dropped(&mut body.events, Dropped::Attributes, body.dropped_attributes);
-        append_dropped(&mut body.events, Dropped::Events, body.dropped_events);
-        append_dropped(&mut body.events, Dropped::Links, body.dropped_links);
-
         let is_unsampled = slot.has(flags::UNSAMPLED);
         let head = SpanHead {
             trace_id: trace_id_bytes(slot.trace_id()),
@@ -135,56 +119,30 @@ impl LayerCore {
             flags: flags_of_frame,
             ..FrameHead::default()
         };
-        self.push(frame, &head, body, &callsite.name_field);
-    }
-
-    fn push(&self, frame: FrameHead, head: &SpanHead, body: &Body, callsite_name: &[u8]) {
-        let (head, head_len) = head.encode();
-        let head = head.get(..head_len).unwrap_or_default();
-        let given_name = if body.name.is_empty() { Vec::new() } else { name_field(&body.name) };
-        let name = if given_name.is_empty() { callsite_name } else { &given_name };
-        // Most spans end with their attributes.
-        let pushed = if body.events.is_empty() {
-            self.shards.push(frame, &[head, name, &body.attributes])
+        head.append(&mut body.attributes);
+        let pushed = if body.status == 0 && body.rare().is_none() {
+            body.attributes.extend_from_slice(&callsite.name_field);
+            self.shards.push(frame, &[&body.attributes])
         } else {
-            self.shards.push(frame, &[head, name, &body.attributes, &body.events])
+            self.shards.push(frame, &[&body.attributes, &rare_fields(body, &callsite.name_field)])
         };
         match pushed {
             Ok(()) => {}
             Err(Refused::Full) => self.counters.spans_shard_full.add(1),
             Err(Refused::Closed) => self.counters.spans_after_shutdown.add(1),
         }
+        body.end();
     }
 
     /// `shadowed`: the program may have written keys of ours itself; its word stands.
     #[inline]
     fn append_timing(&self, body: &mut Body, course: &Course, shadowed: bool) {
-        let keys = &self.own_keys;
-        let mut append = |key: &EncodedKey, value: u64| {
-            if !shadowed || find_attribute(&body.attributes, key.text()).is_none() {
-                let value = i64::try_from(value).unwrap_or(i64::MAX);
-                append_int(&mut body.attributes, SPAN_ATTRIBUTE, key, value);
-            }
-        };
-        let queued = course.first_run.saturating_since(body.start);
-        if let Some(first_enter) = body.polls.first_enter() {
-            let busy = body.polls.busy();
-            append(&keys.busy, busy.as_nanos());
-            append(&keys.polls, body.polls.polls());
-            let longest = body.polls.longest_poll();
-            if longest != busy {
-                append(&keys.longest_poll, longest.as_nanos());
-            }
-            let first_enter = first_enter.saturating_since(body.start);
-            if first_enter != queued {
-                append(&keys.first_enter, first_enter.as_nanos());
-            }
-        }
-        if !queued.is_zero() {
-            append(&keys.queued, queued.as_nanos());
-        }
-        if course.held_open > TOLD_HELD_OPEN {
-            append(&keys.held_open, course.held_open.as_nanos());
+        if shadowed {
+            let mut fields = Vec::new();
+            timing_fields(&mut fields, body.start, &body.polls, course);
+            body.add_missing(&fields);
+        } else {
+            timing_fields(&mut body.attributes, body.start, &body.polls, course);
         }
     }
 
@@ -211,10 +169,8 @@ impl LayerCore {
         if body.has_attribute(&keys.node_id) || body.has_attribute(&keys.operation) {
             return;
         }
-        let given_name = std::mem::take(&mut body.name);
-        let name = if given_name.is_empty() { callsite_name } else { &given_name };
-        self.append_own_text(body, &self.own_keys.node_id, name);
-        body.name = given_name;
+        let given_name = body.rare().map(|rare| rare.name.clone()).filter(|name| !name.is_empty());
+        self.append_own_text(body, &self.own_keys.node_id, given_name.as_deref().unwrap_or(callsite_name));
     }
 
     /// Gives a local root the configured workflow's name if it carries none. Returns whether the span carries a
@@ -258,4 +214,51 @@ impl LayerCore {
         let limit = self.config.limits.value_bytes;
         append_str(&mut body.attributes, SPAN_ATTRIBUTE, key, text, limit);
     }
+}
+
+/// Appends what running the span looked like, leaving out what follows from the rest.
+#[inline]
+fn timing_fields(buffer: &mut Vec<u8>, start: Timestamp, polls: &PollClock, course: &Course) {
+    let queued = course.first_run.saturating_since(start);
+    if let Some(first_enter) = polls.first_enter() {
+        let (busy, longest_poll) = (polls.busy(), polls.longest_poll());
+        timing::BUSY.append(buffer, busy.as_nanos());
+        timing::POLLS.append(buffer, polls.polls());
+        if longest_poll != busy {
+            timing::LONGEST_POLL.append(buffer, longest_poll.as_nanos());
+        }
+        let first_enter = first_enter.saturating_since(start);
+        if first_enter != queued {
+            timing::FIRST_ENTER.append(buffer, first_enter.as_nanos());
+        }
+    }
+    if !queued.is_zero() {
+        timing::QUEUED.append(buffer, queued.as_nanos());
+    }
+    if course.held_open > TOLD_HELD_OPEN {
+        timing::HELD_OPEN.append(buffer, course.held_open.as_nanos());
+    }
+}
+
+/// The name of a span, and what most spans have nothing of, encoded.
+#[cold]
+fn rare_fields(body: &Body, callsite_name: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::new();
+    let Some(rare) = body.rare() else {
+        fields.extend_from_slice(callsite_name);
+        append_status(&mut fields, body.status, "");
+        return fields;
+    };
+    if rare.name.is_empty() {
+        fields.extend_from_slice(callsite_name);
+    } else {
+        append_name(&mut fields, &rare.name);
+    }
+    fields.extend_from_slice(&rare.events);
+    fields.extend_from_slice(&rare.links);
+    append_status(&mut fields, body.status, &rare.status_message);
+    append_dropped(&mut fields, Dropped::Attributes, rare.dropped_attributes);
+    append_dropped(&mut fields, Dropped::Events, rare.dropped_events);
+    append_dropped(&mut fields, Dropped::Links, rare.dropped_links);
+    fields
 }

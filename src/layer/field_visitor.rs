@@ -16,7 +16,7 @@ use crate::encode::span::{
 };
 
 use super::callsite::{Callsite, FieldInfo, Role};
-use super::config::LayerConfig;
+use super::config::{LayerConfig, Limits};
 use super::counters::LayerCounters;
 use super::user_text::{ErrorTexts, format_error, format_into};
 
@@ -73,8 +73,16 @@ pub(crate) struct Changes {
     pub(crate) bits: u64,
     /// How many attributes were encoded.
     pub(crate) count: u32,
-    /// Keys without a bit, or one key twice: they must be looked for one by one.
+    /// Keys that are no field, or one key twice: they must be looked for one by one.
     pub(crate) has_other_keys: bool,
+    /// Something of [`Properties`] was said.
+    pub(crate) has_properties: bool,
+    pub(crate) properties: Properties,
+}
+
+/// What fields can say about a span beyond attributes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Properties {
     pub(crate) has_name: bool,
     pub(crate) kind: Option<u8>,
     pub(crate) status: Option<u8>,
@@ -83,99 +91,89 @@ pub(crate) struct Changes {
     pub(crate) detached: Option<bool>,
 }
 
+impl Changes {
+    pub(crate) fn properties(&mut self) -> &mut Properties {
+        self.has_properties = true;
+        &mut self.properties
+    }
+}
+
 /// Encodes the fields of one span.
 #[derive(Debug)]
 pub(crate) struct SpanVisitor<'a> {
-    callsite: &'static Callsite,
-    config: &'a LayerConfig,
+    fields: &'static [FieldInfo],
+    export: bool,
+    limits: &'a Limits,
     counters: &'a LayerCounters,
     scratch: &'a mut Scratch,
     pub(crate) changes: Changes,
 }
 
 impl<'a> SpanVisitor<'a> {
+    #[inline]
     pub(crate) fn new(
         callsite: &'static Callsite,
         config: &'a LayerConfig,
         counters: &'a LayerCounters,
         scratch: &'a mut Scratch,
     ) -> Self {
-        SpanVisitor { callsite, config, counters, scratch, changes: Changes::default() }
+        let (fields, limits) = (&*callsite.fields, &config.limits);
+        SpanVisitor { fields, export: config.export, limits, counters, scratch, changes: Changes::default() }
     }
 
     #[inline]
     fn info(&self, field: &Field) -> Option<&'static FieldInfo> {
-        self.callsite.fields.get(field.index())
+        self.fields.get(field.index())
     }
 
     /// Notes that an attribute is about to be encoded; `None` if it is not to be.
     #[inline]
     fn admit(&mut self, info: &FieldInfo) -> Option<&mut Vec<u8>> {
-        if !self.config.export && !info.is_fact {
+        if !self.export && !info.is_fact {
             return None;
         }
-        self.changes.has_other_keys |= info.bit == 0 || self.changes.bits & info.bit != 0;
+        self.changes.has_other_keys |= self.changes.bits & info.bit != 0;
         self.changes.bits |= info.bit;
-        self.changes.count = self.changes.count.saturating_add(1);
+        self.changes.count = self.changes.count.wrapping_add(1);
         Some(&mut self.scratch.attributes)
     }
 
     #[inline]
     fn text(&mut self, info: &FieldInfo, text: &str) {
-        let limit = self.config.limits.value_bytes;
-        match info.role {
-            Role::Attribute => {}
-            Role::WorkflowName => self.changes.marked = Some(!text.is_empty()),
-            Role::Detached => self.changes.detached = text.parse().ok().or(self.changes.detached),
-            role => return self.special_text(role, info, text),
+        if info.role != Role::Attribute {
+            return self.special_text(info, text);
         }
+        let limit = self.limits.value_bytes;
         if let Some(buffer) = self.admit(info) {
             append_str(buffer, SPAN_ATTRIBUTE, &info.key, text, limit);
         }
     }
 
     #[cold]
-    fn special_text(&mut self, role: Role, info: &FieldInfo, text: &str) {
-        let limits = self.config.limits;
-        match role {
-            Role::DependsOn => {
-                if let Some(buffer) = self.admit(info) {
-                    let names = names_in(text).map(|name| cut(name, limits.value_bytes));
-                    append_strings(buffer, SPAN_ATTRIBUTE, &info.key, names.take(MAX_NAMES));
-                }
+    fn special_text(&mut self, info: &FieldInfo, text: &str) {
+        let limit = self.limits.value_bytes;
+        if info.role.is_property() {
+            return set_property(info.role, text, self.limits, self.scratch, &mut self.changes);
+        }
+        note_fact(info.role, text, &mut self.changes);
+        if let Some(buffer) = self.admit(info) {
+            match info.role {
+                Role::DependsOn => append_names(buffer, &info.key, text, limit),
+                _ => append_str(buffer, SPAN_ATTRIBUTE, &info.key, text, limit),
             }
-            Role::SpanName => {
-                self.changes.has_name |= !text.is_empty();
-                self.scratch.name.clear();
-                self.scratch.name.push_str(cut(text, limits.name_bytes));
-            }
-            Role::SpanKind => self.changes.kind = kind_named(text).or(self.changes.kind),
-            Role::StatusCode => {
-                let status = status_named(text);
-                // `Ok` has the last word, within one visit too.
-                if self.changes.status != Some(STATUS_OK) {
-                    self.changes.status = status.or(self.changes.status);
-                }
-            }
-            Role::StatusDescription => {
-                self.changes.status = self.changes.status.or(Some(STATUS_ERROR));
-                self.scratch.status_message.clear();
-                self.scratch.status_message.push_str(cut(text, limits.value_bytes));
-            }
-            Role::Attribute | Role::WorkflowName | Role::Detached => {}
         }
     }
 
     /// Encodes an attribute whose key is no field.
     fn other_text(&mut self, key: &str, text: &str) {
         self.note_other();
-        let limit = self.config.limits.value_bytes;
+        let limit = self.limits.value_bytes;
         append_str(&mut self.scratch.attributes, SPAN_ATTRIBUTE, &EncodedKey::new(key), text, limit);
     }
 
     fn other_texts(&mut self, key: &str, texts: &[String]) {
         self.note_other();
-        let limit = self.config.limits.value_bytes;
+        let limit = self.limits.value_bytes;
         let texts = texts.iter().map(|text| cut(text, limit));
         append_strings(&mut self.scratch.attributes, SPAN_ATTRIBUTE, &EncodedKey::new(key), texts);
     }
@@ -234,7 +232,7 @@ impl Visit for SpanVisitor<'_> {
     fn record_bool(&mut self, field: &Field, value: bool) {
         let Some(info) = self.info(field) else { return };
         if info.role == Role::Detached {
-            self.changes.detached = Some(value);
+            self.changes.properties().detached = Some(value);
         }
         if let Some(buffer) = self.admit(info) {
             append_bool(buffer, SPAN_ATTRIBUTE, &info.key, value);
@@ -243,46 +241,93 @@ impl Visit for SpanVisitor<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let Some(info) = self.info(field) else { return };
-        if !self.config.export && !info.is_fact && info.role == Role::Attribute {
+        if !self.export && !info.is_fact && info.role == Role::Attribute {
             return;
         }
         let mut text = std::mem::take(&mut self.scratch.text);
-        format_into(&mut text, format_args!("{value:?}"), self.config.limits.value_bytes, self.counters);
+        format_into(&mut text, format_args!("{value:?}"), self.limits.value_bytes, self.counters);
         self.text(info, &text);
         self.scratch.text = text;
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         let Some(info) = self.info(field) else { return };
-        if !self.config.export {
+        if !self.export {
             // The analysis reads no error's text; what fails is told by the status.
             return;
         }
-        let texts = format_error(value, self.config.limits.value_bytes, self.counters);
+        let texts = format_error(value, self.limits.value_bytes, self.counters);
         self.exception(&texts);
         self.text(info, &texts.message);
         self.other_texts(&format!("{}.chain", field.name()), &texts.sources);
     }
 }
 
+/// Takes in what a field or attribute says that is a property of the span.
+pub(crate) fn set_property(
+    role: Role,
+    text: &str,
+    limits: &Limits,
+    scratch: &mut Scratch,
+    changes: &mut Changes,
+) {
+    let properties = changes.properties();
+    match role {
+        Role::SpanName => {
+            properties.has_name = !text.is_empty();
+            scratch.name.clear();
+            scratch.name.push_str(cut(text, limits.name_bytes));
+        }
+        Role::SpanKind => properties.kind = kind_named(text).or(properties.kind),
+        // `Ok` has the last word, within one visit too.
+        Role::StatusCode if properties.status != Some(STATUS_OK) => {
+            properties.status = status_named(text).or(properties.status);
+        }
+        Role::StatusDescription => {
+            properties.status = properties.status.or(Some(STATUS_ERROR));
+            scratch.status_message.clear();
+            scratch.status_message.push_str(cut(text, limits.value_bytes));
+        }
+        _ => {}
+    }
+}
+
+/// Takes in what an attribute says that the layer must know of itself.
+pub(crate) fn note_fact(role: Role, text: &str, changes: &mut Changes) {
+    match role {
+        Role::WorkflowName => changes.properties().marked = Some(!text.is_empty()),
+        Role::Detached => {
+            let properties = changes.properties();
+            properties.detached = text.parse().ok().or(properties.detached);
+        }
+        _ => {}
+    }
+}
+
 /// Names kept of a list.
 const MAX_NAMES: usize = 128;
 
+/// Appends the names in `text` as a list.
+pub(crate) fn append_names(buffer: &mut Vec<u8>, key: &EncodedKey, text: &str, limit: usize) {
+    let names = names_in(text).take(MAX_NAMES).map(|name| cut(name, limit));
+    append_strings(buffer, SPAN_ATTRIBUTE, key, names);
+}
+
 /// The names in `a, b`, or in the debug text of a list, `["a", "b"]`.
-pub(crate) fn names_in(text: &str) -> impl Iterator<Item = &str> {
+fn names_in(text: &str) -> impl Iterator<Item = &str> {
     let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     text.split(',').map(|name| name.trim().trim_matches('"')).filter(|name| !name.is_empty())
 }
 
 /// The OTLP number of a span kind's name.
-pub(crate) fn kind_named(name: &str) -> Option<u8> {
+fn kind_named(name: &str) -> Option<u8> {
     let kinds = ["internal", "server", "client", "producer", "consumer"];
     let index = kinds.iter().position(|kind| name.eq_ignore_ascii_case(kind))?;
     u8::try_from(index).ok()?.checked_add(1)
 }
 
 /// The OTLP number of a status code's name.
-pub(crate) fn status_named(name: &str) -> Option<u8> {
+fn status_named(name: &str) -> Option<u8> {
     if name.eq_ignore_ascii_case("ok") {
         Some(STATUS_OK)
     } else if name.eq_ignore_ascii_case("error") {

@@ -11,6 +11,7 @@ mod closing;
 pub(crate) mod config;
 mod control;
 pub(crate) mod counters;
+mod current_span;
 mod events;
 pub(crate) mod fence;
 mod field_visitor;
@@ -49,15 +50,14 @@ use counters::LayerCounters;
 use field_visitor::{Changes, Scratch, SpanVisitor};
 use id_generator::random_id;
 pub use in_node::{FutureExt, InNode};
-use open_span::{Lineage, Slot, flags};
+use open_span::{Body, Lineage, Slot, flags};
 use slots::Slots;
 pub use span_ext::{SetParentError, SpanExt, Value};
 
 /// Measures the spans of a program. Made by the builder; given to a subscriber with
 /// [`with`](tracing_subscriber::layer::SubscriberExt::with).
 ///
-/// Clones share everything: a clone in a second subscriber measures into the same run reports.
-#[derive(Clone)]
+/// A layer belongs to one subscriber: it finds its spans by that subscriber's ids.
 pub struct LongpoleLayer {
     core: Arc<LayerCore>,
 }
@@ -121,18 +121,21 @@ impl LayerCore {
     }
 
     /// Takes what a visit found into the open span `id`.
-    fn apply(&self, id: u64, scratch: &Scratch, changes: &Changes) {
-        self.slots.with(id, |slot| self.apply_to(slot, scratch, changes));
+    fn apply(&self, id: u64, scratch: &mut Scratch, changes: &Changes) {
+        self.slots.with(id, |slot| self.apply_to(slot, &mut slot.lock(), scratch, changes));
     }
 
-    #[inline]
-    fn apply_to(&self, slot: &Slot, scratch: &Scratch, changes: &Changes) {
-        let marked = slot.lock().apply(scratch, changes, &self.config.limits, &self.counters);
-        match marked {
-            Some(true) => slot.flags.fetch_or(flags::MARKED, Relaxed),
-            Some(false) => slot.flags.fetch_and(!flags::MARKED, Relaxed),
-            None => return,
-        };
+    #[inline(always)]
+    fn apply_to(&self, slot: &Slot, body: &mut Body, scratch: &mut Scratch, changes: &Changes) {
+        body.apply(scratch, changes, &self.config.limits, &self.counters);
+        if changes.has_properties {
+            body.set_properties(scratch, &changes.properties);
+            match changes.properties.marked {
+                Some(true) => slot.flags.fetch_or(flags::MARKED, Relaxed),
+                Some(false) => slot.flags.fetch_and(!flags::MARKED, Relaxed),
+                None => return,
+            };
+        }
     }
 
     /// Counts a new child at span `id` and reads what the child takes over. `None` if it is not measured.
@@ -176,7 +179,7 @@ impl LongpoleLayer {
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
         let parent = if attributes.is_contextual() {
-            context.current_span().id().map(Id::into_u64)
+            current_span::get(self.core.number).or_else(|| context.current_span().id().map(Id::into_u64))
         } else {
             attributes.parent().map(Id::into_u64)
         };
@@ -219,6 +222,7 @@ where
         let since_clock_start = core.clock.elapsed();
         let parent = self.parent_of(attributes, id, &context);
         Scratch::lend(|scratch| {
+            core.append_origin(&mut scratch.attributes, callsite);
             let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
             attributes.record(&mut visitor);
             let changes = visitor.changes;
@@ -227,15 +231,12 @@ where
                 None => ([random_id(), random_id()], core.clock.anchor()),
             };
             let claimed = core.slots.claim(id.into_u64(), |slot| {
-                slot.begin(parent, trace_id, random_id(), anchor, |body| {
-                    body.callsite = Some(callsite);
-                    body.is_selected = verdict.is_selected;
-                    body.start = anchor.saturating_add(since_clock_start);
-                    body.created_panicking = std::thread::panicking();
-                    body.has_other_keys = callsite.shadows_layer_keys;
-                    core.append_origin(&mut body.attributes, callsite);
-                });
-                core.apply_to(slot, scratch, &changes);
+                slot.begin(parent.as_ref(), trace_id, anchor);
+                let mut body = slot.lock();
+                let start = anchor.saturating_add(since_clock_start);
+                body.begin(callsite, start, parent.as_ref().map_or(0, |(_, lineage)| lineage.span_id));
+                body.is_selected = verdict.is_selected;
+                core.apply_to(slot, &mut body, scratch, &changes);
             });
             if claimed.is_err() {
                 core.counters.spans_open_limit.add(1);
@@ -254,13 +255,17 @@ where
         if fence::is_up() {
             return core.counters.reentered.add(1);
         }
-        let id = id.into_u64();
-        let Some(callsite) = core.slots.with(id, |slot| slot.lock().callsite).flatten() else { return };
-        Scratch::lend(|scratch| {
-            let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
-            values.record(&mut visitor);
-            let changes = visitor.changes;
-            core.apply(id, scratch, &changes);
+        core.slots.with(id.into_u64(), |slot| {
+            let Some(callsite) = slot.lock().callsite else { return };
+            Scratch::lend(|scratch| {
+                let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
+                values.record(&mut visitor);
+                let changes = visitor.changes;
+                if changes.count == 0 && !changes.has_properties {
+                    return;
+                }
+                core.apply_to(slot, &mut slot.lock(), scratch, &changes);
+            });
         });
     }
 
@@ -294,18 +299,28 @@ where
 
     fn on_enter(&self, id: &Id, _: Context<'_, S>) {
         let core = &*self.core;
-        core.slots.with(id.into_u64(), |slot| {
+        let id = id.into_u64();
+        let before = current_span::enter(core.number, id);
+        let began = core.slots.with(id, |slot| {
             let now = slot.anchor().saturating_add(core.clock.elapsed());
-            slot.lock().polls.enter(thread_ordinal(), now, std::thread::panicking());
+            slot.lock().polls.enter(thread_ordinal(), now, std::thread::panicking(), before)
         });
+        if began != Some(true) {
+            current_span::forget();
+        }
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         let core = &*self.core;
-        core.slots.with(id.into_u64(), |slot| {
+        let id = id.into_u64();
+        let ended = core.slots.with(id, |slot| {
             let now = slot.anchor().saturating_add(core.clock.elapsed());
-            slot.lock().polls.exit(thread_ordinal(), now, std::thread::panicking());
+            slot.lock().polls.exit(thread_ordinal(), now, std::thread::panicking())
         });
+        match ended.flatten() {
+            Some(before) => current_span::leave(core.number, id, before),
+            None => current_span::forget(),
+        }
     }
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {

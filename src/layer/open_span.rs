@@ -4,7 +4,8 @@
 //! Everything else is in the body. No user code runs while a body is locked.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::conventions::fact_of;
 use crate::encode::span::{EncodedKey, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute};
@@ -13,7 +14,8 @@ use crate::time::Timestamp;
 use super::callsite::Callsite;
 use super::config::Limits;
 use super::counters::LayerCounters;
-use super::field_visitor::{Changes, Scratch};
+use super::field_visitor::{Changes, Properties, Scratch};
+use super::id_generator::random_id;
 use super::poll_clock::PollClock;
 
 /// Bits of [`Slot::flags`].
@@ -58,34 +60,30 @@ pub(crate) struct Lineage {
 }
 
 impl Slot {
-    /// Fills a slot that was just claimed. `parent` is the registry's id and lineage of the span above.
-    pub(crate) fn begin(
-        &self,
-        parent: Option<(u64, Lineage)>,
-        trace_id: [u64; 2],
-        span_id: u64,
-        anchor: Timestamp,
-        begin: impl FnOnce(&mut Body),
-    ) {
-        let [high, low] = &self.trace_id;
-        high.store(trace_id[0], Relaxed);
-        low.store(trace_id[1], Relaxed);
-        self.span_id.store(span_id, Relaxed);
+    /// Fills the atomics of a slot that was just claimed. `parent` is the registry's id and the lineage of the
+    /// span above.
+    #[inline]
+    pub(crate) fn begin(&self, parent: Option<&(u64, Lineage)>, trace_id: [u64; 2], anchor: Timestamp) {
+        self.set_trace_id(trace_id);
+        self.span_id.store(random_id(), Relaxed);
         self.anchor.store(anchor.as_unix_nanos(), Relaxed);
-        self.parent.store(parent.map_or(0, |(id, _)| id), Relaxed);
+        self.parent.store(parent.map_or(0, |(id, _)| *id), Relaxed);
         self.first_child_run.store(u64::MAX, Relaxed);
         self.last_child_end.store(0, Relaxed);
         self.children.store(0, Relaxed);
         let is_unsampled = parent.is_some_and(|(_, lineage)| lineage.is_unsampled);
         self.flags.store(if is_unsampled { flags::UNSAMPLED } else { 0 }, Relaxed);
-        let mut body = self.lock();
-        body.clear();
-        body.parent_span_id = parent.map_or(0, |(_, lineage)| lineage.span_id);
-        begin(&mut body);
     }
 
+    fn set_trace_id(&self, [new_high, new_low]: [u64; 2]) {
+        let [high, low] = &self.trace_id;
+        high.store(new_high, Relaxed);
+        low.store(new_low, Relaxed);
+    }
+
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Body> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+        self.body.lock()
     }
 
     pub(crate) fn lineage(&self) -> Lineage {
@@ -122,9 +120,7 @@ impl Slot {
     /// Puts the span under one of another process. Returns the registry's id of the parent it had here.
     pub(crate) fn adopt_remote_parent(&self, trace_id: [u64; 2], span_id: u64, sampled: bool) -> Option<u64> {
         let former = self.parent();
-        let [high, low] = &self.trace_id;
-        high.store(trace_id[0], Relaxed);
-        low.store(trace_id[1], Relaxed);
+        self.set_trace_id(trace_id);
         self.parent.store(0, Relaxed);
         self.lock().parent_span_id = span_id;
         self.flags.fetch_or(flags::REMOTE_PARENT, Relaxed);
@@ -142,30 +138,37 @@ impl Slot {
 pub(crate) struct Body {
     /// Set while the span is open.
     pub(crate) callsite: Option<&'static Callsite>,
-    pub(crate) is_selected: bool,
     pub(crate) start: Timestamp,
     pub(crate) polls: PollClock,
+    pub(crate) is_selected: bool,
     pub(crate) created_panicking: bool,
     pub(crate) is_cancelled: bool,
     pub(crate) is_detached: bool,
-    /// Zero: none.
-    pub(crate) parent_span_id: u64,
-    /// `otel.name`; empty: the callsite's.
-    pub(crate) name: String,
+    /// Keys that are no field of the callsite, or that the layer wrote itself, may be in `attributes`.
+    pub(crate) has_other_keys: bool,
+    has_rare: bool,
     /// As OTLP numbers them.
     pub(crate) kind: u8,
     /// As OTLP numbers them.
     pub(crate) status: u8,
-    pub(crate) status_message: String,
-    /// `Span.attributes` fields and nothing else.
-    pub(crate) attributes: Vec<u8>,
-    pub(crate) events: Vec<u8>,
-    pub(crate) links: Vec<u8>,
+    attribute_count: u32,
     /// Bits of the fields whose keys are in `attributes`; see [`super::callsite::FieldInfo::bit`].
     recorded: u64,
-    /// Keys that are no field of the callsite, or that the layer wrote itself, may be in `attributes`.
-    pub(crate) has_other_keys: bool,
-    attribute_count: u32,
+    /// Zero: none.
+    pub(crate) parent_span_id: u64,
+    /// `Span.attributes` fields and nothing else.
+    pub(crate) attributes: Vec<u8>,
+    rare: Rare,
+}
+
+/// What most spans have nothing of.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// `otel.name`; empty: the callsite's.
+    pub(crate) name: String,
+    pub(crate) status_message: String,
+    pub(crate) events: Vec<u8>,
+    pub(crate) links: Vec<u8>,
     event_count: u32,
     link_count: u32,
     pub(crate) dropped_attributes: u32,
@@ -179,45 +182,79 @@ const INTERNAL: u8 = 1;
 /// Buffers larger than this are given back when a span closes.
 const KEPT_CAPACITY: usize = 2048;
 
-impl Body {
-    /// Forgets the span before, keeping its buffers unless they are large.
-    pub(crate) fn clear(&mut self) {
-        let reuse_bytes = |mut buffer: Vec<u8>| {
+impl Rare {
+    fn clear(&mut self) {
+        let bytes = |buffer: &mut Vec<u8>| {
+            let mut buffer = std::mem::take(buffer);
             buffer.clear();
             if buffer.capacity() <= KEPT_CAPACITY { buffer } else { Vec::new() }
         };
-        let reuse_text = |mut text: String| {
+        let text = |text: &mut String| {
+            let mut text = std::mem::take(text);
             text.clear();
             if text.capacity() <= KEPT_CAPACITY { text } else { String::new() }
         };
-        *self = Body {
-            kind: INTERNAL,
-            name: reuse_text(std::mem::take(&mut self.name)),
-            status_message: reuse_text(std::mem::take(&mut self.status_message)),
-            attributes: reuse_bytes(std::mem::take(&mut self.attributes)),
-            events: reuse_bytes(std::mem::take(&mut self.events)),
-            links: reuse_bytes(std::mem::take(&mut self.links)),
-            ..Body::default()
+        *self = Rare {
+            name: text(&mut self.name),
+            status_message: text(&mut self.status_message),
+            events: bytes(&mut self.events),
+            links: bytes(&mut self.links),
+            ..Rare::default()
         };
     }
+}
 
-    /// Takes in what a visitor read. Returns whether the span is marked with a workflow's name, if that was said.
+impl Body {
+    /// Makes it that of a new span. Its buffers are empty; see [`Body::end`].
+    #[inline]
+    pub(crate) fn begin(&mut self, callsite: &'static Callsite, start: Timestamp, parent_span_id: u64) {
+        self.callsite = Some(callsite);
+        self.start = start;
+        self.polls.reset();
+        self.created_panicking = std::thread::panicking();
+        self.is_cancelled = false;
+        self.is_detached = false;
+        self.has_other_keys = callsite.shadows_layer_keys;
+        self.kind = INTERNAL;
+        self.status = 0;
+        self.attribute_count = 0;
+        self.recorded = 0;
+        self.parent_span_id = parent_span_id;
+    }
+
+    /// Empties the buffers of a span that closed, and gives large ones back.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        self.attributes.clear();
+        if self.attributes.capacity() > KEPT_CAPACITY {
+            self.attributes = Vec::new();
+        }
+        if self.has_rare {
+            self.has_rare = false;
+            self.rare.clear();
+        }
+    }
+
+    /// What most spans have nothing of, if this one has.
+    #[inline]
+    pub(crate) fn rare(&self) -> Option<&Rare> {
+        self.has_rare.then_some(&self.rare)
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.has_rare = true;
+        &mut self.rare
+    }
+
+    /// Takes in the attributes a visitor read.
+    #[inline(always)]
     pub(crate) fn apply(
         &mut self,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
         changes: &Changes,
         limits: &Limits,
         counters: &LayerCounters,
-    ) -> Option<bool> {
-        if changes.has_name {
-            self.name.clear();
-            self.name.push_str(&scratch.name);
-        }
-        self.kind = changes.kind.unwrap_or(self.kind);
-        self.is_detached = changes.detached.unwrap_or(self.is_detached);
-        if let Some(status) = changes.status {
-            self.set_status(status, &scratch.status_message);
-        }
+    ) {
         let count = self.attribute_count.saturating_add(changes.count);
         let is_plain = !changes.has_other_keys
             && !self.has_other_keys
@@ -225,14 +262,32 @@ impl Body {
             && count <= limits.attributes
             && self.bytes().saturating_add(scratch.attributes.len()) <= limits.span_bytes;
         if is_plain {
-            self.attributes.extend_from_slice(&scratch.attributes);
+            if self.attributes.is_empty() {
+                std::mem::swap(&mut self.attributes, &mut scratch.attributes);
+            } else {
+                self.attributes.extend_from_slice(&scratch.attributes);
+            }
             self.attribute_count = count;
         } else {
             self.merge(&scratch.attributes, limits, counters);
             self.has_other_keys |= changes.has_other_keys;
         }
         self.recorded |= changes.bits;
-        changes.marked
+    }
+
+    /// Takes in what a visitor read beyond attributes.
+    #[cold]
+    pub(crate) fn set_properties(&mut self, scratch: &Scratch, properties: &Properties) {
+        if properties.has_name {
+            let name = &mut self.rare_mut().name;
+            name.clear();
+            name.push_str(&scratch.name);
+        }
+        self.kind = properties.kind.unwrap_or(self.kind);
+        self.is_detached = properties.detached.unwrap_or(self.is_detached);
+        if let Some(status) = properties.status {
+            self.set_status(status, &scratch.status_message);
+        }
     }
 
     /// Takes in encoded attributes one by one: each replaces the one of its key, and the limits hold.
@@ -248,26 +303,33 @@ impl Body {
                 self.attributes.extend_from_slice(field);
                 self.attribute_count = self.attribute_count.saturating_add(1);
             } else {
-                self.dropped_attributes = self.dropped_attributes.saturating_add(1);
-                counters.attributes_dropped.add(1);
+                self.note_dropped_attribute(counters);
             }
         }
+    }
+
+    fn note_dropped_attribute(&mut self, counters: &LayerCounters) {
+        let rare = self.rare_mut();
+        rare.dropped_attributes = rare.dropped_attributes.saturating_add(1);
+        counters.attributes_dropped.add(1);
     }
 
     /// Makes room for an attribute of `len` bytes: events go, then links, then attributes longer than it. Those
     /// the analysis reads stay. Returns whether there is room.
     fn make_room(&mut self, len: usize, limits: &Limits, counters: &LayerCounters) -> bool {
         let fits = |body: &Body| body.bytes().saturating_add(len) <= limits.span_bytes;
-        if !fits(self) && !self.events.is_empty() {
-            self.events.clear();
-            let lost = std::mem::take(&mut self.event_count);
-            self.dropped_events = self.dropped_events.saturating_add(lost);
+        if !fits(self) {
+            let rare = self.rare_mut();
+            rare.events.clear();
+            let lost = std::mem::take(&mut rare.event_count);
+            rare.dropped_events = rare.dropped_events.saturating_add(lost);
             counters.events_dropped.add(u64::from(lost));
         }
-        if !fits(self) && !self.links.is_empty() {
-            self.links.clear();
-            let lost = std::mem::take(&mut self.link_count);
-            self.dropped_links = self.dropped_links.saturating_add(lost);
+        if !fits(self) {
+            let rare = self.rare_mut();
+            rare.links.clear();
+            let lost = std::mem::take(&mut rare.link_count);
+            rare.dropped_links = rare.dropped_links.saturating_add(lost);
             counters.links_dropped.add(u64::from(lost));
         }
         while !fits(self) {
@@ -277,14 +339,14 @@ impl Body {
             let Some(place) = longest.map(|attribute| attribute.place) else { return false };
             self.attributes.drain(place);
             self.attribute_count = self.attribute_count.saturating_sub(1);
-            self.dropped_attributes = self.dropped_attributes.saturating_add(1);
-            counters.attributes_dropped.add(1);
+            self.note_dropped_attribute(counters);
         }
         true
     }
 
     fn bytes(&self) -> usize {
-        self.attributes.len().saturating_add(self.events.len()).saturating_add(self.links.len())
+        let rare = self.rare().map_or(0, |rare| rare.events.len().saturating_add(rare.links.len()));
+        self.attributes.len().saturating_add(rare)
     }
 
     /// `Ok` stays, and an error's text is only replaced by another.
@@ -293,11 +355,10 @@ impl Body {
             return;
         }
         self.status = status;
-        if status == STATUS_OK {
-            self.status_message.clear();
-        } else if !message.is_empty() {
-            self.status_message.clear();
-            self.status_message.push_str(message);
+        if status == STATUS_OK || !message.is_empty() {
+            let kept = &mut self.rare_mut().status_message;
+            kept.clear();
+            kept.push_str(if status == STATUS_OK { "" } else { message });
         }
     }
 
@@ -311,24 +372,37 @@ impl Body {
     /// Takes in an encoded `Span.events` field, if there is room.
     pub(crate) fn push_event(&mut self, field: &[u8], limits: &Limits, counters: &LayerCounters) {
         let fits = self.bytes().saturating_add(field.len()) <= limits.span_bytes;
-        if fits && self.event_count < limits.events {
-            self.events.extend_from_slice(field);
-            self.event_count = self.event_count.saturating_add(1);
+        let rare = self.rare_mut();
+        if fits && rare.event_count < limits.events {
+            rare.events.extend_from_slice(field);
+            rare.event_count = rare.event_count.saturating_add(1);
         } else {
-            self.dropped_events = self.dropped_events.saturating_add(1);
+            rare.dropped_events = rare.dropped_events.saturating_add(1);
             counters.events_dropped.add(1);
         }
     }
 
     /// Takes in a link to another span, if there is room.
     pub(crate) fn push_link(&mut self, to: Lineage, limits: &Limits, counters: &LayerCounters) {
-        if self.link_count < limits.links && self.bytes() < limits.span_bytes {
+        let fits = self.bytes() < limits.span_bytes;
+        let rare = self.rare_mut();
+        if fits && rare.link_count < limits.links {
             let sampled = u32::from(!to.is_unsampled);
-            append_link(&mut self.links, trace_id_bytes(to.trace_id), to.span_id.to_be_bytes(), sampled);
-            self.link_count = self.link_count.saturating_add(1);
+            append_link(&mut rare.links, trace_id_bytes(to.trace_id), to.span_id.to_be_bytes(), sampled);
+            rare.link_count = rare.link_count.saturating_add(1);
         } else {
-            self.dropped_links = self.dropped_links.saturating_add(1);
+            rare.dropped_links = rare.dropped_links.saturating_add(1);
             counters.links_dropped.add(1);
+        }
+    }
+
+    /// Appends those of `encoded` attributes whose keys were not recorded.
+    #[cold]
+    pub(crate) fn add_missing(&mut self, encoded: &[u8]) {
+        for attribute in attributes(encoded) {
+            if find_attribute(&self.attributes, attribute.key).is_none() {
+                self.attributes.extend_from_slice(encoded.get(attribute.place).unwrap_or_default());
+            }
         }
     }
 

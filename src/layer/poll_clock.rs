@@ -5,6 +5,8 @@
 
 use crate::time::{Duration, Timestamp};
 
+use super::current_span::EnteredSpan;
+
 /// Adds up the polls of one span.
 #[derive(Debug, Default)]
 pub(crate) struct PollClock {
@@ -30,17 +32,25 @@ struct Poll {
     since: Timestamp,
     /// The thread was unwinding already when it entered.
     entered_panicking: bool,
+    /// What the thread was inside of before; only carried along.
+    before: EnteredSpan,
 }
 
 impl PollClock {
-    /// `thread` enters.
+    /// `thread` enters, having been inside of `before`. Returns whether a poll begins: not if it was inside already.
     #[inline]
-    pub(crate) fn enter(&mut self, thread: u32, now: Timestamp, panicking: bool) {
+    pub(crate) fn enter(
+        &mut self,
+        thread: u32,
+        now: Timestamp,
+        panicking: bool,
+        before: EnteredSpan,
+    ) -> bool {
         if let Some(poll) = self.poll_of(thread) {
             poll.depth = poll.depth.saturating_add(1);
-            return;
+            return false;
         }
-        let poll = Poll { thread, depth: 1, since: now, entered_panicking: panicking };
+        let poll = Poll { thread, depth: 1, since: now, entered_panicking: panicking, before };
         match self.inside.iter_mut().find(|poll| poll.depth == 0) {
             Some(free) => *free = poll,
             None => self.inside_more.push(poll),
@@ -50,24 +60,27 @@ impl PollClock {
         }
         self.threads_inside = self.threads_inside.saturating_add(1);
         self.first_enter.get_or_insert(now);
+        true
     }
 
-    /// `thread` leaves. A thread that is not inside changes nothing.
+    /// `thread` leaves; a thread that is not inside changes nothing. If its poll ends, returns what it was inside
+    /// of before.
     #[inline]
-    pub(crate) fn exit(&mut self, thread: u32, now: Timestamp, panicking: bool) {
-        let Some(poll) = self.poll_of(thread) else { return };
+    pub(crate) fn exit(&mut self, thread: u32, now: Timestamp, panicking: bool) -> Option<EnteredSpan> {
+        let poll = self.poll_of(thread)?;
         poll.depth = poll.depth.saturating_sub(1);
-        let Poll { depth, since, entered_panicking, .. } = *poll;
+        let Poll { depth, since, entered_panicking, before, .. } = *poll;
         if panicking && !entered_panicking {
             self.panicked = true;
         }
         if depth > 0 {
-            return;
+            return None;
         }
         if !self.inside_more.is_empty() {
             self.inside_more.retain(|poll| poll.depth > 0);
         }
         self.end_poll(since, now);
+        Some(before)
     }
 
     /// The span closes: polls that still go on end here.
@@ -91,11 +104,26 @@ impl PollClock {
         }
     }
 
+    #[inline]
     fn poll_of(&mut self, thread: u32) -> Option<&mut Poll> {
-        self.inside
-            .iter_mut()
-            .chain(&mut self.inside_more)
-            .find(|poll| poll.depth > 0 && poll.thread == thread)
+        if self.threads_inside == 0 {
+            return None;
+        }
+        let is_its = |poll: &&mut Poll| poll.depth > 0 && poll.thread == thread;
+        match self.inside.iter_mut().find(is_its) {
+            None if !self.inside_more.is_empty() => self.inside_more.iter_mut().find(is_its),
+            found => found,
+        }
+    }
+
+    /// Forgets everything, for the next span.
+    #[inline]
+    pub(crate) fn reset(&mut self) {
+        if self.polls > 0 || self.threads_inside > 0 {
+            let mut inside_more = std::mem::take(&mut self.inside_more);
+            inside_more.clear();
+            *self = PollClock { inside_more, ..PollClock::default() };
+        }
     }
 
     /// Time in which at least one thread was inside.
@@ -156,7 +184,7 @@ mod tests {
                     "new" => created = now,
                     "enter" => {
                         entered_at.insert(thread, now);
-                        clock.enter(thread, at(now), false);
+                        clock.enter(thread, at(now), false, EnteredSpan::default());
                     }
                     "exit" => {
                         let before = clock.polls();
@@ -192,14 +220,14 @@ mod tests {
     fn more_than_two_threads_inside_count_like_two() {
         let mut clock = PollClock::default();
         for thread in 0..5 {
-            clock.enter(thread, at(u64::from(thread)), false);
+            clock.enter(thread, at(u64::from(thread)), false, EnteredSpan::default());
         }
         for thread in 0..5 {
             clock.exit(thread, at(10 + u64::from(thread)), false);
         }
         assert_eq!((clock.busy(), clock.polls()), (Duration::from_nanos(14), 5));
         assert_eq!(clock.longest_poll(), Duration::from_nanos(10));
-        clock.enter(9, at(20), false);
+        clock.enter(9, at(20), false, EnteredSpan::default());
         clock.close(at(25));
         assert_eq!((clock.busy(), clock.polls()), (Duration::from_nanos(19), 6));
         assert_eq!(clock.last_exit(), Some(at(25)));
@@ -215,10 +243,10 @@ mod tests {
     #[test]
     fn only_a_panic_that_began_inside_counts() {
         let mut clock = PollClock::default();
-        clock.enter(1, at(0), true);
+        clock.enter(1, at(0), true, EnteredSpan::default());
         clock.exit(1, at(1), true);
         assert!(!clock.panicked());
-        clock.enter(1, at(2), false);
+        clock.enter(1, at(2), false, EnteredSpan::default());
         clock.exit(1, at(3), true);
         assert!(clock.panicked());
     }

@@ -15,14 +15,15 @@ const ADDRESS_BITS: u32 = 38;
 const THREAD_BITS: u32 = 13;
 /// Threads the slab numbers at a time.
 const MAX_THREADS: usize = 4096;
-/// A thread's first segment holds so many slots, each next one twice as many.
-const FIRST_SEGMENT: u64 = 32;
-const SEGMENTS: usize = 20;
+/// A thread's first slots come at once; then follow segments of as many, twice as many, and so on.
+const FIRST: u64 = 32;
+/// Segments after the first.
+const SEGMENTS: usize = 19;
 
 /// The slots of one layer.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    threads: Box<[OnceLock<Box<Segments>>]>,
+    threads: Box<[OnceLock<Box<ThreadSlots>>]>,
     /// Slots made so far.
     made: AtomicUsize,
     max_open: usize,
@@ -31,33 +32,56 @@ pub(crate) struct Slots {
     overflowing: AtomicU64,
 }
 
-type Segments = [OnceLock<Box<[Slot]>>; SEGMENTS];
+/// The slots for spans that one thread creates.
+#[derive(Debug)]
+struct ThreadSlots {
+    first: Box<[Slot]>,
+    segments: [OnceLock<Box<[Slot]>>; SEGMENTS],
+}
 
 /// No slot was given: too many spans are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooManyOpen;
 
-/// Where an id's slot is.
-struct Place {
-    thread: usize,
-    segment: usize,
-    index: usize,
-}
-
-#[inline]
-fn place_of(id: u64) -> Place {
-    let packed = id.wrapping_sub(1);
-    let address = packed & low_bits(ADDRESS_BITS);
-    let thread = packed >> ADDRESS_BITS & low_bits(THREAD_BITS);
-    // Segment k begins at address 32 * 2^k - 32.
-    let shifted = address.saturating_add(FIRST_SEGMENT);
-    let segment = shifted.ilog2().saturating_sub(FIRST_SEGMENT.ilog2());
-    let index = shifted.wrapping_sub(FIRST_SEGMENT << segment);
-    Place { thread: thread as usize, segment: segment as usize, index: index as usize }
-}
-
 const fn low_bits(count: u32) -> u64 {
     !(u64::MAX << count)
+}
+
+/// The creating thread's number and the address in an id.
+#[inline]
+fn unpack(id: u64) -> (usize, u64) {
+    let packed = id.wrapping_sub(1);
+    ((packed >> ADDRESS_BITS & low_bits(THREAD_BITS)) as usize, packed & low_bits(ADDRESS_BITS))
+}
+
+/// Where a slot past the first ones is: in which segment, at which index.
+fn place_in_segments(address: u64) -> (usize, usize) {
+    // Segment k begins at address 32 * 2^k and has as many slots.
+    let segment = (address / FIRST).max(1).ilog2();
+    (segment as usize, address.saturating_sub(FIRST.wrapping_shl(segment)) as usize)
+}
+
+impl ThreadSlots {
+    fn new() -> Self {
+        ThreadSlots { first: make_slots(FIRST as usize), segments: [const { OnceLock::new() }; SEGMENTS] }
+    }
+
+    #[inline]
+    fn get(&self, address: u64) -> Option<&Slot> {
+        match self.first.get(address as usize) {
+            None => self.get_in_segments(address),
+            slot => slot,
+        }
+    }
+
+    fn get_in_segments(&self, address: u64) -> Option<&Slot> {
+        let (segment, index) = place_in_segments(address);
+        self.segments.get(segment)?.get()?.get(index)
+    }
+}
+
+fn make_slots(count: usize) -> Box<[Slot]> {
+    (0..count).map(|_| Slot::default()).collect()
 }
 
 impl Slots {
@@ -84,8 +108,8 @@ impl Slots {
 
     #[inline]
     fn hinted(&self, id: u64) -> Option<&Slot> {
-        let Place { thread, segment, index } = place_of(id);
-        self.threads.get(thread)?.get()?.get(segment)?.get()?.get(index)
+        let (thread, address) = unpack(id);
+        self.threads.get(thread)?.get()?.get(address)
     }
 
     #[inline]
@@ -119,17 +143,24 @@ impl Slots {
     /// The slot an id names, made if need be; `None` if an id can name no such slot.
     #[cold]
     fn make(&self, id: u64) -> Result<Option<&Slot>, TooManyOpen> {
-        let Place { thread, segment, index } = place_of(id);
+        let (thread, address) = unpack(id);
         let Some(thread) = self.threads.get(thread) else { return Ok(None) };
-        let segments = thread.get_or_init(|| Box::new([const { OnceLock::new() }; SEGMENTS]));
-        let Some(cell) = segments.get(segment) else { return Ok(None) };
-        if segment > 0 && self.made.load(Ordering::Relaxed) >= self.max_open {
+        let thread = thread.get_or_init(|| {
+            self.made.fetch_add(FIRST as usize, Ordering::Relaxed);
+            Box::new(ThreadSlots::new())
+        });
+        if address < FIRST {
+            return Ok(thread.get(address));
+        }
+        let (segment, index) = place_in_segments(address);
+        let Some(cell) = thread.segments.get(segment) else { return Ok(None) };
+        if self.made.load(Ordering::Relaxed) >= self.max_open {
             return Err(TooManyOpen);
         }
         let slots = cell.get_or_init(|| {
-            let count = (FIRST_SEGMENT as usize) << segment;
+            let count = (FIRST as usize) << segment;
             self.made.fetch_add(count, Ordering::Relaxed);
-            (0..count).map(|_| Slot::default()).collect()
+            make_slots(count)
         });
         Ok(slots.get(index))
     }
@@ -171,8 +202,11 @@ impl Slots {
 
     /// How many spans are open. Looks at every slot.
     pub(crate) fn open_count(&self) -> u64 {
-        let segments = self.threads.iter().filter_map(OnceLock::get).flat_map(|segments| segments.iter());
-        let slots = segments.filter_map(OnceLock::get).flat_map(|slots| slots.iter());
+        let threads = self.threads.iter().filter_map(OnceLock::get);
+        let slots = threads.flat_map(|thread| {
+            let later = thread.segments.iter().filter_map(OnceLock::get).flat_map(|slots| slots.iter());
+            thread.first.iter().chain(later)
+        });
         let taken = slots.filter(|slot| slot.id.load(Ordering::Relaxed) != 0).count() as u64;
         taken.saturating_add(self.overflowing.load(Ordering::Relaxed))
     }
@@ -193,13 +227,11 @@ mod tests {
     #[test]
     fn addresses_fill_segments_without_gaps() {
         let mut expected = (0, 0);
-        for address in 0..5000 {
-            let place = place_of(address + 1);
-            if place.segment != expected.0 {
-                assert_eq!(expected.1, 32 << expected.0);
+        for address in 32..5000 {
+            if expected.1 == 32 << expected.0 {
                 expected = (expected.0 + 1, 0);
             }
-            assert_eq!((place.thread, place.segment, place.index), (0, expected.0, expected.1));
+            assert_eq!(place_in_segments(address), expected, "{address}");
             expected.1 += 1;
         }
     }
@@ -236,9 +268,9 @@ mod tests {
     #[test]
     fn past_the_limit_no_slot_is_made() {
         let slots = Slots::new(50);
-        // Segments of 32 and 64: the second overshoots, the third is refused.
+        // The first 32 and segments of 32 and 64: the last refused.
         let given = (1..=200).filter(|id| claim(&slots, *id, 0).is_ok()).count();
-        assert_eq!(given, 96);
+        assert_eq!(given, 64);
         assert_eq!(claim(&slots, 200, 0), Err(TooManyOpen));
         assert!(claim(&slots, (1 << 38) + 1, 0).is_ok(), "another thread has its first few");
     }

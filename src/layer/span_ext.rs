@@ -13,7 +13,7 @@ use crate::ids::{SpanId, TraceId};
 
 use super::LongpoleLayer;
 use super::callsite::{Role, role_of};
-use super::field_visitor::{Changes, Scratch, kind_named, names_in, status_named};
+use super::field_visitor::{Changes, Scratch, append_names, note_fact, set_property};
 use super::open_span::{flags, trace_id_bytes};
 use super::{LayerCore, fence};
 
@@ -157,70 +157,43 @@ impl LayerCore {
         }
         let key = conventions::exported_key(key);
         let role = role_of(key);
-        let is_property =
-            matches!(role, Role::SpanName | Role::SpanKind | Role::StatusCode | Role::StatusDescription);
-        if !self.config.export && !is_property && conventions::fact_of(key).is_none() {
+        if !self.config.export && !role.is_property() && conventions::fact_of(key).is_none() {
             return;
         }
         Scratch::lend(|scratch| {
             let mut changes = Changes::default();
-            if let Value::Text(text) = value
-                && is_property
-            {
-                self.set_property(role, text, scratch, &mut changes);
-            } else {
-                self.encode_attribute(key, role, value, scratch, &mut changes);
+            match value {
+                Value::Text(text) if role.is_property() => {
+                    set_property(role, text, &self.config.limits, scratch, &mut changes);
+                }
+                _ => {
+                    changes.has_other_keys = true;
+                    changes.count = 1;
+                    self.encode_value(&EncodedKey::new(key), role, value, &mut scratch.attributes);
+                }
+            }
+            match value {
+                Value::Text(text) => note_fact(role, text, &mut changes),
+                Value::Bool(truth) if role == Role::Detached => {
+                    changes.properties().detached = Some(*truth);
+                }
+                _ => {}
             }
             self.apply(id, scratch, &changes);
         });
     }
 
-    fn set_property(&self, role: Role, text: &str, scratch: &mut Scratch, changes: &mut Changes) {
-        let limits = &self.config.limits;
-        match role {
-            Role::SpanName => {
-                changes.has_name = !text.is_empty();
-                scratch.name.push_str(cut(text, limits.name_bytes));
-            }
-            Role::SpanKind => changes.kind = kind_named(text),
-            Role::StatusCode => changes.status = status_named(text),
-            _ => {
-                changes.status = Some(crate::encode::span::STATUS_ERROR);
-                scratch.status_message.push_str(cut(text, limits.value_bytes));
-            }
-        }
-    }
-
-    fn encode_attribute(
-        &self,
-        key: &str,
-        role: Role,
-        value: &Value,
-        scratch: &mut Scratch,
-        changes: &mut Changes,
-    ) {
+    fn encode_value(&self, key: &EncodedKey, role: Role, value: &Value, buffer: &mut Vec<u8>) {
         let limit = self.config.limits.value_bytes;
-        let buffer = &mut scratch.attributes;
-        let encoded_key = &EncodedKey::new(key);
-        changes.has_other_keys = true;
-        changes.count = 1;
-        match (role, value) {
-            (Role::WorkflowName, Value::Text(name)) => changes.marked = Some(!name.is_empty()),
-            (Role::Detached, Value::Bool(detached)) => changes.detached = Some(*detached),
-            (Role::Detached, Value::Text(text)) => changes.detached = text.parse().ok(),
-            _ => {}
-        }
         match value {
-            Value::Text(names) if role == Role::DependsOn => {
-                append_strings(buffer, SPAN_ATTRIBUTE, encoded_key, names_in(names));
-            }
-            Value::Text(text) => append_str(buffer, SPAN_ATTRIBUTE, encoded_key, text, limit),
-            Value::Int(number) => append_int(buffer, SPAN_ATTRIBUTE, encoded_key, *number),
-            Value::Double(number) => append_double(buffer, SPAN_ATTRIBUTE, encoded_key, *number),
-            Value::Bool(truth) => append_bool(buffer, SPAN_ATTRIBUTE, encoded_key, *truth),
+            Value::Text(names) if role == Role::DependsOn => append_names(buffer, key, names, limit),
+            Value::Text(text) => append_str(buffer, SPAN_ATTRIBUTE, key, text, limit),
+            Value::Int(number) => append_int(buffer, SPAN_ATTRIBUTE, key, *number),
+            Value::Double(number) => append_double(buffer, SPAN_ATTRIBUTE, key, *number),
+            Value::Bool(truth) => append_bool(buffer, SPAN_ATTRIBUTE, key, *truth),
             Value::Texts(texts) => {
                 let texts = texts.iter().map(|text| cut(text, limit));
-                append_strings(buffer, SPAN_ATTRIBUTE, encoded_key, texts);
+                append_strings(buffer, SPAN_ATTRIBUTE, key, texts);
             }
         }
     }
