@@ -100,3 +100,8 @@ pub use handle::{
 pub use layer::harness;
 #[cfg(feature = "layer")]
 pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value};
+
+/// Keeps the README's code compiling.
+#[cfg(all(doctest, feature = "otlp"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
