@@ -1,0 +1,26 @@
+//! A report as JSON.
+
+use serde_json::{Map, Value};
+
+use crate::report::Report;
+
+/// The report in its JSON form, `longpole.report/1` (see [`crate::report`]): indented, keys in alphabetical order at
+/// every level, a line feed at the end. Equal reports give equal bytes.
+pub fn json(report: &Report) -> String {
+    let value = serde_json::to_value(report).map(sorted);
+    let text = value.and_then(|value| serde_json::to_string_pretty(&value));
+    text.expect("a report is made of structs, lists, and maps with strings as keys") + "\n"
+}
+
+/// `value` with its keys in order, whatever order the map of this build of `serde_json` keeps.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut entries: Vec<_> = object.into_iter().collect();
+            entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect::<Map<_, _>>())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}

@@ -1,0 +1,33 @@
+//! Views of a [`Report`]: strings out, nothing computed.
+//!
+//! [`text()`] is for people at a terminal, [`json()`] for programs. What both say stands in the report; here it is
+//! only laid out, shortened and made safe to print.
+
+mod bar;
+mod fix_first;
+mod header;
+mod json;
+mod page;
+mod path_table;
+mod printable;
+mod text;
+mod trust;
+mod units;
+
+pub use json::json;
+pub use printable::Printable;
+pub use text::{TextStyle, text};
+
+use crate::report::Report;
+
+impl Report {
+    /// The report as text for a person: at most 80 columns, no colour. See [`text()`] for other styles.
+    pub fn to_text(&self) -> String {
+        text(self, &TextStyle::default())
+    }
+
+    /// The report as JSON for a program. See [`json()`].
+    pub fn to_json(&self) -> String {
+        json(self)
+    }
+}
