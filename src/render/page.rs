@@ -146,8 +146,15 @@ impl Page {
         self.add(line, role, text);
     }
 
-    /// Puts `line` on the page without spaces at its end, and cut where it is too wide.
+    /// Puts `line` on the page, cut where it is too wide and without spaces at its end.
     pub(super) fn put(&mut self, mut line: Line) {
+        let mut room = self.style.width;
+        for (_, text) in &mut line.parts {
+            if text.width() > room {
+                *text = self.name(text, room);
+            }
+            room = room.saturating_sub(text.width());
+        }
         while let Some((_, text)) = line.parts.last_mut() {
             text.truncate(text.trim_end_matches(' ').len());
             if !text.is_empty() {
@@ -155,10 +162,7 @@ impl Page {
             }
             line.parts.pop();
         }
-        let mut room = self.style.width;
         for (role, text) in line.parts {
-            let text = if text.width() > room { self.name(&text, room) } else { text };
-            room = room.saturating_sub(text.width());
             match role.escape().filter(|_| self.style.color && !text.trim_start().is_empty()) {
                 Some(escape) => self.text.extend([escape, &text, RESET]),
                 None => self.text.push_str(&text),

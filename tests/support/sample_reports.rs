@@ -72,10 +72,12 @@ fn finding(subject: &str, severity: Severity, saves: u64) -> Finding {
 /// A report with these rows and findings, in which everything that follows from them fits together.
 pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: Vec<Finding>) -> Report {
     let wall = ms(wall);
-    let longest = rows.iter().map(|row| row.duration_ns).max().unwrap_or_default();
     for row in &mut rows {
         row.wall_ratio = row.duration_ns.ratio_of(wall).unwrap_or_default();
-        row.is_longest = row.duration_ns == longest;
+    }
+    let longest = rows.iter().map(|row| row.duration_ns).max();
+    if let Some(row) = rows.iter_mut().find(|row| Some(row.duration_ns) == longest) {
+        row.is_longest = true;
     }
     for finding in &mut findings {
         finding.wall_ratio = finding.saves_max_ns.ratio_of(wall).unwrap_or_default();
