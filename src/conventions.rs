@@ -210,7 +210,7 @@ fn node_fact_of(key: &str) -> Option<Fact> {
 
 /// The key under which a field of a `tracing` macro is exported: `node.id` becomes `longpole.node.id`, a field
 /// with no short form keeps its name.
-pub fn exported_key(field: &'static str) -> &'static str {
+pub fn exported_key(field: &str) -> &str {
     match field {
         "node.id" => NODE_ID,
         "node.kind" => NODE_KIND,

@@ -1,12 +1,102 @@
-//! longpole
+//! Finds the step that makes a workflow slow, from its `tracing` spans, and says what fixing it would save.
+//!
+//! A *run* of a workflow (an AI agent, a data pipeline) is a tree of spans; some of them are *nodes*. longpole is a
+//! [`tracing_subscriber::Layer`](LongpoleLayer) that measures them. When a run ends it reports which node to fix
+//! first, what that would save at most, and how sure it is; it exports every span over OTLP, the verdict on the
+//! root; and `longpole show` says the same later, from the exported file or any other OTLP trace.
+//!
+//! # In a program
+//!
+#![cfg_attr(feature = "layer", doc = "```")]
+#![cfg_attr(not(feature = "layer"), doc = "```ignore")]
+//! use tracing_subscriber::prelude::*;
+//!
+//! let (layer, longpole) = longpole::builder().workflow("research-agent").otlp_from_env().build()?;
+//! let subscriber = tracing_subscriber::registry().with(layer);
+//! # tracing::subscriber::with_default(subscriber, || {
+//! // subscriber.init();
+//!
+//! let run = tracing::info_span!("run").entered();
+//! tracing::info_span!("step", node.id = "fetch").in_scope(|| { /* work */ });
+//! drop(run);
+//! # });
+//!
+//! longpole.flush();
+//! let report = longpole.last_run().expect("a run has ended");
+//! assert_eq!(report.nodes[0].name, "fetch");
+//! println!("{}", report.to_text());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! One line does it all for a program that has no subscriber yet: `let longpole = longpole::init("research-agent")?;`
+//! Keep the [`Longpole`] handle until the program ends: dropping it sends what is left.
+//!
+//! # What is a node
+//!
+//! A span that carries `node.id`; or a GenAI operation (`gen_ai.operation.name`: agents, model calls and tools, as
+//! agent frameworks write them); or one selected on the [`Builder`]. In a run without any, every span is a node
+//! under its own name. A span marked `workflow.name` is the root of a run; without one the outermost span is.
+//!
+//! Fields with a meaning: `node.id`, `node.kind`, `node.attempt`, `node.phase`, `node.detached`, `node.depends_on`,
+//! `node.turns`, `node.input_bytes`, `node.output_bytes`, `node.error_type`, `node.cost_usd`, `workflow.name`,
+//! `workflow.version`, and those of `tracing-opentelemetry`: `otel.name`, `otel.kind`, `otel.status_code`,
+//! `otel.status_description`. Values may be recorded late. [`SpanExt`] records what no field was declared for;
+//! [`FutureExt`] makes a node of a future and sees when it is dropped before it is ready.
+//!
+//! # Features
+//!
+//! - `otlp` (default): sends spans over OTLP/HTTP. Implies `layer`.
+//! - `layer` (default): the live half.
+//! - without either: the core alone, pure functions from bytes to reports. It starts no thread, opens nothing and
+//!   reads no clock.
 
+pub mod aggregate;
+pub mod analysis;
 pub mod conventions;
+pub mod decode;
+pub mod histogram;
 pub mod ids;
 pub mod money;
 pub mod render;
 pub mod report;
+pub mod run;
+pub mod run_assembler;
 pub mod span_record;
 pub mod time;
 
 #[cfg(feature = "layer")]
+mod builder;
+#[cfg(feature = "layer")]
+mod clock;
+#[cfg(feature = "layer")]
+mod delivery;
+#[cfg(feature = "layer")]
+mod encode;
+#[cfg(feature = "layer")]
+mod environment;
+#[cfg(feature = "layer")]
+mod handle;
+#[cfg(feature = "layer")]
+mod layer;
+#[cfg(feature = "layer")]
 mod pipeline;
+#[cfg(feature = "layer")]
+mod terminal;
+#[cfg(feature = "layer")]
+pub mod testing;
+
+pub use report::Report;
+pub use report::build::{ReportOptions, report_on, report_on_run};
+
+#[cfg(feature = "layer")]
+pub use builder::{BuildError, Builder, InitError, builder, init};
+#[cfg(feature = "layer")]
+pub use handle::{
+    Destination, Diagnostics, FLUSH_TIMEOUT, FlushReport, Longpole, SHUTDOWN_TIMEOUT, ShutdownReport, State,
+    current,
+};
+#[cfg(feature = "layer")]
+#[doc(hidden)]
+pub use layer::harness;
+#[cfg(feature = "layer")]
+pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value};

@@ -1,1 +1,153 @@
 //! From finished spans to a backend or a file, at least once.
+//!
+//! One thread of our own, `longpole-net`, with a runtime of its own: the program's runtime is never needed, blocked
+//! or assumed. Spans wait in one bounded queue; what does not fit is refused and counted. While the backend is away
+//! they wait there. A closing thread, and the io and run threads, never wait for any of it.
+
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+#[cfg(feature = "otlp")]
+mod http;
+mod net_thread;
+mod queue;
+pub(crate) mod record;
+mod request;
+#[cfg(feature = "otlp")]
+mod retry;
+mod spans_file;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "otlp")]
+pub(crate) use http::{HttpEndpoint, endpoint};
+pub(crate) use spans_file::check as check_spans_file;
+
+use crate::delivery::queue::Queue;
+use crate::delivery::record::Record;
+use crate::pipeline::shard::Shards;
+
+/// Without the `otlp` feature there is no endpoint to send to.
+#[cfg(not(feature = "otlp"))]
+#[derive(Debug)]
+pub(crate) enum HttpEndpoint {}
+
+/// Nothing can be sent.
+#[cfg(not(feature = "otlp"))]
+#[derive(Debug, thiserror::Error)]
+#[error("longpole was built without its otlp feature")]
+pub(crate) struct EndpointError;
+
+#[cfg(not(feature = "otlp"))]
+pub(crate) fn endpoint(
+    _url: &str,
+    _headers: &[(String, String)],
+    _timeout: Option<Duration>,
+) -> Result<HttpEndpoint, EndpointError> {
+    Err(EndpointError)
+}
+
+/// Where spans go and how much may wait.
+#[derive(Debug)]
+pub(crate) struct DeliveryConfig {
+    /// An encoded `Resource` message.
+    pub(crate) resource: Vec<u8>,
+    /// An encoded `InstrumentationScope` message.
+    pub(crate) scope: Vec<u8>,
+    pub(crate) endpoint: Option<HttpEndpoint>,
+    pub(crate) spans_file: Option<PathBuf>,
+    /// Spans waiting, held and in flight, in bytes.
+    pub(crate) max_queue_bytes: usize,
+    pub(crate) max_request_bytes: usize,
+    pub(crate) max_request_spans: usize,
+    pub(crate) max_in_flight: usize,
+    /// How long a request that is not full waits for more spans.
+    pub(crate) send_delay: Duration,
+    /// How long a root waits for its verdict.
+    pub(crate) hold: Duration,
+}
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        DeliveryConfig {
+            resource: Vec::new(),
+            scope: Vec::new(),
+            endpoint: None,
+            spans_file: None,
+            max_queue_bytes: 16 << 20,
+            max_request_bytes: 1 << 20,
+            max_request_spans: 2_048,
+            max_in_flight: 4,
+            send_delay: Duration::from_millis(200),
+            hold: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Counts at one moment. `offered = acked + written + rejected + dropped + pending`, where spans that go to a
+/// backend and to a file count by what became of them at the backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeliveryStatus {
+    pub(crate) offered_spans: u64,
+    pub(crate) acked_spans: u64,
+    pub(crate) written_spans: u64,
+    pub(crate) rejected_spans: u64,
+    /// By reason.
+    pub(crate) dropped: BTreeMap<&'static str, u64>,
+    pub(crate) pending_spans: u64,
+    pub(crate) held_roots: u64,
+    pub(crate) roots_without_verdict: u64,
+    pub(crate) requests: u64,
+    pub(crate) retries: u64,
+    pub(crate) last_error: Option<String>,
+    /// For a flush or shutdown: whether everything offered before it is done with.
+    pub(crate) is_complete: bool,
+}
+
+/// The sending side of one layer.
+pub(crate) struct Delivery {
+    queue: Arc<Queue>,
+}
+
+/// The record was not taken; its spans are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+/// Starts `longpole-net`.
+pub(crate) fn start(config: DeliveryConfig, shards: Arc<Shards>) -> std::io::Result<Delivery> {
+    let queue = Arc::new(Queue::new(&config));
+    net_thread::spawn(config, queue.clone(), shards)?;
+    Ok(Delivery { queue })
+}
+
+impl Delivery {
+    /// Takes a record for delivery. Never blocks longer than a push.
+    pub(crate) fn offer(&self, record: Record) -> Result<(), Refused> {
+        self.queue.offer(record)
+    }
+
+    /// Waits until everything offered before this call is done with, or `deadline`. Roots that still wait for a
+    /// verdict are sent without: whoever flushes has handed over the verdicts there are.
+    pub(crate) fn flush(&self, deadline: Instant) -> DeliveryStatus {
+        self.queue.flush(deadline)
+    }
+
+    /// Flushes and ends the thread. Later records are refused.
+    pub(crate) fn shutdown(&self, deadline: Instant) -> DeliveryStatus {
+        let status = self.queue.flush(deadline);
+        self.queue.stop();
+        status
+    }
+
+    pub(crate) fn status(&self) -> DeliveryStatus {
+        self.queue.status()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.queue.stop();
+    }
+}

@@ -4,8 +4,8 @@
 //! bytes again; beside it stands a [`FrameHead`] with what the wire does not carry. Full means lost and counted:
 //! a closing thread never waits.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 
 /// What stands beside a span's bytes.
@@ -46,12 +46,12 @@ impl Chunk {
     /// The span message of `head`, without tag and length.
     pub(crate) fn message(&self, head: &FrameHead) -> &[u8] {
         let start = head.start as usize;
-        self.bytes.get(start..start + head.len as usize).unwrap_or_default()
+        self.bytes.get(start..start.saturating_add(head.len as usize)).unwrap_or_default()
     }
 
     /// The same with tag and length, ready for the wire.
     pub(crate) fn field(&self, head: &FrameHead) -> &[u8] {
-        let end = head.start as usize + head.len as usize;
+        let end = (head.start as usize).saturating_add(head.len as usize);
         self.bytes.get(head.tag as usize..end).unwrap_or_default()
     }
 
@@ -67,7 +67,9 @@ pub(crate) struct Shards {
     max_bytes_per_shard: usize,
     /// Set by the io thread before it parks; the first span after that wakes it.
     io_is_parked: AtomicBool,
+    is_closed: AtomicBool,
     io_thread: OnceLock<Thread>,
+    pub(crate) pool: ChunkPool,
 }
 
 /// Aligned so that two shards never share a cache line.
@@ -77,9 +79,14 @@ struct Shard {
     chunk: Mutex<Chunk>,
 }
 
-/// The span was not taken: its shard holds as much as it may.
+/// Why a span was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ShardFull;
+pub(crate) enum Refused {
+    /// Its shard holds as much as it may.
+    Full,
+    /// The pipeline has been shut down.
+    Closed,
+}
 
 static NEXT_THREAD: AtomicU32 = AtomicU32::new(0);
 thread_local! {
@@ -98,23 +105,28 @@ impl Shards {
         let count = cores.saturating_mul(2).next_power_of_two().clamp(2, 64);
         Shards {
             shards: (0..count).map(|_| Shard::default()).collect(),
-            max_bytes_per_shard: (max_bytes / count).min(u32::MAX as usize / 2),
+            max_bytes_per_shard: max_bytes.checked_div(count).unwrap_or(0).min(u32::MAX as usize / 2),
             io_is_parked: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             io_thread: OnceLock::new(),
+            pool: ChunkPool::default(),
         }
     }
 
     /// Leaves one span: `parts` one after the other are its message. `start`, `tag` and `len` of `head` are set
     /// here. Takes no longer than the copy, and wakes the io thread only if that has parked.
-    pub(crate) fn push(&self, mut head: FrameHead, parts: &[&[u8]]) -> Result<(), ShardFull> {
+    pub(crate) fn push(&self, mut head: FrameHead, parts: &[&[u8]]) -> Result<(), Refused> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let index = thread_ordinal() as usize & self.shards.len().wrapping_sub(1);
-        let Some(shard) = self.shards.get(index) else { return Err(ShardFull) };
+        let Some(shard) = self.shards.get(index) else { return Err(Refused::Full) };
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(Refused::Closed);
+        }
         {
             let mut chunk = shard.chunk.lock().unwrap_or_else(PoisonError::into_inner);
             let Chunk { bytes, heads } = &mut *chunk;
             if bytes.len().saturating_add(len) > self.max_bytes_per_shard {
-                return Err(ShardFull);
+                return Err(Refused::Full);
             }
             bytes.reserve(len.saturating_add(8));
             head.tag = bytes.len() as u32;
@@ -176,8 +188,40 @@ impl Shards {
         Some(std::mem::replace(&mut *chunk, std::mem::take(empty)))
     }
 
+    /// Refuses every span from now on.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
     /// How many shards there are.
     pub(crate) fn count(&self) -> usize {
         self.shards.len()
+    }
+}
+
+/// Emptied chunks, to be filled again.
+#[derive(Default)]
+pub(crate) struct ChunkPool {
+    chunks: Mutex<Vec<Chunk>>,
+}
+
+/// More than the shards of any machine can be on their way at once without the host having outrun us.
+const POOLED_CHUNKS: usize = 64;
+/// A chunk that grew beyond this is given back to the allocator.
+const POOLED_BYTES: usize = 1 << 20;
+
+impl ChunkPool {
+    pub(crate) fn take(&self) -> Chunk {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Takes the chunk back if nobody else still reads it.
+    pub(crate) fn give(&self, chunk: Arc<Chunk>) {
+        let Some(mut chunk) = Arc::into_inner(chunk) else { return };
+        chunk.clear();
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        if chunks.len() < POOLED_CHUNKS && chunk.bytes.capacity() <= POOLED_BYTES {
+            chunks.push(chunk);
+        }
     }
 }

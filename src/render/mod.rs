@@ -10,9 +10,9 @@ mod json;
 mod page;
 mod path_table;
 mod printable;
-mod text;
+pub mod text;
 mod trust;
-mod units;
+pub(crate) mod units;
 
 pub use json::json;
 pub use printable::Printable;

@@ -57,7 +57,6 @@ fn confidence(page: &Page, quality: &Quality) -> String {
         units::counted(quality.orphans, "orphan", "orphans"),
     ];
     for (number, one, many) in [
-        (quality.late_spans, "span came too late", "spans came too late"),
         (quality.left_out_spans, "span left out", "spans left out"),
         (quality.inferred_edges, "edge inferred from time", "edges inferred from time"),
         (quality.detached_spans, "span nobody waited for", "spans nobody waited for"),

@@ -53,7 +53,7 @@ fn rounded(value: u64, quantum: u64) -> u64 {
 }
 
 /// A length of time: `640 ns`, `41.2 ms`, `6.92 s`, `22.8 s`, `2m 07s`, `1h 02m`.
-pub(super) fn duration(length: Duration) -> String {
+pub(crate) fn duration(length: Duration) -> String {
     if length.is_zero() {
         return "0 s".to_owned();
     }
@@ -82,7 +82,7 @@ pub(super) fn split(whole: Duration, part: Duration, rest: Duration) -> [String;
 }
 
 /// A share as a whole percentage. Something is never written as `0%`, and only everything as `100%`.
-pub(super) fn share(ratio: f64) -> String {
+pub(crate) fn share(ratio: f64) -> String {
     let percent = ratio * 100.0;
     match percent.round() {
         _ if !percent.is_finite() => "?".to_owned(),

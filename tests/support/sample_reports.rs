@@ -130,7 +130,6 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
             closed_spans: executions + 1,
             open_spans: 0,
             orphans: 0,
-            late_spans: 0,
             left_out_spans: 0,
             inferred_edges: 0,
             detached_spans: 0,

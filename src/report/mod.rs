@@ -5,6 +5,11 @@
 //! only; lengths of time are integers in nanoseconds with `_ns` in the name, shares are 0–1, money is a decimal
 //! string in USD, unknown is `null`. Arrays are in report order, so equal input gives equal bytes.
 
+pub(crate) mod booking;
+pub(crate) mod build;
+mod findings;
+mod path;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -462,8 +467,6 @@ pub struct Quality {
     pub open_spans: u64,
     /// Spans whose parent is missing.
     pub orphans: u64,
-    /// Spans that arrived after the run was analysed.
-    pub late_spans: u64,
     /// Spans left out of the analysis because the run was too large.
     pub left_out_spans: u64,
     /// Edges between nodes inferred from time.

@@ -1,0 +1,210 @@
+//! What one span costs the thread that makes it: instructions (by callgrind) and allocations.
+//!
+//! `cargo bench --bench span_cost` prints a Markdown table with the budgets beside the figures. The program runs
+//! itself under `valgrind --tool=callgrind` and counts inside [`measured`] only, after a warm-up; without valgrind
+//! it says so and prints allocations alone. Instruction counts repeat to a few per cent where times on a shared
+//! machine do not.
+
+use std::alloc::System;
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::{Pin, pin};
+use std::process::{Command, ExitCode};
+use std::task::{Context, Poll, Waker};
+
+use longpole::harness::{Content, Harness};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const NODES: [&str; 16] = [
+    "fetch", "plan", "search", "rank", "draft", "critique", "refine", "tool.web", "tool.sql", "embed",
+    "retrieve", "judge", "merge", "route", "guard", "emit",
+];
+const SPANS_PER_RUN: usize = 1000;
+const WARM_UP_RUNS: usize = 20;
+const MEASURED_RUNS: usize = 20;
+
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    workload: Workload,
+    /// `None`: a layer that does nothing.
+    content: Option<Content>,
+    /// Instructions per span; `None`: for comparison only.
+    budget: Option<u64>,
+}
+
+#[derive(Clone, Copy)]
+enum Workload {
+    /// Enter, a late record, exit, close.
+    Sync,
+    /// A future polled five times.
+    Async,
+}
+
+const CASES: [Case; 8] = [
+    Case { name: "A-nothing", workload: Workload::Sync, content: None, budget: None },
+    Case {
+        name: "A-analysis",
+        workload: Workload::Sync,
+        content: Some(Content::Analysis),
+        budget: Some(2500),
+    },
+    Case { name: "A-lean", workload: Workload::Sync, content: Some(Content::Lean), budget: Some(3000) },
+    Case { name: "A-full", workload: Workload::Sync, content: Some(Content::Full), budget: Some(4000) },
+    Case { name: "C-nothing", workload: Workload::Async, content: None, budget: None },
+    Case { name: "C-analysis", workload: Workload::Async, content: Some(Content::Analysis), budget: None },
+    Case { name: "C-lean", workload: Workload::Async, content: Some(Content::Lean), budget: None },
+    Case { name: "C-full", workload: Workload::Async, content: Some(Content::Full), budget: Some(5800) },
+];
+
+struct NoopLayer;
+
+impl<S: tracing::Subscriber> Layer<S> for NoopLayer {}
+
+fn node_span(index: usize) -> Span {
+    info_span!(
+        "node",
+        node.id = black_box(NODES[index % NODES.len()]),
+        gen_ai.request.model = "gpt-x",
+        attempt = black_box(1i64),
+        cost_usd = Empty
+    )
+}
+
+fn one_run(workload: Workload) {
+    let run = info_span!("run", run.id = 7u64);
+    let _inside = run.enter();
+    for index in 0..SPANS_PER_RUN {
+        let span = node_span(index);
+        match workload {
+            Workload::Sync => {
+                let _inside = span.enter();
+                span.record("cost_usd", black_box(0.001f64));
+            }
+            Workload::Async => drive(CountDown(4).instrument(span)),
+        }
+    }
+}
+
+/// Ready at the poll after so many.
+struct CountDown(u8);
+
+impl Future for CountDown {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+fn drive(future: impl Future<Output = ()>) {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    while future.as_mut().poll(&mut context).is_pending() {}
+}
+
+/// What callgrind counts.
+#[inline(never)]
+fn measured(workload: Workload) {
+    one_run(black_box(workload));
+}
+
+/// Runs a case and returns its allocations in the measured part.
+fn run(case: Case) -> usize {
+    let harness = case.content.map(Harness::new);
+    let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = match &harness {
+        Some(harness) => Box::new(Registry::default().with(harness.layer())),
+        None => Box::new(Registry::default().with(NoopLayer)),
+    };
+    tracing::subscriber::set_global_default(subscriber).expect("one case per process");
+    let mut harness = harness;
+    let mut empty_shards = || {
+        if let Some(harness) = &mut harness {
+            assert_eq!(harness.discard(), SPANS_PER_RUN + 1);
+        }
+    };
+    for _ in 0..WARM_UP_RUNS {
+        one_run(case.workload);
+        empty_shards();
+    }
+    let mut allocations = 0;
+    for _ in 0..MEASURED_RUNS {
+        let region = Region::new(ALLOCATOR);
+        measured(case.workload);
+        let change = region.change();
+        allocations += change.allocations + change.reallocations;
+        empty_shards();
+    }
+    allocations
+}
+
+/// Instructions per span, counted by a run of this program under callgrind.
+fn instructions_per_span(case: Case) -> Option<u64> {
+    let profile = std::env::var("SPAN_COST_PROFILE_DIR").unwrap_or_default();
+    let profile =
+        if profile.is_empty() { "/dev/null".to_owned() } else { format!("{profile}/{}.out", case.name) };
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=span_cost::measured*"])
+        .arg(format!("--callgrind-out-file={profile}"))
+        .arg(std::env::current_exe().ok()?)
+        .args(["--case", case.name])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let total: u64 = text.lines().find_map(|line| line.split("Collected :").nth(1))?.trim().parse().ok()?;
+    Some(total / (MEASURED_RUNS * (SPANS_PER_RUN + 1)) as u64)
+}
+
+fn allocations(case: Case) -> String {
+    let output =
+        std::env::current_exe().and_then(|exe| Command::new(exe).args(["--case", case.name]).output());
+    output.map_or_else(
+        |error| error.to_string(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--case") {
+        let case =
+            CASES.into_iter().find(|case| Some(case.name) == arguments.get(at + 1).map(String::as_str));
+        println!("{}", run(case.expect("a case of the table")));
+        return ExitCode::SUCCESS;
+    }
+    if arguments.iter().any(|argument| argument == "--test") {
+        return ExitCode::SUCCESS;
+    }
+    let has_valgrind = Command::new("valgrind").arg("--version").output().is_ok();
+    if !has_valgrind {
+        println!("valgrind is not installed: NO INSTRUCTIONS COUNTED, allocations only\n");
+    }
+    println!(
+        "| case | instructions/span | budget | allocations in {MEASURED_RUNS} runs of {SPANS_PER_RUN} | budget |"
+    );
+    println!("|---|--:|--:|--:|--:|");
+    let mut is_within = true;
+    for case in CASES {
+        let instructions = if has_valgrind { instructions_per_span(case) } else { None };
+        let allocations = allocations(case);
+        let budget = case.budget.map_or_else(|| "–".to_owned(), |budget| budget.to_string());
+        let shown = instructions.map_or_else(|| "not counted".to_owned(), |count| count.to_string());
+        println!("| {} | {shown} | {budget} | {allocations} | 0 |", case.name);
+        is_within &= case.budget.zip(instructions).is_none_or(|(budget, count)| count <= budget);
+        is_within &= case.content.is_none() || allocations == "0";
+    }
+    if is_within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,211 @@
+//! Sums over many runs, one row per node, bounded.
+//!
+//! Sums are kept, never averages of percentages: every share is a quotient of two sums at the moment it is asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::histogram::DurationStats;
+use crate::money::Money;
+use crate::report::booking::add_money;
+use crate::report::build::{NodeSums, ReportOptions, duration_summary, report_with_sums, summary};
+use crate::report::{Bottleneck, DurationSummary, Report, Summary};
+use crate::run_assembler::FinishedRun;
+use crate::span_record::SpanRecord;
+use crate::time::Duration;
+
+/// One node over many runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeTotals {
+    /// The node.
+    pub name: String,
+    /// In how many runs it ran.
+    pub runs: u64,
+    /// How many executions it had.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// How long they took, queueing included.
+    pub duration: DurationSummary,
+    /// Its time on the critical paths.
+    pub on_path_ns: Duration,
+    /// Time in which no nested node ran.
+    pub self_ns: Duration,
+    /// How long its executions waited before they ran.
+    pub queued_ns: Duration,
+    /// Its total as a share of the sum of all nodes' totals.
+    pub sum_ratio: f64,
+    /// Its total as a share of all runs' wall time.
+    pub wall_ratio: f64,
+    /// Its path time as a share of all runs' wall time.
+    pub critical_path_ratio: f64,
+    /// What it cost; absent where nothing recorded a cost.
+    pub cost_usd: Option<Money>,
+}
+
+/// Sums over runs.
+#[derive(Debug, Default)]
+pub struct Aggregates {
+    /// In order of first recording.
+    nodes: Vec<Row>,
+    index: HashMap<Arc<str>, usize>,
+    wall: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    sums: NodeSums,
+    runs: u64,
+    total_in_sum: Duration,
+    calls_in_sum: u64,
+}
+
+/// How many nodes have a row of their own; the rest share [`OTHER_NODES`].
+const MAX_NODES: usize = 2_000;
+/// The row of the nodes past the limit.
+const OTHER_NODES: &str = "__other__";
+
+impl Aggregates {
+    /// Reports on a finished run and adds it to the sums; `None` if it has no spans.
+    pub fn report_on_run(&mut self, finished: FinishedRun, options: &ReportOptions) -> Option<Report> {
+        let (report, nodes) = report_with_sums(finished, options)?;
+        self.add_run(report.run.wall_ns, nodes);
+        Some(report)
+    }
+
+    /// Adds what a run whose report is made already adds up to.
+    pub(crate) fn add_run(&mut self, wall: Duration, nodes: Vec<NodeSums>) {
+        self.wall = self.wall.saturating_add(wall);
+        for node in nodes {
+            let row = self.row(&node.name);
+            row.runs = row.runs.saturating_add(1);
+            row.add(&node);
+        }
+    }
+
+    /// Adds a span that its run had no room for.
+    pub fn add_left_out(&mut self, record: &SpanRecord) {
+        let Some(name) = record.node_id() else { return };
+        let mut durations = DurationStats::default();
+        durations.record(record.end.saturating_since(record.start));
+        let node = NodeSums {
+            counts_in_sum: true,
+            durations,
+            failures: u64::from(record.failed()),
+            queued: record.timing.queued,
+            cost: record.facts.as_ref().and_then(|facts| facts.cost),
+            ..NodeSums::default()
+        };
+        self.row(&name).add(&node);
+    }
+
+    fn row(&mut self, name: &Arc<str>) -> &mut Row {
+        let name = if self.index.contains_key(name) || self.nodes.len() < MAX_NODES {
+            name.clone()
+        } else {
+            OTHER_NODES.into()
+        };
+        let at = *self.index.entry(name.clone()).or_insert_with(|| {
+            self.nodes.push(Row { sums: NodeSums { name, ..NodeSums::default() }, ..Row::default() });
+            self.nodes.len() - 1
+        });
+        &mut self.nodes[at]
+    }
+
+    /// Total node time, the slowest node, and the nodes strictly above `threshold_percent` of the sum.
+    pub fn summary(&self, threshold_percent: f64) -> Summary {
+        let counted = self.nodes.iter().filter(|row| row.calls_in_sum > 0);
+        let totals = counted.map(|row| (row.sums.name.clone(), row.total_in_sum, row.calls_in_sum));
+        summary(totals.collect(), threshold_percent)
+    }
+
+    /// The node with the highest total; `None` if there is none.
+    pub fn slowest_node(&self) -> Option<Bottleneck> {
+        self.summary(100.0).slowest_node
+    }
+
+    /// The sums of one node; `None` if it never ran.
+    pub fn node(&self, name: &str) -> Option<NodeTotals> {
+        let row = &self.nodes[*self.index.get(name)?];
+        let sums = &row.sums;
+        let sum: Duration = self.nodes.iter().map(|row| row.total_in_sum).sum();
+        Some(NodeTotals {
+            name: name.to_owned(),
+            runs: row.runs,
+            calls: sums.durations.count(),
+            failures: sums.failures,
+            duration: duration_summary(&sums.durations),
+            on_path_ns: sums.on_path,
+            self_ns: sums.self_time,
+            queued_ns: sums.queued,
+            sum_ratio: row.total_in_sum.ratio_of(sum).unwrap_or(0.0),
+            wall_ratio: sums.durations.sum().ratio_of(self.wall).unwrap_or(0.0),
+            critical_path_ratio: sums.on_path.ratio_of(self.wall).unwrap_or(0.0),
+            cost_usd: sums.cost,
+        })
+    }
+}
+
+impl Row {
+    fn add(&mut self, node: &NodeSums) {
+        let sums = &mut self.sums;
+        sums.durations.merge(&node.durations);
+        sums.failures = sums.failures.saturating_add(node.failures);
+        sums.on_path = sums.on_path.saturating_add(node.on_path);
+        sums.self_time = sums.self_time.saturating_add(node.self_time);
+        sums.queued = sums.queued.saturating_add(node.queued);
+        sums.cost = add_money(sums.cost, node.cost);
+        if node.counts_in_sum {
+            self.total_in_sum = self.total_in_sum.saturating_add(node.durations.sum());
+            self.calls_in_sum = self.calls_in_sum.saturating_add(node.durations.count());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, millis: &[u64], on_path: u64) -> NodeSums {
+        let mut durations = DurationStats::default();
+        millis.iter().for_each(|ms| durations.record(Duration::from_millis(*ms)));
+        NodeSums {
+            name: name.into(),
+            counts_in_sum: true,
+            durations,
+            on_path: Duration::from_millis(on_path),
+            ..NodeSums::default()
+        }
+    }
+
+    #[test]
+    fn shares_are_quotients_of_sums_over_all_runs() {
+        let mut all = Aggregates::default();
+        all.add_run(
+            Duration::from_millis(400),
+            vec![node("fetch", &[100, 100], 100), node("rank", &[300], 300)],
+        );
+        all.add_run(Duration::from_millis(100), vec![node("fetch", &[100], 100)]);
+        let fetch = all.node("fetch").unwrap();
+        assert_eq!((fetch.runs, fetch.calls), (2, 3));
+        assert_eq!(fetch.sum_ratio, 0.5);
+        assert_eq!(fetch.wall_ratio, 0.6);
+        assert_eq!(fetch.critical_path_ratio, 0.4);
+        assert_eq!(fetch.duration.p99_ns, Duration::from_millis(100));
+        assert!(all.summary(50.0).bottlenecks.is_empty(), "exactly half is not above half");
+        assert_eq!(all.slowest_node().unwrap().node_id, "fetch", "the first recorded wins a tie");
+        assert_eq!(all.node("draft"), None);
+    }
+
+    #[test]
+    fn nodes_past_the_limit_share_a_row() {
+        let mut all = Aggregates::default();
+        for i in 0..MAX_NODES + 5 {
+            all.add_run(Duration::from_millis(1), vec![node(&format!("n{i}"), &[1], 1)]);
+        }
+        assert_eq!(all.node(OTHER_NODES).unwrap().calls, 5);
+        assert_eq!(all.node("n0").unwrap().calls, 1);
+    }
+}

@@ -1,0 +1,273 @@
+//! OTLP protobuf → span records.
+//!
+//! [`decode_span`] is the one place where a record is made from wire bytes; the live pipeline calls it for every
+//! span, so it allocates nothing but what the record holds.
+
+use std::sync::Arc;
+
+use super::DecodeError;
+use super::protobuf::{Field, Fields, Value};
+use crate::ids::{SpanId, TraceId};
+use crate::span_record::{AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status, Timing};
+use crate::time::Timestamp;
+
+/// How many strings of an array attribute are read.
+const MAX_STRINGS: usize = 1_024;
+
+/// Reads a `TracesData` or `ExportTraceServiceRequest` message and hands each span, or what is wrong with it, to
+/// `sink`.
+///
+/// # Errors
+/// [`DecodeError::Protobuf`] where the bytes around the spans are damaged; spans before that were handed over.
+/// [`DecodeError::NotOtlp`] if there is no resource with spans in the message at all.
+pub fn decode_traces(
+    bytes: &[u8],
+    interner: &mut Interner,
+    sink: &mut dyn FnMut(Result<SpanRecord, DecodeError>),
+) -> Result<(), DecodeError> {
+    let mut found = false;
+    let mut fields = Fields::new(bytes, 0);
+    let mut resource_index = 0usize;
+    while let Some(field) = fields.next() {
+        let field = match field {
+            // Damage before anything was recognised: these are no traces.
+            Err(_) if !found => return Err(DecodeError::NotOtlp { found: "binary data" }),
+            field => field?,
+        };
+        if let Field { number: 1, value: Value::Bytes(message) } = field {
+            let place = Place { resource: resource_index, ..Place::default() };
+            let outcome =
+                decode_resource_spans(message, fields.start_of(message), place, interner, sink, &mut found);
+            if !found {
+                outcome.map_err(|_| DecodeError::NotOtlp { found: "binary data" })?;
+            } else {
+                outcome?;
+            }
+            resource_index = resource_index.saturating_add(1);
+        }
+    }
+    if found || bytes.is_empty() { Ok(()) } else { Err(DecodeError::NotOtlp { found: "binary data" }) }
+}
+
+/// Which span of a document.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) line: Option<usize>,
+    pub(super) resource: usize,
+    pub(super) scope: usize,
+    pub(super) span: usize,
+}
+
+impl Place {
+    pub(super) fn of(&self, field: &str) -> String {
+        let line = self.line.map_or_else(String::new, |line| format!("line {line}: "));
+        let Place { resource, scope, span, .. } = self;
+        format!("{line}resourceSpans[{resource}].scopeSpans[{scope}].spans[{span}].{field}")
+    }
+}
+
+fn decode_resource_spans(
+    message: &[u8],
+    offset: usize,
+    mut place: Place,
+    interner: &mut Interner,
+    sink: &mut dyn FnMut(Result<SpanRecord, DecodeError>),
+    found: &mut bool,
+) -> Result<(), DecodeError> {
+    // The resource may stand behind the spans, so it is looked for first.
+    let mut origin = Origin::default();
+    for field in Fields::new(message, offset) {
+        if let Field { number: 1, value: Value::Bytes(resource) } = field? {
+            origin = decode_origin(resource, interner);
+            *found = true;
+        }
+    }
+    let origin = Arc::new(origin);
+    let mut fields = Fields::new(message, offset);
+    while let Some(field) = fields.next() {
+        let Field { number: 2, value: Value::Bytes(scope) } = field? else { continue };
+        let mut in_scope = Fields::new(scope, fields.start_of(scope));
+        place.span = 0;
+        while let Some(field) = in_scope.next() {
+            let Field { number: 2, value: Value::Bytes(span) } = field? else { continue };
+            let decoded = decode_span_at(span, in_scope.start_of(span), &place, &origin, interner);
+            *found |= decoded.is_ok();
+            sink(decoded);
+            place.span = place.span.saturating_add(1);
+        }
+        place.scope = place.scope.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// What a `Resource` message says about who sent its spans. Damage in it is as if the rest were not there.
+fn decode_origin(resource: &[u8], interner: &mut Interner) -> Origin {
+    let mut origin = Origin::default();
+    let mut host_name = None;
+    for field in Fields::new(resource, 0).map_while(Result::ok) {
+        let Field { number: 1, value: Value::Bytes(attribute) } = field else { continue };
+        let Some((key, AttributeValue::Str(text))) = attribute_of(attribute) else { continue };
+        let slot = match key {
+            "service.name" => &mut origin.service_name,
+            "service.version" => &mut origin.service_version,
+            "host.id" => &mut origin.host,
+            "host.name" => &mut host_name,
+            _ => continue,
+        };
+        *slot = Some(interner.intern(text));
+    }
+    origin.host = origin.host.or(host_name);
+    origin
+}
+
+/// Reads one `Span` message.
+///
+/// # Errors
+/// [`DecodeError::Protobuf`] if it is damaged, [`DecodeError::Field`] if an id has the wrong length.
+pub fn decode_span(
+    message: &[u8],
+    origin: &Arc<Origin>,
+    interner: &mut Interner,
+) -> Result<SpanRecord, DecodeError> {
+    decode_span_at(message, 0, &Place::default(), origin, interner)
+}
+
+fn decode_span_at(
+    message: &[u8],
+    offset: usize,
+    place: &Place,
+    origin: &Arc<Origin>,
+    interner: &mut Interner,
+) -> Result<SpanRecord, DecodeError> {
+    let mut record = empty_record(origin, interner);
+    let (mut has_trace_id, mut has_span_id) = (false, false);
+    for field in Fields::new(message, offset) {
+        let Field { number, value } = field?;
+        match (number, value) {
+            (1, Value::Bytes(id)) => {
+                record.trace_id = TraceId::from_slice(id).ok_or_else(|| wrong_id(place, "traceId", id))?;
+                has_trace_id = true;
+            }
+            (2, Value::Bytes(id)) => {
+                record.span_id = SpanId::from_slice(id).ok_or_else(|| wrong_id(place, "spanId", id))?;
+                has_span_id = true;
+            }
+            (4, Value::Bytes([])) => record.parent_id = None,
+            (4, Value::Bytes(id)) => {
+                let parent = SpanId::from_slice(id).ok_or_else(|| wrong_id(place, "parentSpanId", id))?;
+                record.parent_id = Some(parent).filter(|id| !id.is_zero());
+            }
+            (5, Value::Bytes(name)) => record.name = interner.intern(&String::from_utf8_lossy(name)),
+            (6, Value::Varint(kind)) => record.kind = SpanKind::from_otlp(kind),
+            (7, Value::Fixed64(start)) => record.start = Timestamp::from_unix_nanos(start),
+            (8, Value::Fixed64(end)) => record.end = Timestamp::from_unix_nanos(end),
+            (9, Value::Bytes(attribute)) => {
+                if let Some((key, value)) = attribute_of(attribute) {
+                    record.read_attribute(key, &value, interner);
+                }
+            }
+            (15, Value::Bytes(status)) => record.status = status_of(status),
+            _ => {}
+        }
+    }
+    if !has_trace_id {
+        return Err(wrong_id(place, "traceId", &[]));
+    }
+    if !has_span_id {
+        return Err(wrong_id(place, "spanId", &[]));
+    }
+    record.settle();
+    Ok(record)
+}
+
+/// A record with nothing in it yet.
+pub(super) fn empty_record(origin: &Arc<Origin>, interner: &mut Interner) -> SpanRecord {
+    SpanRecord {
+        trace_id: TraceId::default(),
+        span_id: SpanId::default(),
+        parent_id: None,
+        name: interner.intern(""),
+        kind: SpanKind::Unspecified,
+        start: Timestamp::EPOCH,
+        end: Timestamp::EPOCH,
+        status: Status::Unset,
+        timing: Timing::default(),
+        facts: None,
+        origin: origin.clone(),
+        local: None,
+    }
+}
+
+/// The trace and span id of a `Span` message, read no further than needed; `None` if it has none.
+pub(crate) fn span_ids(message: &[u8]) -> Option<(TraceId, SpanId)> {
+    let (mut trace_id, mut span_id) = (None, None);
+    for field in Fields::new(message, 0).map_while(Result::ok) {
+        match field {
+            Field { number: 1, value: Value::Bytes(id) } => trace_id = TraceId::from_slice(id),
+            Field { number: 2, value: Value::Bytes(id) } => span_id = SpanId::from_slice(id),
+            _ => {}
+        }
+        if let (Some(trace_id), Some(span_id)) = (trace_id, span_id) {
+            return Some((trace_id, span_id));
+        }
+    }
+    None
+}
+
+fn wrong_id(place: &Place, field: &str, id: &[u8]) -> DecodeError {
+    let hex: String = id.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
+    let wanted = if field == "traceId" { "16 bytes" } else { "8 bytes" };
+    DecodeError::Field { place: place.of(field), value: hex, wanted }
+}
+
+fn status_of(message: &[u8]) -> Status {
+    let codes = Fields::new(message, 0).map_while(Result::ok);
+    let code = codes.filter(|field| field.number == 3).filter_map(|field| field.value.varint()).last();
+    match code {
+        Some(1) => Status::Ok,
+        Some(2) => Status::Error,
+        _ => Status::Unset,
+    }
+}
+
+/// Key and value of a `KeyValue` message; `None` if the key is missing or no text, or the message damaged.
+fn attribute_of(message: &[u8]) -> Option<(&str, AttributeValue<'_>)> {
+    let (mut key, mut value) = (None, AttributeValue::Other);
+    for field in Fields::new(message, 0) {
+        match field.ok()? {
+            Field { number: 1, value: Value::Bytes(bytes) } => key = Some(std::str::from_utf8(bytes).ok()?),
+            Field { number: 2, value: Value::Bytes(bytes) } => value = any_value(bytes),
+            _ => {}
+        }
+    }
+    Some((key?, value))
+}
+
+/// An `AnyValue` as far as the analysis reads it: maps, bytes and arrays in arrays are not looked into, so nothing
+/// here recurses.
+fn any_value(message: &[u8]) -> AttributeValue<'_> {
+    let last = Fields::new(message, 0).map_while(Result::ok).last();
+    match last {
+        Some(Field { number: 1, value: Value::Bytes(text) }) => {
+            std::str::from_utf8(text).map_or(AttributeValue::Other, AttributeValue::Str)
+        }
+        Some(Field { number: 2, value: Value::Varint(flag) }) => AttributeValue::Bool(flag != 0),
+        Some(Field { number: 3, value: Value::Varint(number) }) => AttributeValue::Int(number.cast_signed()),
+        Some(Field { number: 4, value: Value::Fixed64(bits) }) => {
+            AttributeValue::Double(f64::from_bits(bits))
+        }
+        Some(Field { number: 5, value: Value::Bytes(array) }) => {
+            let values = Fields::new(array, 0).map_while(Result::ok).filter(|field| field.number == 1);
+            let strings = values.filter_map(|field| string_value(field.value.bytes()?));
+            AttributeValue::Strings(strings.take(MAX_STRINGS).collect())
+        }
+        _ => AttributeValue::Other,
+    }
+}
+
+fn string_value(message: &[u8]) -> Option<&str> {
+    match Fields::new(message, 0).map_while(Result::ok).last()? {
+        Field { number: 1, value: Value::Bytes(text) } => std::str::from_utf8(text).ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,40 @@
+//! What is handed to the delivery. The kinds, their numbers and their meaning stand in ARCHITECTURE.md: they are
+//! those a spool on disk will write, so that its files stay readable.
+
+use std::sync::Arc;
+
+use crate::ids::{SpanId, TraceId};
+use crate::pipeline::shard::{Chunk, FrameHead, flags};
+
+/// Something to deliver.
+#[derive(Debug)]
+pub(crate) enum Record {
+    /// Kind 1: the spans of a chunk that are exported and wait for nothing.
+    Traces(Arc<Chunk>),
+    /// Kind 8: a root. It is not sent before its [`Record::RootAttributes`], or the end of the hold.
+    HeldRoot {
+        /// Which root.
+        key: RootKey,
+        /// Its `Span` message, without tag and length.
+        message: Vec<u8>,
+    },
+    /// Kind 9: what the verdict adds to a root; nothing if there is no verdict for it.
+    RootAttributes {
+        /// Which root.
+        key: RootKey,
+        /// `Span.attributes` fields. Protobuf fields of a message concatenate, so they go behind its bytes.
+        attributes: Vec<u8>,
+    },
+}
+
+/// Names a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RootKey {
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+}
+
+/// Whether a frame goes out with its chunk: roots go by themselves, and some spans are for the report only.
+pub(crate) fn goes_with_its_chunk(head: &FrameHead) -> bool {
+    head.flags & (flags::LOCAL_ROOT | flags::OUTERMOST_MARKED | flags::ANALYSIS_ONLY) == 0
+}

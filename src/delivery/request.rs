@@ -1,0 +1,66 @@
+//! The request around ready-made spans: `ExportTraceServiceRequest { resource_spans { resource, scope_spans {
+//! scope, spans… } } }`.
+
+use super::queue::Batch;
+
+/// The parts of a request that are always the same.
+#[derive(Clone, Debug)]
+pub(super) struct Envelope {
+    /// `ResourceSpans.resource`, with tag and length.
+    resource: Vec<u8>,
+    /// `ScopeSpans.scope`, with tag and length.
+    scope: Vec<u8>,
+}
+
+impl Envelope {
+    pub(super) fn new(resource: &[u8], scope: &[u8]) -> Self {
+        let field = |message: &[u8]| {
+            let mut field = Vec::with_capacity(message.len().saturating_add(6));
+            push_head(&mut field, 0x0a, message.len());
+            field.extend_from_slice(message);
+            field
+        };
+        Envelope { resource: field(resource), scope: field(scope) }
+    }
+
+    /// The request with these `ScopeSpans.spans` fields.
+    pub(super) fn request(&self, fields: &[u8]) -> Vec<u8> {
+        let scope_spans = self.scope.len().saturating_add(fields.len());
+        let mut inner = Vec::with_capacity(16);
+        push_head(&mut inner, 0x12, scope_spans);
+        let resource_spans = self.resource.len().saturating_add(inner.len()).saturating_add(scope_spans);
+        let mut request = Vec::with_capacity(resource_spans.saturating_add(8));
+        push_head(&mut request, 0x0a, resource_spans);
+        request.extend_from_slice(&self.resource);
+        request.extend_from_slice(&inner);
+        request.extend_from_slice(&self.scope);
+        request.extend_from_slice(fields);
+        request
+    }
+}
+
+/// Tag and length of a field.
+fn push_head(out: &mut Vec<u8>, tag: u8, mut length: usize) {
+    out.push(tag);
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+}
+
+impl Batch {
+    /// The batch in two halves, by spans; `None` if it is one span.
+    #[cfg(feature = "otlp")]
+    pub(super) fn halves(&self) -> Option<(Batch, Batch)> {
+        let middle = self.ends.len() / 2;
+        let cut = *self.ends.get(middle.checked_sub(1)?)?;
+        let (first, second) = (self.fields.get(..cut)?, self.fields.get(cut..)?);
+        let (first_ends, second_ends) = self.ends.split_at_checked(middle)?;
+        let second_ends = second_ends.iter().map(|end| end.saturating_sub(cut)).collect();
+        Some((
+            Batch { fields: first.to_vec(), ends: first_ends.to_vec() },
+            Batch { fields: second.to_vec(), ends: second_ends },
+        ))
+    }
+}

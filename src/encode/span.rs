@@ -1,0 +1,296 @@
+//! A span as OTLP protobuf, piece by piece: repeated fields as they come, singular ones once, at the end.
+//!
+//! Protobuf lets the fields of a message stand in any order, so attributes are appended to a buffer while the span
+//! is open and everything that may still change is written when it closes.
+
+use std::ops::Range;
+
+use super::varint;
+
+/// Tag of `Span.attributes`.
+pub(crate) const SPAN_ATTRIBUTE: u8 = 0x4a;
+/// Tag of `Event.attributes`.
+pub(crate) const EVENT_ATTRIBUTE: u8 = 0x1a;
+/// `Status.code`: fine.
+pub(crate) const STATUS_OK: u8 = 1;
+/// `Status.code`: failed.
+pub(crate) const STATUS_ERROR: u8 = 2;
+
+/// Bytes of a key that are kept.
+pub(crate) const KEY_BYTES: usize = 256;
+
+const TEXT_VALUE: u8 = 0x0a;
+const BOOL_VALUE: u8 = 0x10;
+const INT_VALUE: u8 = 0x18;
+const DOUBLE_VALUE: u8 = 0x21;
+const ARRAY_VALUE: u8 = 0x2a;
+
+/// An attribute's key as it stands in a `KeyValue`: tag, length, text, and the tag of the value that follows.
+#[derive(Debug)]
+pub(crate) struct EncodedKey {
+    bytes: Box<[u8]>,
+}
+
+impl EncodedKey {
+    /// `key`, of which at most [`KEY_BYTES`] are kept.
+    pub(crate) fn new(key: &str) -> Self {
+        let key = cut(key, KEY_BYTES);
+        let mut bytes = vec![0x0a];
+        varint::append(&mut bytes, key.len() as u64);
+        bytes.extend_from_slice(key.as_bytes());
+        bytes.push(0x12);
+        EncodedKey { bytes: bytes.into() }
+    }
+
+    /// The key's text. Takes it apart again: for cold paths.
+    pub(crate) fn text(&self) -> &[u8] {
+        let after_tag = self.bytes.get(1..).unwrap_or_default();
+        let Some((len, len_bytes)) = varint::read(after_tag) else { return &[] };
+        after_tag.get(len_bytes..len_bytes.saturating_add(len as usize)).unwrap_or_default()
+    }
+}
+
+/// `text`, or the longest front of it that is no longer than `limit` and ends between two characters.
+pub(crate) fn cut(text: &str, limit: usize) -> &str {
+    if text.len() <= limit {
+        return text;
+    }
+    let mut end = limit;
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// Opens a `KeyValue` whose value takes `value_len` bytes, which the caller appends.
+#[inline]
+fn open_key_value(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value_len: usize) {
+    let len = key.bytes.len().saturating_add(varint::len(value_len as u64)).saturating_add(value_len);
+    if len < 0x80 {
+        buffer.reserve(len.saturating_add(2));
+        buffer.extend_from_slice(&[tag, len as u8]);
+        buffer.extend_from_slice(&key.bytes);
+        buffer.push(value_len as u8);
+    } else {
+        buffer.reserve(len.saturating_add(11));
+        buffer.push(tag);
+        varint::append(buffer, len as u64);
+        buffer.extend_from_slice(&key.bytes);
+        varint::append(buffer, value_len as u64);
+    }
+}
+
+/// Appends a text attribute. Of a text longer than `limit` bytes the front is kept and an `…` says so; together
+/// they are no longer than the limit.
+#[inline]
+pub(crate) fn append_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str, limit: usize) {
+    if text.len() > limit {
+        return append_cut_str(buffer, tag, key, text, limit);
+    }
+    let value_len = text.len().saturating_add(varint::len(text.len() as u64)).saturating_add(1);
+    open_key_value(buffer, tag, key, value_len);
+    buffer.push(TEXT_VALUE);
+    varint::append(buffer, text.len() as u64);
+    buffer.extend_from_slice(text.as_bytes());
+}
+
+#[cold]
+fn append_cut_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str, limit: usize) {
+    const MARK: &str = "…";
+    let mut kept = cut(text, limit.saturating_sub(MARK.len())).to_owned();
+    kept.push_str(MARK);
+    append_str(buffer, tag, key, &kept, kept.len());
+}
+
+/// Appends an integer attribute.
+#[inline]
+pub(crate) fn append_int(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: i64) {
+    // Negative numbers take ten bytes, as int64 has it.
+    let value = value as u64;
+    open_key_value(buffer, tag, key, varint::len(value).saturating_add(1));
+    buffer.push(INT_VALUE);
+    varint::append(buffer, value);
+}
+
+/// Appends a boolean attribute.
+#[inline]
+pub(crate) fn append_bool(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: bool) {
+    open_key_value(buffer, tag, key, 2);
+    buffer.extend_from_slice(&[BOOL_VALUE, u8::from(value)]);
+}
+
+/// Appends a floating-point attribute.
+#[inline]
+pub(crate) fn append_double(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: f64) {
+    open_key_value(buffer, tag, key, 9);
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    buffer.extend_from_slice(&[DOUBLE_VALUE, a, b, c, d, e, f, g, h]);
+}
+
+/// Appends an attribute that is a list of texts.
+pub(crate) fn append_strings<'a>(
+    buffer: &mut Vec<u8>,
+    tag: u8,
+    key: &EncodedKey,
+    texts: impl IntoIterator<Item = &'a str>,
+) {
+    let mut array = Vec::new();
+    for text in texts {
+        let mut value = vec![TEXT_VALUE];
+        varint::append(&mut value, text.len() as u64);
+        value.extend_from_slice(text.as_bytes());
+        append_field(&mut array, 0x0a, &value);
+    }
+    let value_len = array.len().saturating_add(varint::len(array.len() as u64)).saturating_add(1);
+    open_key_value(buffer, tag, key, value_len);
+    append_field(buffer, ARRAY_VALUE, &array);
+}
+
+/// Appends a length-delimited field.
+pub(crate) fn append_field(buffer: &mut Vec<u8>, tag: u8, content: &[u8]) {
+    buffer.push(tag);
+    varint::append(buffer, content.len() as u64);
+    buffer.extend_from_slice(content);
+}
+
+/// `Span.name` with tag and length.
+pub(crate) fn name_field(name: &str) -> Vec<u8> {
+    let mut field = Vec::new();
+    append_field(&mut field, 0x2a, name.as_bytes());
+    field
+}
+
+/// Appends `Span.status`; nothing if `code` is zero.
+pub(crate) fn append_status(buffer: &mut Vec<u8>, code: u8, message: &str) {
+    if code == 0 {
+        return;
+    }
+    let mut status = Vec::new();
+    if !message.is_empty() {
+        append_field(&mut status, 0x12, message.as_bytes());
+    }
+    status.extend_from_slice(&[0x18, code]);
+    append_field(buffer, 0x7a, &status);
+}
+
+/// Which repeated field of a span lost members.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(crate) enum Dropped {
+    /// `Span.dropped_attributes_count`.
+    Attributes = 0x50,
+    /// `Span.dropped_events_count`.
+    Events = 0x60,
+    /// `Span.dropped_links_count`.
+    Links = 0x70,
+    /// `Event.dropped_attributes_count`.
+    EventAttributes = 0x20,
+}
+
+/// Appends how many members a field lost; nothing if none.
+pub(crate) fn append_dropped(buffer: &mut Vec<u8>, what: Dropped, count: u32) {
+    if count > 0 {
+        buffer.push(what as u8);
+        varint::append(buffer, u64::from(count));
+    }
+}
+
+/// Appends one `Span.links`.
+pub(crate) fn append_link(buffer: &mut Vec<u8>, trace_id: [u8; 16], span_id: [u8; 8], flags: u32) {
+    let mut link = Vec::with_capacity(40);
+    append_field(&mut link, 0x0a, &trace_id);
+    append_field(&mut link, 0x12, &span_id);
+    link.push(0x35);
+    link.extend_from_slice(&flags.to_le_bytes());
+    append_field(buffer, 0x6a, &link);
+}
+
+/// The singular fields every span has, save its name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SpanHead {
+    pub(crate) trace_id: [u8; 16],
+    pub(crate) span_id: [u8; 8],
+    /// All zero: no parent.
+    pub(crate) parent_id: [u8; 8],
+    /// As OTLP numbers them.
+    pub(crate) kind: u8,
+    /// W3C trace flags below, whether the parent is remote above; see [`flags`].
+    pub(crate) flags: u32,
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) start: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) end: u64,
+}
+
+/// Bits of `Span.flags` and `Link.flags`.
+pub(crate) mod flags {
+    pub(crate) const SAMPLED: u32 = 0x001;
+    pub(crate) const IS_REMOTE_KNOWN: u32 = 0x100;
+    pub(crate) const IS_REMOTE: u32 = 0x200;
+}
+
+impl SpanHead {
+    /// The encoded fields and how many of the bytes count: a root's are the shorter.
+    #[inline]
+    pub(crate) fn encode(&self) -> ([u8; 64], usize) {
+        let mut bytes = [0; 64];
+        let mut rest = bytes.as_mut_slice();
+        put(&mut rest, [0x0a, 16]);
+        put(&mut rest, self.trace_id);
+        put(&mut rest, [0x12, 8]);
+        put(&mut rest, self.span_id);
+        put(&mut rest, [0x30, self.kind, 0x85, 0x01]);
+        put(&mut rest, self.flags.to_le_bytes());
+        put(&mut rest, [0x39]);
+        put(&mut rest, self.start.to_le_bytes());
+        put(&mut rest, [0x41]);
+        put(&mut rest, self.end.to_le_bytes());
+        let len = if self.parent_id == [0; 8] {
+            54
+        } else {
+            put(&mut rest, [0x22, 8]);
+            put(&mut rest, self.parent_id);
+            64
+        };
+        (bytes, len)
+    }
+}
+
+/// Writes `bytes` at the front of `rest` and moves past them.
+#[inline(always)]
+fn put<const N: usize>(rest: &mut &mut [u8], bytes: [u8; N]) {
+    if let Some((front, back)) = std::mem::take(rest).split_first_chunk_mut::<N>() {
+        *front = bytes;
+        *rest = back;
+    }
+}
+
+/// One attribute among encoded `Span.attributes` fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlacedAttribute<'a> {
+    /// The whole field, tag included.
+    pub(crate) place: Range<usize>,
+    pub(crate) key: &'a [u8],
+}
+
+/// The attributes in `buffer`, which holds nothing else.
+pub(crate) fn attributes(buffer: &[u8]) -> impl Iterator<Item = PlacedAttribute<'_>> {
+    let mut at = 0usize;
+    std::iter::from_fn(move || {
+        // One byte each: the field's tag, then inside it the key's.
+        let (len, len_bytes) = varint::read(buffer.get(at.saturating_add(1)..)?)?;
+        let content = at.saturating_add(1).saturating_add(len_bytes);
+        let end = content.saturating_add(len as usize);
+        let (key_len, key_len_bytes) = varint::read(buffer.get(content.saturating_add(1)..)?)?;
+        let key = content.saturating_add(1).saturating_add(key_len_bytes);
+        let key = buffer.get(key..key.saturating_add(key_len as usize))?;
+        let place = at..end;
+        at = end;
+        Some(PlacedAttribute { place, key })
+    })
+}
+
+/// Where in `buffer` the attribute `key` stands.
+pub(crate) fn find_attribute(buffer: &[u8], key: &[u8]) -> Option<Range<usize>> {
+    attributes(buffer).find(|attribute| attribute.key == key).map(|attribute| attribute.place)
+}

@@ -1,0 +1,398 @@
+//! What a program asks longpole, and how it says goodbye.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::aggregate::NodeTotals;
+use crate::layer::LayerCore;
+use crate::pipeline::Pipeline;
+use crate::report::{Bottleneck, Report, Summary};
+
+/// The handle of one longpole layer.
+///
+/// Clones share. When the last one is dropped the pipeline is shut down as by [`Longpole::shutdown`], so keep one
+/// until the program ends.
+#[must_use = "longpole shuts down when its last handle is dropped"]
+#[derive(Clone)]
+pub struct Longpole {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) layer: Arc<LayerCore>,
+    /// Absent where longpole is disabled: then there are no threads.
+    pub(crate) pipeline: Option<Pipeline>,
+    pub(crate) destinations: Vec<Destination>,
+    pub(crate) bottleneck_threshold_percent: f64,
+    /// What was wrong with the settings.
+    pub(crate) notes: Vec<String>,
+    pub(crate) shutdown_report: Mutex<Option<ShutdownReport>>,
+}
+
+/// Where a program's spans go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Destination {
+    /// Over OTLP/HTTP to this address.
+    Otlp(String),
+    /// Into this file, as OTLP JSON lines.
+    File(PathBuf),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Otlp(url) => write!(f, "spans go to {url}"),
+            Destination::File(path) => write!(f, "spans are written to {}", path.display()),
+        }
+    }
+}
+
+/// What became of the spans closed before a [`Longpole::flush`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlushReport {
+    /// Spans closed since the start.
+    pub closed: u64,
+    /// Spans a backend has acknowledged.
+    pub acknowledged: u64,
+    /// Spans written to a file.
+    pub written: u64,
+    /// Spans a backend has refused for good.
+    pub rejected: u64,
+    /// Spans still on their way.
+    pub pending: u64,
+    /// Spans lost, by reason. Empty: none.
+    pub lost: BTreeMap<String, u64>,
+    /// Runs reported on since the start.
+    pub runs: u64,
+    /// Whether everything was done before the deadline.
+    pub is_complete: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What became of a program's spans in the end; see [`Longpole::shutdown`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// The last flush.
+    pub flush: FlushReport,
+    /// Spans that were still open: they were not exported.
+    pub open: u64,
+}
+
+impl fmt::Display for FlushReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} spans closed", self.closed)?;
+        for (count, what) in [
+            (self.acknowledged, "acknowledged"),
+            (self.written, "written"),
+            (self.rejected, "rejected"),
+            (self.pending, "not delivered yet"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        for (reason, count) in &self.lost {
+            write!(f, ", {count} lost ({reason})")?;
+        }
+        if !self.is_complete {
+            f.write_str("; out of time")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.flush.fmt(f)?;
+        if self.open > 0 {
+            write!(f, "; {} spans were still open", self.open)?;
+        }
+        Ok(())
+    }
+}
+
+/// How longpole is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diagnostics {
+    /// Whether it is running.
+    pub state: State,
+    /// Where spans go.
+    pub destinations: Vec<Destination>,
+    /// Spans open right now.
+    pub open_spans: u64,
+    /// Spans closed so far.
+    pub closed_spans: u64,
+    /// Runs reported on so far.
+    pub runs: u64,
+    /// Everything lost, shortened or suppressed so far, counted by reason. Empty: nothing.
+    pub counts: BTreeMap<String, u64>,
+    /// What went wrong last on the way to a backend or a file.
+    pub last_error: Option<String>,
+    /// What the user should know, each told once: variables that made no sense, roots that never end.
+    pub notes: Vec<String>,
+}
+
+/// See [`Diagnostics::state`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Measuring.
+    Running,
+    /// Switched off with [`Longpole::set_enabled`].
+    Paused,
+    /// Never started: an environment variable says so, or its threads could not be started.
+    Disabled,
+    /// Shut down.
+    ShutDown,
+}
+
+/// How long [`Longpole::flush`] waits at most.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long [`Longpole::shutdown`] waits at most.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Longpole {
+    pub(crate) fn new(inner: Inner) -> Self {
+        let inner = Arc::new(inner);
+        let owner: std::sync::Weak<Inner> = Arc::downgrade(&inner);
+        let _ = inner.layer.owner.set(owner);
+        Longpole { inner }
+    }
+
+    pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
+        Longpole { inner }
+    }
+
+    /// Where spans go; empty if nothing leaves the process.
+    pub fn destinations(&self) -> &[Destination] {
+        &self.inner.destinations
+    }
+
+    /// The newest report.
+    pub fn last_run(&self) -> Option<Arc<Report>> {
+        self.reports(|reports| reports.back().cloned())
+    }
+
+    /// The newest reports, oldest first; at most 64 are kept.
+    pub fn runs(&self) -> Vec<Arc<Report>> {
+        self.reports(|reports| reports.iter().cloned().collect())
+    }
+
+    /// The kept report of the run with this id, see [`crate::report::RunSummary::id`]. A prefix will do; of several
+    /// the newest.
+    pub fn run(&self, id: &str) -> Option<Arc<Report>> {
+        self.reports(|reports| reports.iter().rev().find(|report| report.run.id.starts_with(id)).cloned())
+    }
+
+    /// The sums of one node over all runs since the start or [`Longpole::clear`]; `None` if it never ran.
+    pub fn node(&self, name: &str) -> Option<NodeTotals> {
+        self.inner.pipeline.as_ref()?.outputs.state().aggregates.node(name)
+    }
+
+    /// Total node time, the slowest node and the bottlenecks over all runs.
+    pub fn summary(&self) -> Summary {
+        self.bottlenecks_above(self.inner.bottleneck_threshold_percent)
+    }
+
+    /// The node with the highest total over all runs; `None` before the first run ended.
+    pub fn slowest_node(&self) -> Option<Bottleneck> {
+        self.inner.pipeline.as_ref()?.outputs.state().aggregates.slowest_node()
+    }
+
+    /// The nodes whose total is strictly more than `threshold_percent` of the sum of all nodes' totals, highest
+    /// first.
+    pub fn bottlenecks(&self, threshold_percent: f64) -> Vec<Bottleneck> {
+        self.bottlenecks_above(threshold_percent).bottlenecks
+    }
+
+    /// Forgets all sums and reports.
+    pub fn clear(&self) {
+        if let Some(pipeline) = &self.inner.pipeline {
+            let mut state = pipeline.outputs.state();
+            state.aggregates = Default::default();
+            state.reports.clear();
+        }
+    }
+
+    /// Switches measuring off and on. While it is off new spans cost one look at a flag; spans that are open
+    /// already are finished.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.inner.layer.set_enabled(enabled && self.inner.pipeline.is_some());
+    }
+
+    /// Whether new spans are measured.
+    pub fn is_enabled(&self) -> bool {
+        self.inner.layer.is_enabled()
+    }
+
+    /// How longpole is doing.
+    pub fn diagnostics(&self) -> Diagnostics {
+        let is_shut_down =
+            self.inner.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let mut diagnostics = Diagnostics {
+            state: match &self.inner.pipeline {
+                _ if is_shut_down => State::ShutDown,
+                None => State::Disabled,
+                Some(_) if self.is_enabled() => State::Running,
+                Some(_) => State::Paused,
+            },
+            destinations: self.inner.destinations.clone(),
+            open_spans: self.inner.layer.open_spans(),
+            closed_spans: 0,
+            runs: 0,
+            counts: self.inner.counts(),
+            last_error: None,
+            notes: self.inner.notes.clone(),
+        };
+        if let Some(pipeline) = &self.inner.pipeline {
+            diagnostics.closed_spans = pipeline.outputs.closed_spans.load(Ordering::Relaxed);
+            diagnostics.runs = pipeline.outputs.runs.load(Ordering::Relaxed);
+            diagnostics.notes.extend(pipeline.outputs.state().notes.iter().cloned());
+            diagnostics.last_error =
+                pipeline.delivery.as_ref().and_then(|delivery| delivery.status().last_error);
+        }
+        diagnostics
+    }
+
+    /// Reports on every run whose root has closed and sends what has been closed so far. Waits at most
+    /// [`FLUSH_TIMEOUT`], on any thread and in any runtime.
+    pub fn flush(&self) -> FlushReport {
+        self.flush_within(FLUSH_TIMEOUT)
+    }
+
+    /// The same with another timeout.
+    pub fn flush_within(&self, timeout: Duration) -> FlushReport {
+        let started = Instant::now();
+        let deadline = started + timeout;
+        let mut is_complete = true;
+        if let Some(pipeline) = &self.inner.pipeline {
+            is_complete = pipeline.flush(deadline);
+            if let Some(delivery) = &pipeline.delivery {
+                is_complete &= delivery.flush(deadline).is_complete;
+            }
+        }
+        self.inner.flush_report(is_complete, started)
+    }
+
+    /// Ends measuring: reports on everything, sends what is left and stops the threads. Waits at most
+    /// [`SHUTDOWN_TIMEOUT`], on any thread and in any runtime. Later calls give the first one's report; spans
+    /// closed later are counted and lost.
+    pub fn shutdown(&self) -> ShutdownReport {
+        self.shutdown_within(SHUTDOWN_TIMEOUT)
+    }
+
+    /// The same with another timeout.
+    pub fn shutdown_within(&self, timeout: Duration) -> ShutdownReport {
+        self.inner.shutdown(timeout)
+    }
+
+    fn reports<T: Default>(&self, look: impl FnOnce(&std::collections::VecDeque<Arc<Report>>) -> T) -> T {
+        self.inner
+            .pipeline
+            .as_ref()
+            .map_or_else(T::default, |pipeline| look(&pipeline.outputs.state().reports))
+    }
+
+    fn bottlenecks_above(&self, threshold_percent: f64) -> Summary {
+        let pipeline = self.inner.pipeline.as_ref();
+        pipeline.map_or_else(Summary::default, |p| p.outputs.state().aggregates.summary(threshold_percent))
+    }
+}
+
+impl Inner {
+    fn shutdown(&self, timeout: Duration) -> ShutdownReport {
+        let started = Instant::now();
+        let deadline = started + timeout;
+        let mut report = self.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = &*report {
+            return first.clone();
+        }
+        let mut is_complete = true;
+        let open = self.layer.open_spans();
+        self.layer.set_enabled(false);
+        if let Some(pipeline) = &self.pipeline {
+            is_complete = pipeline.stop(deadline);
+            self.layer.shards.close();
+            if let Some(delivery) = &pipeline.delivery {
+                is_complete &= delivery.shutdown(deadline).is_complete;
+            }
+        }
+        let last = ShutdownReport { flush: self.flush_report(is_complete, started), open };
+        *report = Some(last.clone());
+        last
+    }
+
+    fn flush_report(&self, is_complete: bool, started: Instant) -> FlushReport {
+        let mut report = FlushReport {
+            is_complete,
+            lost: self.losses(),
+            took: started.elapsed(),
+            ..FlushReport::default()
+        };
+        if let Some(pipeline) = &self.pipeline {
+            report.closed = pipeline.outputs.closed_spans.load(Ordering::Relaxed);
+            report.runs = pipeline.outputs.runs.load(Ordering::Relaxed);
+            if let Some(delivery) = &pipeline.delivery {
+                let status = delivery.status();
+                report.acknowledged = status.acked_spans;
+                report.written = status.written_spans;
+                report.rejected = status.rejected_spans;
+                report.pending = status.pending_spans;
+            }
+        }
+        report
+    }
+
+    /// Spans lost anywhere, by reason.
+    fn losses(&self) -> BTreeMap<String, u64> {
+        let mut losses = self.layer.lost_spans();
+        if let Some(pipeline) = &self.pipeline {
+            losses.extend(
+                pipeline.outputs.state().losses.iter().map(|(reason, count)| ((*reason).to_owned(), *count)),
+            );
+            if let Some(delivery) = &pipeline.delivery {
+                let dropped = delivery.status().dropped;
+                losses
+                    .extend(dropped.into_iter().map(|(reason, count)| (format!("delivery_{reason}"), count)));
+            }
+        }
+        losses
+    }
+
+    /// Everything counted: losses, and what was shortened or suppressed.
+    fn counts(&self) -> BTreeMap<String, u64> {
+        let mut counts = self.losses();
+        counts.extend(self.layer.counts());
+        counts
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shutdown(SHUTDOWN_TIMEOUT);
+    }
+}
+
+impl fmt::Debug for Longpole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Longpole").field("destinations", &self.inner.destinations).finish_non_exhaustive()
+    }
+}
+
+/// The handle of the longpole layer in the current subscriber, if there is one that is not shut down for good.
+pub fn current() -> Option<Longpole> {
+    tracing::dispatcher::get_default(|dispatch| {
+        let layer = dispatch.downcast_ref::<crate::layer::LongpoleLayer>()?;
+        let owner = layer.core().owner.get()?.upgrade()?;
+        owner.downcast::<Inner>().ok().map(Longpole::from_inner)
+    })
+}

@@ -1,0 +1,234 @@
+//! What is known of a span macro once and for all, and how to find it fast.
+//!
+//! Facts about a callsite follow from its metadata alone, so they are kept for the whole process; what one layer's
+//! configuration says about it stands beside them in a small cache per thread.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tracing_core::Metadata;
+
+use crate::conventions::{Fact, exported_key, fact_of};
+use crate::encode::span::{self, EncodedKey, SPAN_ATTRIBUTE};
+
+use super::config::{LayerConfig, Limits, Verdict};
+
+/// One span or event macro.
+#[derive(Debug)]
+pub(crate) struct Callsite {
+    pub(crate) name: &'static str,
+    /// `Span.name`, encoded.
+    pub(crate) name_field: Box<[u8]>,
+    /// `code.*` attributes of a span, encoded.
+    pub(crate) location: Box<[u8]>,
+    /// The `target` attribute of a span, encoded.
+    pub(crate) target: Box<[u8]>,
+    /// By field index.
+    pub(crate) fields: Box<[FieldInfo]>,
+    /// Some field has a key the layer writes too: whoever writes must look for it first.
+    pub(crate) shadows_layer_keys: bool,
+}
+
+/// One field of a callsite.
+#[derive(Debug)]
+pub(crate) struct FieldInfo {
+    pub(crate) role: Role,
+    pub(crate) key: EncodedKey,
+    /// The field's bit in the set of recorded keys; the same for two spellings of one key. Zero for fields past
+    /// the 64th.
+    pub(crate) bit: u64,
+    /// The analysis reads it.
+    pub(crate) is_fact: bool,
+}
+
+/// What a field is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// An attribute like any other.
+    Attribute,
+    /// An attribute that marks the root of a run.
+    WorkflowName,
+    /// An attribute that says nobody waits for the span.
+    Detached,
+    /// A list of names, written with commas between them.
+    DependsOn,
+    /// `otel.name`: the span's name.
+    SpanName,
+    /// `otel.kind`.
+    SpanKind,
+    /// `otel.status_code`.
+    StatusCode,
+    /// `otel.status_description`.
+    StatusDescription,
+}
+
+/// Keys under which the layer writes of its own accord.
+const LAYER_KEYS: [&str; 6] =
+    ["code.file.path", "code.module.name", "code.line.number", "thread.id", "thread.name", "target"];
+
+impl Callsite {
+    fn new(metadata: &'static Metadata<'static>) -> Self {
+        let name = span::cut(metadata.name(), Limits::default().name_bytes);
+        let keys: Vec<&'static str> =
+            metadata.fields().iter().map(|field| exported_key(field.name())).collect();
+        let fields = keys.iter().map(|key| {
+            let first_spelling = keys.iter().position(|other| other == key).unwrap_or_default();
+            FieldInfo {
+                role: role_of(key),
+                key: EncodedKey::new(key),
+                bit: u32::try_from(first_spelling).ok().and_then(|bit| 1u64.checked_shl(bit)).unwrap_or(0),
+                is_fact: fact_of(key).is_some(),
+            }
+        });
+        Callsite {
+            name,
+            name_field: span::name_field(name).into(),
+            location: location_of(metadata).into(),
+            target: target_of(metadata).into(),
+            fields: fields.collect(),
+            shadows_layer_keys: keys.iter().any(|key| is_layer_key(key)),
+        }
+    }
+}
+
+/// Whether the layer writes `key` of its own accord.
+pub(crate) fn is_layer_key(key: &str) -> bool {
+    LAYER_KEYS.contains(&key)
+        || matches!(
+            fact_of(key),
+            Some(
+                Fact::Queued
+                    | Fact::Busy
+                    | Fact::Polls
+                    | Fact::LongestPoll
+                    | Fact::FirstEnter
+                    | Fact::HeldOpen
+                    | Fact::Outcome
+            )
+        )
+}
+
+/// What the field exported as `key` is for.
+pub(crate) fn role_of(key: &str) -> Role {
+    match key {
+        "otel.name" => Role::SpanName,
+        "otel.kind" => Role::SpanKind,
+        "otel.status_code" => Role::StatusCode,
+        "otel.status_description" => Role::StatusDescription,
+        _ => match fact_of(key) {
+            Some(Fact::WorkflowName) => Role::WorkflowName,
+            Some(Fact::Detached) => Role::Detached,
+            Some(Fact::DependsOn) => Role::DependsOn,
+            _ => Role::Attribute,
+        },
+    }
+}
+
+fn location_of(metadata: &Metadata<'_>) -> Vec<u8> {
+    let mut fields = Vec::new();
+    append_location(&mut fields, SPAN_ATTRIBUTE, metadata);
+    fields
+}
+
+/// Appends where in the source `metadata` stands.
+pub(crate) fn append_location(buffer: &mut Vec<u8>, tag: u8, metadata: &Metadata<'_>) -> u32 {
+    let mut count = 0u32;
+    let mut text = |key: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            span::append_str(buffer, tag, &EncodedKey::new(key), value, Limits::default().value_bytes);
+            count = count.saturating_add(1);
+        }
+    };
+    text("code.file.path", metadata.file());
+    text("code.module.name", metadata.module_path());
+    if let Some(line) = metadata.line() {
+        span::append_int(buffer, tag, &EncodedKey::new("code.line.number"), i64::from(line));
+        count = count.saturating_add(1);
+    }
+    count
+}
+
+fn target_of(metadata: &Metadata<'_>) -> Vec<u8> {
+    let mut field = Vec::new();
+    let key = EncodedKey::new("target");
+    span::append_str(&mut field, SPAN_ATTRIBUTE, &key, metadata.target(), Limits::default().value_bytes);
+    field
+}
+
+/// The facts about `metadata`; made at the first call, never freed: a program has so many macros and no more.
+fn intern(metadata: &'static Metadata<'static>) -> &'static Callsite {
+    static CALLSITES: OnceLock<Mutex<HashMap<usize, &'static Callsite>>> = OnceLock::new();
+    let callsites = CALLSITES.get_or_init(Mutex::default);
+    let mut callsites = callsites.lock().unwrap_or_else(PoisonError::into_inner);
+    callsites.entry(address_of(metadata)).or_insert_with(|| Box::leak(Box::new(Callsite::new(metadata))))
+}
+
+/// A callsite is its metadata's place in memory: statics never move and are never freed.
+#[inline]
+fn address_of(metadata: &'static Metadata<'static>) -> usize {
+    std::ptr::from_ref(metadata) as usize
+}
+
+/// Names one layer of the process in the per-thread cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LayerNumber(u32);
+
+impl LayerNumber {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        LayerNumber(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Entries of the per-thread cache; a power of two.
+const CACHED: usize = 64;
+
+#[derive(Clone, Copy)]
+struct Cached {
+    address: usize,
+    layer: LayerNumber,
+    verdict: Verdict,
+    callsite: &'static Callsite,
+}
+
+thread_local! {
+    static CACHE: [Cell<Option<Cached>>; CACHED] = const { [const { Cell::new(None) }; CACHED] };
+}
+
+/// The facts about `metadata`, and what `config` says about it.
+#[inline]
+pub(crate) fn look_up(
+    metadata: &'static Metadata<'static>,
+    layer: LayerNumber,
+    config: &LayerConfig,
+) -> (&'static Callsite, Verdict) {
+    let address = address_of(metadata);
+    // The metadata of one crate stand at a fixed stride; the multiplication spreads them.
+    let index = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
+    let cached = CACHE.try_with(|cache| cache.get(index as usize).and_then(Cell::get)).ok().flatten();
+    match cached {
+        Some(cached) if cached.address == address && cached.layer == layer => {
+            (cached.callsite, cached.verdict)
+        }
+        _ => look_up_uncached(metadata, layer, config, index as usize),
+    }
+}
+
+#[cold]
+fn look_up_uncached(
+    metadata: &'static Metadata<'static>,
+    layer: LayerNumber,
+    config: &LayerConfig,
+    index: usize,
+) -> (&'static Callsite, Verdict) {
+    let callsite = intern(metadata);
+    let verdict = config.verdict(metadata);
+    let _ = CACHE.try_with(|cache| {
+        if let Some(cell) = cache.get(index) {
+            cell.set(Some(Cached { address: address_of(metadata), layer, verdict, callsite }));
+        }
+    });
+    (callsite, verdict)
+}

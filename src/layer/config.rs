@@ -1,0 +1,144 @@
+//! What a layer is told when it is built.
+
+use tracing_core::{Level, Metadata};
+
+/// How a layer measures and what it writes.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerConfig {
+    /// Write everything a backend wants; else only what the analysis reads.
+    pub(crate) export: bool,
+    /// Write `code.file.path`, `code.module.name` and `code.line.number`.
+    pub(crate) location: bool,
+    /// Write `thread.id` and `thread.name` of the creating thread.
+    pub(crate) threads: bool,
+    /// Write the callsite's `target`.
+    pub(crate) target: bool,
+    /// The most verbose level of events that are kept.
+    pub(crate) event_level: Level,
+    pub(crate) limits: Limits,
+    /// Spans that are nodes without being marked.
+    pub(crate) selectors: Vec<Selector>,
+    /// Targets whose spans and events are not taken. `a` covers `a` and `a::b`; `a*` covers all that begin with it.
+    pub(crate) ignored_targets: Vec<String>,
+    /// The workflow's name, for local roots that do not carry one.
+    pub(crate) workflow: Option<String>,
+    pub(crate) workflow_version: Option<String>,
+    /// About how many spans may be open at once; more are counted, not measured.
+    pub(crate) max_open_spans: usize,
+}
+
+/// How much of a span is kept. Lengths are in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Attributes recorded per span. What the layer adds itself comes on top.
+    pub(crate) attributes: u32,
+    /// Longer values are cut between two characters and end in `…`.
+    pub(crate) value_bytes: usize,
+    /// Longer span and event names are cut.
+    pub(crate) name_bytes: usize,
+    /// The first so many events are kept.
+    pub(crate) events: u32,
+    /// Attributes per event, its level and target included.
+    pub(crate) event_attributes: u32,
+    pub(crate) links: u32,
+    /// Attributes, events and links of a span together. Past it, events go first, then links, then the longest
+    /// attributes.
+    pub(crate) span_bytes: usize,
+}
+
+/// Finds spans by what their callsite says. Everything given must fit; nothing given fits every span.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selector {
+    /// The target or a module above it, as in [`LayerConfig::ignored_targets`].
+    pub(crate) target: Option<String>,
+    /// The exact name in the macro.
+    pub(crate) name: Option<String>,
+    /// The most verbose level that fits.
+    pub(crate) level: Option<Level>,
+}
+
+/// What a layer's configuration says about a callsite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) is_ignored: bool,
+    pub(crate) is_selected: bool,
+}
+
+impl Default for LayerConfig {
+    fn default() -> Self {
+        LayerConfig {
+            export: true,
+            location: false,
+            threads: false,
+            target: false,
+            event_level: Level::INFO,
+            limits: Limits::default(),
+            selectors: Vec::new(),
+            ignored_targets: IGNORED_TARGETS.iter().map(|&target| target.to_owned()).collect(),
+            workflow: None,
+            workflow_version: None,
+            max_open_spans: 100_000,
+        }
+    }
+}
+
+/// The crates that carry spans away, ours among them: their spans would cause more spans.
+const IGNORED_TARGETS: [&str; 9] =
+    ["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "rustls", "opentelemetry*", "longpole"];
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            attributes: 128,
+            value_bytes: 4096,
+            name_bytes: 256,
+            events: 128,
+            event_attributes: 32,
+            links: 128,
+            span_bytes: 64 * 1024,
+        }
+    }
+}
+
+impl LayerConfig {
+    /// What this configuration says about spans and events of `metadata`.
+    pub(crate) fn verdict(&self, metadata: &Metadata<'_>) -> Verdict {
+        Verdict {
+            is_ignored: self.ignored_targets.iter().any(|pattern| covers(pattern, metadata.target())),
+            is_selected: self.selectors.iter().any(|selector| selector.fits(metadata)),
+        }
+    }
+}
+
+impl Selector {
+    fn fits(&self, metadata: &Metadata<'_>) -> bool {
+        self.target.as_ref().is_none_or(|target| covers(target, metadata.target()))
+            && self.name.as_ref().is_none_or(|name| name == metadata.name())
+            && self.level.as_ref().is_none_or(|level| metadata.level() <= level)
+    }
+}
+
+/// Whether `target` is `pattern` or a module in it.
+fn covers(pattern: &str, target: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(front) => target.starts_with(front),
+        None => target.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_covers_its_modules_but_not_longer_crate_names() {
+        let ignored = |target: &str| IGNORED_TARGETS.iter().any(|pattern| covers(pattern, target));
+        for target in ["h2", "hyper::client", "opentelemetry_sdk::trace", "longpole", "longpole::layer"] {
+            assert!(ignored(target), "{target}");
+        }
+        for target in ["hyperloglog", "longpole_example_rig", "h2o", "tower_http::trace", "my_app::hyper", ""]
+        {
+            assert!(!ignored(target), "{target}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the handle asks of a layer.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tracing_core::Dispatch;
+
+use super::LayerCore;
+use super::config::Limits;
+use crate::environment::LimitSettings;
+
+impl LayerCore {
+    pub(crate) fn set_enabled(&self, enabled: bool) {
+        self.enabled.store(enabled, Relaxed);
+    }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Relaxed)
+    }
+
+    /// The subscriber the layer is part of, while it lives.
+    pub(crate) fn host_dispatch(&self) -> Option<Dispatch> {
+        self.dispatch.get()?.upgrade()
+    }
+
+    /// Spans that were lost or never measured, by reason; reasons that never occurred are left out.
+    pub(crate) fn lost_spans(&self) -> BTreeMap<String, u64> {
+        let is_of_spans = |name: &&str| name.starts_with("spans_");
+        self.counters
+            .snapshot()
+            .into_iter()
+            .filter(|(name, count)| is_of_spans(name) && *count > 0)
+            .map(|(name, count)| (name.trim_start_matches("spans_").to_owned(), count))
+            .collect()
+    }
+
+    /// Everything else that was shortened, left out or suppressed, by reason.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        let counts = self.counters.snapshot().into_iter();
+        let others = counts.filter(|(name, count)| !name.starts_with("spans_") && *count > 0);
+        others.map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+}
+
+impl Limits {
+    /// These limits with those from outside in their place.
+    pub(crate) fn apply(&mut self, settings: &LimitSettings) {
+        let count = |number: Option<usize>| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        self.attributes = count(settings.attributes_per_span).unwrap_or(self.attributes);
+        self.value_bytes = settings.attribute_value_bytes.unwrap_or(self.value_bytes);
+        self.events = count(settings.events_per_span).unwrap_or(self.events);
+        self.links = count(settings.links_per_span).unwrap_or(self.links);
+        self.event_attributes = count(settings.attributes_per_event).unwrap_or(self.event_attributes);
+    }
+}

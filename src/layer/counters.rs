@@ -1,0 +1,56 @@
+//! What the layer could not take, by reason. Touched on cold paths only.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One number that many threads add to.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The layer's counters.
+        #[derive(Debug, Default)]
+        pub(crate) struct LayerCounters {
+            $($(#[$doc])* pub(crate) $name: Counter,)*
+        }
+
+        impl LayerCounters {
+            /// All of them by name, zeros included.
+            pub(crate) fn snapshot(&self) -> BTreeMap<&'static str, u64> {
+                BTreeMap::from([$((stringify!($name), self.$name.get()),)*])
+            }
+        }
+    };
+}
+
+counters! {
+    /// Finished spans lost because their shard was full.
+    spans_shard_full,
+    /// Finished spans lost because the pipeline was shut down.
+    spans_after_shutdown,
+    /// Spans not measured because too many were open.
+    spans_open_limit,
+    /// Attributes not kept: too many, or too many bytes.
+    attributes_dropped,
+    /// Events not kept: too many, or too many bytes.
+    events_dropped,
+    /// Links not kept: too many, or too many bytes.
+    links_dropped,
+    /// Events outside any span.
+    events_outside_spans,
+    /// Values whose `Debug` or `Display` panicked.
+    formatting_panics,
+    /// Spans, events and records made by formatting code the layer ran.
+    reentered,
+}

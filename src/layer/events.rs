@@ -1,0 +1,250 @@
+//! Turning a `tracing` event inside a span into an event of that span.
+//!
+//! Errors are told as tracing-opentelemetry tells them, so that dashboards keep working.
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use tracing_core::field::Visit;
+use tracing_core::{Event, Field, Level};
+
+use crate::encode::span::{
+    Dropped, EVENT_ATTRIBUTE, EncodedKey, STATUS_ERROR, append_bool, append_double, append_dropped,
+    append_field, append_int, append_str, append_strings, cut, find_attribute,
+};
+
+use super::LayerCore;
+use super::callsite::{Callsite, append_location};
+use super::config::LayerConfig;
+use super::counters::LayerCounters;
+use super::field_visitor::{EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, Scratch, SpanVisitor};
+use super::user_text::{ErrorTexts, format_error, format_into};
+
+/// Encodes the fields of one event.
+struct EventVisitor<'a> {
+    callsite: &'static Callsite,
+    config: &'a LayerConfig,
+    counters: &'a LayerCounters,
+    scratch: &'a mut Scratch,
+    has_name: bool,
+    count: u32,
+    dropped: u32,
+    /// The error an unnamed event is about: what `#[instrument(err)]` logs.
+    fails_span: bool,
+    /// An error value, whose texts go onto the span too.
+    exception: Option<ErrorTexts>,
+}
+
+impl LayerCore {
+    /// Takes in `event` for the open span `id`.
+    pub(super) fn record_event(&self, id: u64, event: &Event<'_>, callsite: &'static Callsite) {
+        let is_error = *event.metadata().level() == Level::ERROR;
+        Scratch::lend(|scratch| {
+            let mut visitor = EventVisitor {
+                callsite,
+                config: &self.config,
+                counters: &self.counters,
+                scratch,
+                has_name: false,
+                // Its level and its target.
+                count: 2,
+                dropped: 0,
+                fails_span: false,
+                exception: None,
+            };
+            event.record(&mut visitor);
+            let EventVisitor { dropped, fails_span, exception, has_name, .. } = visitor;
+            let Some(anchor) = self.slots.with(id, |slot| slot.anchor()) else { return };
+            if self.config.export {
+                if !has_name {
+                    scratch.name.push_str(event.metadata().name());
+                }
+                let now = anchor.saturating_add(self.clock.elapsed()).as_unix_nanos();
+                self.encode_event(scratch, event, now, dropped);
+            }
+            self.slots.with(id, |slot| {
+                let mut body = slot.lock();
+                if is_error {
+                    body.fail_if_unset();
+                }
+                if fails_span {
+                    body.set_status(STATUS_ERROR, &scratch.status_message);
+                }
+                if self.config.export {
+                    body.push_event(&scratch.message, &self.config.limits, &self.counters);
+                }
+            });
+            if let Some(texts) = exception {
+                self.record_exception(id, &texts, scratch);
+            }
+        });
+    }
+
+    /// Makes the `Span.events` field of what was visited, in `scratch.message`.
+    fn encode_event(&self, scratch: &mut Scratch, event: &Event<'_>, now: u64, dropped: u32) {
+        let metadata = event.metadata();
+        let Scratch { attributes, name, message, text, .. } = scratch;
+        let limit = self.config.limits.value_bytes;
+        for (key, value) in [("level", metadata.level().as_str()), ("target", metadata.target())] {
+            if find_attribute(attributes, key.as_bytes()).is_none() {
+                append_str(attributes, EVENT_ATTRIBUTE, &EncodedKey::new(key), value, limit);
+            }
+        }
+        if self.config.location {
+            append_location(attributes, EVENT_ATTRIBUTE, metadata);
+        }
+        let mut content = std::mem::take(text).into_bytes();
+        content.clear();
+        content.push(0x09);
+        content.extend_from_slice(&now.to_le_bytes());
+        append_field(&mut content, 0x12, cut(name, limit).as_bytes());
+        content.extend_from_slice(attributes);
+        append_dropped(&mut content, Dropped::EventAttributes, dropped);
+        message.clear();
+        append_field(message, 0x5a, &content);
+        content.clear();
+        *text = String::from_utf8(content).unwrap_or_default();
+    }
+
+    /// Writes an event's error value onto its span.
+    fn record_exception(&self, id: u64, texts: &ErrorTexts, scratch: &mut Scratch) {
+        let callsite = self.slots.with(id, |slot| slot.lock().callsite).flatten();
+        let Some(callsite) = callsite.filter(|_| self.config.export) else { return };
+        scratch.attributes.clear();
+        let mut visitor = SpanVisitor::new(callsite, &self.config, &self.counters, scratch);
+        visitor.exception(texts);
+        let changes = visitor.changes;
+        self.apply(id, scratch, &changes);
+    }
+}
+
+impl EventVisitor<'_> {
+    /// Notes that an attribute is about to be encoded; `None` if there are too many, or none are wanted.
+    fn admit(&mut self) -> Option<&mut Vec<u8>> {
+        if !self.config.export {
+            return None;
+        }
+        if self.count >= self.config.limits.event_attributes {
+            self.dropped = self.dropped.saturating_add(1);
+            return None;
+        }
+        self.count = self.count.saturating_add(1);
+        Some(&mut self.scratch.attributes)
+    }
+
+    fn key(&self, field: &Field) -> Option<&'static EncodedKey> {
+        self.callsite.fields.get(field.index()).map(|info| &info.key)
+    }
+
+    /// Runs `append` for the field's attribute; the field `message` becomes the event's name instead.
+    fn plain(
+        &mut self,
+        field: &Field,
+        value: impl std::fmt::Display,
+        append: impl FnOnce(&mut Vec<u8>, &EncodedKey),
+    ) {
+        if field.name() == "message" {
+            return self.name(&value.to_string());
+        }
+        if let Some(key) = self.key(field)
+            && let Some(buffer) = self.admit()
+        {
+            append(buffer, key);
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        self.has_name = true;
+        self.scratch.name.clear();
+        self.scratch.name.push_str(name);
+    }
+
+    /// An unnamed event with a field `error` is an exception: it fails the span with that text.
+    fn is_exception(&self, field: &Field) -> bool {
+        field.name() == "error" && !self.has_name
+    }
+
+    fn fail(&mut self, text: &str) {
+        self.fails_span = true;
+        let limit = self.config.limits.value_bytes;
+        self.scratch.status_message.clear();
+        self.scratch.status_message.push_str(cut(text, limit));
+        self.name("exception");
+        self.other_text(EXCEPTION_MESSAGE, text);
+    }
+
+    fn other_text(&mut self, key: &str, text: &str) {
+        let limit = self.config.limits.value_bytes;
+        if let Some(buffer) = self.admit() {
+            append_str(buffer, EVENT_ATTRIBUTE, &EncodedKey::new(key), text, limit);
+        }
+    }
+
+    fn other_texts(&mut self, key: &str, texts: &[String]) {
+        let limit = self.config.limits.value_bytes;
+        if let Some(buffer) = self.admit() {
+            let texts = texts.iter().map(|text| cut(text, limit));
+            append_strings(buffer, EVENT_ATTRIBUTE, &EncodedKey::new(key), texts);
+        }
+    }
+}
+
+impl Visit for EventVisitor<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if self.is_exception(field) {
+            return self.record_debug(field, &value);
+        }
+        let limit = self.config.limits.value_bytes;
+        self.plain(field, value, |buffer, key| append_str(buffer, EVENT_ATTRIBUTE, key, value, limit));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.plain(field, value, |buffer, key| append_int(buffer, EVENT_ATTRIBUTE, key, value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match i64::try_from(value) {
+            Ok(value) => self.record_i64(field, value),
+            Err(_) => self.record_debug(field, &value),
+        }
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.plain(field, value, |buffer, key| append_double(buffer, EVENT_ATTRIBUTE, key, value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.plain(field, value, |buffer, key| append_bool(buffer, EVENT_ATTRIBUTE, key, value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if !self.config.export && !self.is_exception(field) {
+            return;
+        }
+        let limit = self.config.limits.value_bytes;
+        let mut text = std::mem::take(&mut self.scratch.text);
+        format_into(&mut text, format_args!("{value:?}"), limit, self.counters);
+        if self.is_exception(field) {
+            self.fail(&text);
+        } else if field.name() == "message" {
+            self.name(&text);
+        } else if let Some(key) = self.key(field)
+            && let Some(buffer) = self.admit()
+        {
+            append_str(buffer, EVENT_ATTRIBUTE, key, &text, limit);
+        }
+        self.scratch.text = text;
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        if !self.config.export {
+            return;
+        }
+        let texts = format_error(value, self.config.limits.value_bytes, self.counters);
+        self.other_text(EXCEPTION_MESSAGE, &texts.message);
+        self.other_texts(EXCEPTION_STACKTRACE, &texts.sources);
+        self.other_text(field.name(), &texts.message);
+        self.other_texts(&format!("{}.chain", field.name()), &texts.sources);
+        self.exception = Some(texts);
+    }
+}

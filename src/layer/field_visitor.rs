@@ -1,0 +1,293 @@
+//! Reading the fields of a span: values become encoded attributes, `otel.*` fields become properties of the span.
+//!
+//! Runs before any lock is taken, because a value's `Debug` is user code. What it finds goes into buffers the
+//! thread keeps, and from there into the span in one step.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt::Debug;
+
+use tracing_core::Field;
+use tracing_core::field::Visit;
+
+use crate::encode::span::{
+    EncodedKey, SPAN_ATTRIBUTE, STATUS_ERROR, STATUS_OK, append_bool, append_double, append_int, append_str,
+    append_strings, cut,
+};
+
+use super::callsite::{Callsite, FieldInfo, Role};
+use super::config::LayerConfig;
+use super::counters::LayerCounters;
+use super::user_text::{ErrorTexts, format_error, format_into};
+
+/// Buffers of a thread, empty between two callbacks.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Encoded attributes.
+    pub(crate) attributes: Vec<u8>,
+    /// `otel.name`, or an event's name.
+    pub(crate) name: String,
+    pub(crate) status_message: String,
+    /// A value being formatted.
+    pub(crate) text: String,
+    /// A message made of the others.
+    pub(crate) message: Vec<u8>,
+}
+
+/// Buffers that grew past this are not kept.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+impl Scratch {
+    /// Runs `f` with this thread's buffers; with fresh ones if they are in use or the thread is ending.
+    #[inline]
+    pub(crate) fn lend<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
+        let mut scratch = SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        let result = f(&mut scratch);
+        scratch.clear();
+        let _ = SCRATCH.try_with(|cell| cell.set(Some(scratch)));
+        result
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        let kept = [self.attributes.capacity(), self.text.capacity(), self.message.capacity()];
+        if kept.into_iter().any(|capacity| capacity > KEPT_CAPACITY) {
+            *self = Scratch::default();
+        }
+        self.attributes.clear();
+        self.name.clear();
+        self.status_message.clear();
+        self.text.clear();
+        self.message.clear();
+    }
+}
+
+/// What a visit found beside the attributes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Changes {
+    /// Bits of the fields that were encoded.
+    pub(crate) bits: u64,
+    /// How many attributes were encoded.
+    pub(crate) count: u32,
+    /// Keys without a bit, or one key twice: they must be looked for one by one.
+    pub(crate) has_other_keys: bool,
+    pub(crate) has_name: bool,
+    pub(crate) kind: Option<u8>,
+    pub(crate) status: Option<u8>,
+    /// Whether it now carries a workflow's name.
+    pub(crate) marked: Option<bool>,
+    pub(crate) detached: Option<bool>,
+}
+
+/// Encodes the fields of one span.
+#[derive(Debug)]
+pub(crate) struct SpanVisitor<'a> {
+    callsite: &'static Callsite,
+    config: &'a LayerConfig,
+    counters: &'a LayerCounters,
+    scratch: &'a mut Scratch,
+    pub(crate) changes: Changes,
+}
+
+impl<'a> SpanVisitor<'a> {
+    pub(crate) fn new(
+        callsite: &'static Callsite,
+        config: &'a LayerConfig,
+        counters: &'a LayerCounters,
+        scratch: &'a mut Scratch,
+    ) -> Self {
+        SpanVisitor { callsite, config, counters, scratch, changes: Changes::default() }
+    }
+
+    #[inline]
+    fn info(&self, field: &Field) -> Option<&'static FieldInfo> {
+        self.callsite.fields.get(field.index())
+    }
+
+    /// Notes that an attribute is about to be encoded; `None` if it is not to be.
+    #[inline]
+    fn admit(&mut self, info: &FieldInfo) -> Option<&mut Vec<u8>> {
+        if !self.config.export && !info.is_fact {
+            return None;
+        }
+        self.changes.has_other_keys |= info.bit == 0 || self.changes.bits & info.bit != 0;
+        self.changes.bits |= info.bit;
+        self.changes.count = self.changes.count.saturating_add(1);
+        Some(&mut self.scratch.attributes)
+    }
+
+    #[inline]
+    fn text(&mut self, info: &FieldInfo, text: &str) {
+        let limit = self.config.limits.value_bytes;
+        match info.role {
+            Role::Attribute => {}
+            Role::WorkflowName => self.changes.marked = Some(!text.is_empty()),
+            Role::Detached => self.changes.detached = text.parse().ok().or(self.changes.detached),
+            role => return self.special_text(role, info, text),
+        }
+        if let Some(buffer) = self.admit(info) {
+            append_str(buffer, SPAN_ATTRIBUTE, &info.key, text, limit);
+        }
+    }
+
+    #[cold]
+    fn special_text(&mut self, role: Role, info: &FieldInfo, text: &str) {
+        let limits = self.config.limits;
+        match role {
+            Role::DependsOn => {
+                if let Some(buffer) = self.admit(info) {
+                    let names = names_in(text).map(|name| cut(name, limits.value_bytes));
+                    append_strings(buffer, SPAN_ATTRIBUTE, &info.key, names.take(MAX_NAMES));
+                }
+            }
+            Role::SpanName => {
+                self.changes.has_name |= !text.is_empty();
+                self.scratch.name.clear();
+                self.scratch.name.push_str(cut(text, limits.name_bytes));
+            }
+            Role::SpanKind => self.changes.kind = kind_named(text).or(self.changes.kind),
+            Role::StatusCode => {
+                let status = status_named(text);
+                // `Ok` has the last word, within one visit too.
+                if self.changes.status != Some(STATUS_OK) {
+                    self.changes.status = status.or(self.changes.status);
+                }
+            }
+            Role::StatusDescription => {
+                self.changes.status = self.changes.status.or(Some(STATUS_ERROR));
+                self.scratch.status_message.clear();
+                self.scratch.status_message.push_str(cut(text, limits.value_bytes));
+            }
+            Role::Attribute | Role::WorkflowName | Role::Detached => {}
+        }
+    }
+
+    /// Encodes an attribute whose key is no field.
+    fn other_text(&mut self, key: &str, text: &str) {
+        self.note_other();
+        let limit = self.config.limits.value_bytes;
+        append_str(&mut self.scratch.attributes, SPAN_ATTRIBUTE, &EncodedKey::new(key), text, limit);
+    }
+
+    fn other_texts(&mut self, key: &str, texts: &[String]) {
+        self.note_other();
+        let limit = self.config.limits.value_bytes;
+        let texts = texts.iter().map(|text| cut(text, limit));
+        append_strings(&mut self.scratch.attributes, SPAN_ATTRIBUTE, &EncodedKey::new(key), texts);
+    }
+
+    fn note_other(&mut self) {
+        self.changes.has_other_keys = true;
+        self.changes.count = self.changes.count.saturating_add(1);
+    }
+
+    /// Encodes what an error says under the keys of an exception.
+    pub(crate) fn exception(&mut self, texts: &ErrorTexts) {
+        self.other_text(EXCEPTION_MESSAGE, &texts.message);
+        self.other_texts(EXCEPTION_STACKTRACE, &texts.sources);
+    }
+}
+
+pub(crate) const EXCEPTION_MESSAGE: &str = "exception.message";
+/// Holds the chain of sources: a stack trace cannot be had from an error.
+pub(crate) const EXCEPTION_STACKTRACE: &str = "exception.stacktrace";
+
+impl Visit for SpanVisitor<'_> {
+    #[inline]
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if let Some(info) = self.info(field) {
+            self.text(info, value);
+        }
+    }
+
+    #[inline]
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        if let Some(info) = self.info(field)
+            && let Some(buffer) = self.admit(info)
+        {
+            append_int(buffer, SPAN_ATTRIBUTE, &info.key, value);
+        }
+    }
+
+    #[inline]
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match i64::try_from(value) {
+            Ok(value) => self.record_i64(field, value),
+            Err(_) => self.record_debug(field, &value),
+        }
+    }
+
+    #[inline]
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if let Some(info) = self.info(field)
+            && let Some(buffer) = self.admit(info)
+        {
+            append_double(buffer, SPAN_ATTRIBUTE, &info.key, value);
+        }
+    }
+
+    #[inline]
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        let Some(info) = self.info(field) else { return };
+        if info.role == Role::Detached {
+            self.changes.detached = Some(value);
+        }
+        if let Some(buffer) = self.admit(info) {
+            append_bool(buffer, SPAN_ATTRIBUTE, &info.key, value);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let Some(info) = self.info(field) else { return };
+        if !self.config.export && !info.is_fact && info.role == Role::Attribute {
+            return;
+        }
+        let mut text = std::mem::take(&mut self.scratch.text);
+        format_into(&mut text, format_args!("{value:?}"), self.config.limits.value_bytes, self.counters);
+        self.text(info, &text);
+        self.scratch.text = text;
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let Some(info) = self.info(field) else { return };
+        if !self.config.export {
+            // The analysis reads no error's text; what fails is told by the status.
+            return;
+        }
+        let texts = format_error(value, self.config.limits.value_bytes, self.counters);
+        self.exception(&texts);
+        self.text(info, &texts.message);
+        self.other_texts(&format!("{}.chain", field.name()), &texts.sources);
+    }
+}
+
+/// Names kept of a list.
+const MAX_NAMES: usize = 128;
+
+/// The names in `a, b`, or in the debug text of a list, `["a", "b"]`.
+pub(crate) fn names_in(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    text.split(',').map(|name| name.trim().trim_matches('"')).filter(|name| !name.is_empty())
+}
+
+/// The OTLP number of a span kind's name.
+pub(crate) fn kind_named(name: &str) -> Option<u8> {
+    let kinds = ["internal", "server", "client", "producer", "consumer"];
+    let index = kinds.iter().position(|kind| name.eq_ignore_ascii_case(kind))?;
+    u8::try_from(index).ok()?.checked_add(1)
+}
+
+/// The OTLP number of a status code's name.
+pub(crate) fn status_named(name: &str) -> Option<u8> {
+    if name.eq_ignore_ascii_case("ok") {
+        Some(STATUS_OK)
+    } else if name.eq_ignore_ascii_case("error") {
+        Some(STATUS_ERROR)
+    } else {
+        None
+    }
+}

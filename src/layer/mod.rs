@@ -1,0 +1,314 @@
+//! The `tracing` layer: measures spans where they run and leaves each, when it closes, as OTLP bytes.
+//!
+//! Every callback follows the same rules: it never waits, never panics, never logs, and runs no user code under a
+//! lock. A span's state lives in the layer's own slots, found by the registry's id; attributes are encoded as they
+//! are recorded; what may still change is written at the close.
+
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod callsite;
+mod closing;
+pub(crate) mod config;
+mod control;
+pub(crate) mod counters;
+mod events;
+pub(crate) mod fence;
+mod field_visitor;
+#[doc(hidden)]
+pub mod harness;
+mod id_generator;
+mod in_node;
+mod open_span;
+mod origin;
+mod poll_clock;
+mod slots;
+mod span_ext;
+#[cfg(test)]
+mod tests;
+mod user_text;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
+
+use tracing_core::dispatcher::WeakDispatch;
+use tracing_core::span::{Attributes, Id, Record};
+use tracing_core::{Dispatch, Event, Interest, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock::Clock;
+use crate::pipeline::shard::{Shards, thread_ordinal};
+
+use callsite::{Callsite, LayerNumber};
+use closing::OwnKeys;
+use config::{LayerConfig, Verdict};
+use counters::LayerCounters;
+use field_visitor::{Changes, Scratch, SpanVisitor};
+use id_generator::random_id;
+pub use in_node::{FutureExt, InNode};
+use open_span::{Lineage, Slot, flags};
+use slots::Slots;
+pub use span_ext::{SetParentError, SpanExt, Value};
+
+/// Measures the spans of a program. Made by the builder; given to a subscriber with
+/// [`with`](tracing_subscriber::layer::SubscriberExt::with).
+///
+/// Clones share everything: a clone in a second subscriber measures into the same run reports.
+#[derive(Clone)]
+pub struct LongpoleLayer {
+    core: Arc<LayerCore>,
+}
+
+/// What a layer and its handle share.
+pub(crate) struct LayerCore {
+    pub(crate) config: LayerConfig,
+    pub(crate) shards: Arc<Shards>,
+    pub(crate) counters: LayerCounters,
+    /// While false, no new span, event or record is taken; open spans are finished.
+    pub(crate) enabled: AtomicBool,
+    /// The subscriber the layer was given to, once it is set as a default.
+    pub(crate) dispatch: OnceLock<WeakDispatch>,
+    /// Whoever made the layer, for finding that from a span.
+    pub(crate) owner: OnceLock<Weak<dyn Any + Send + Sync>>,
+    number: LayerNumber,
+    clock: Clock,
+    slots: Slots,
+    own_keys: OwnKeys,
+}
+
+impl LayerCore {
+    /// The core of a layer that leaves its finished spans in `shards`. The first in a process takes about half a
+    /// millisecond, to calibrate the clock.
+    pub(crate) fn new(config: LayerConfig, shards: Arc<Shards>) -> Self {
+        Self::with_clock(config, shards, Clock::new())
+    }
+
+    fn with_clock(config: LayerConfig, shards: Arc<Shards>, clock: Clock) -> Self {
+        LayerCore {
+            slots: Slots::new(config.max_open_spans),
+            config,
+            shards,
+            counters: LayerCounters::default(),
+            enabled: AtomicBool::new(true),
+            dispatch: OnceLock::new(),
+            owner: OnceLock::new(),
+            number: LayerNumber::next(),
+            clock,
+            own_keys: OwnKeys::new(),
+        }
+    }
+
+    /// How many spans are open. Looks at every slot: not for hot paths.
+    pub(crate) fn open_spans(&self) -> u64 {
+        self.slots.open_count()
+    }
+
+    /// What is known of a callsite; `None` if nothing is to be taken from it now.
+    #[inline]
+    fn admit(&self, metadata: &'static Metadata<'static>) -> Option<(&'static Callsite, Verdict)> {
+        if !self.enabled.load(Relaxed) {
+            return None;
+        }
+        if fence::is_up() {
+            self.counters.reentered.add(1);
+            return None;
+        }
+        let (callsite, verdict) = callsite::look_up(metadata, self.number, &self.config);
+        (!verdict.is_ignored).then_some((callsite, verdict))
+    }
+
+    /// Takes what a visit found into the open span `id`.
+    fn apply(&self, id: u64, scratch: &Scratch, changes: &Changes) {
+        self.slots.with(id, |slot| self.apply_to(slot, scratch, changes));
+    }
+
+    #[inline]
+    fn apply_to(&self, slot: &Slot, scratch: &Scratch, changes: &Changes) {
+        let marked = slot.lock().apply(scratch, changes, &self.config.limits, &self.counters);
+        match marked {
+            Some(true) => slot.flags.fetch_or(flags::MARKED, Relaxed),
+            Some(false) => slot.flags.fetch_and(!flags::MARKED, Relaxed),
+            None => return,
+        };
+    }
+
+    /// Counts a new child at span `id` and reads what the child takes over. `None` if it is not measured.
+    #[inline]
+    fn adopt(&self, id: u64) -> Option<(u64, Lineage)> {
+        self.slots.with(id, |slot| {
+            slot.children.fetch_add(1, Relaxed);
+            (id, slot.lineage())
+        })
+    }
+
+    fn disown(&self, parent: u64) {
+        self.slots.with(parent, |slot| slot.children.fetch_sub(1, Relaxed));
+    }
+}
+
+impl fmt::Debug for LongpoleLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LongpoleLayer").field("config", &self.core.config).finish_non_exhaustive()
+    }
+}
+
+impl LongpoleLayer {
+    pub(crate) fn new(core: Arc<LayerCore>) -> Self {
+        LongpoleLayer { core }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<LayerCore> {
+        &self.core
+    }
+
+    /// The span a new one stands under: its parent, else the nearest ancestor that is measured.
+    #[inline]
+    fn parent_of<S>(
+        &self,
+        attributes: &Attributes<'_>,
+        id: &Id,
+        context: &Context<'_, S>,
+    ) -> Option<(u64, Lineage)>
+    where
+        S: Subscriber + for<'l> LookupSpan<'l>,
+    {
+        let parent = if attributes.is_contextual() {
+            context.current_span().id().map(Id::into_u64)
+        } else {
+            attributes.parent().map(Id::into_u64)
+        };
+        // Asking the registry for the whole chain is dear; the parent is nearly always measured.
+        self.core.adopt(parent?).or_else(|| {
+            let mut ancestors = context.span_scope(id)?.skip(1);
+            ancestors.find_map(|ancestor| self.core.adopt(ancestor.id().into_u64()))
+        })
+    }
+
+    /// The measured span an event belongs to.
+    fn span_of<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> Option<u64>
+    where
+        S: Subscriber + for<'l> LookupSpan<'l>,
+    {
+        let mut scope = context.event_scope(event)?;
+        scope.find_map(|span| {
+            let id = span.id().into_u64();
+            self.core.slots.with(id, |_| id)
+        })
+    }
+}
+
+impl<S> Layer<S> for LongpoleLayer
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+{
+    fn on_register_dispatch(&self, subscriber: &Dispatch) {
+        let _ = self.core.dispatch.set(subscriber.downgrade());
+    }
+
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        // A layer that answers "never" silences every other layer; what is not wanted is left out later.
+        Interest::always()
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let core = &*self.core;
+        let Some((callsite, verdict)) = core.admit(attributes.metadata()) else { return };
+        let since_clock_start = core.clock.elapsed();
+        let parent = self.parent_of(attributes, id, &context);
+        Scratch::lend(|scratch| {
+            let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
+            attributes.record(&mut visitor);
+            let changes = visitor.changes;
+            let (trace_id, anchor) = match &parent {
+                Some((_, lineage)) => (lineage.trace_id, lineage.anchor),
+                None => ([random_id(), random_id()], core.clock.anchor()),
+            };
+            let claimed = core.slots.claim(id.into_u64(), |slot| {
+                slot.begin(parent, trace_id, random_id(), anchor, |body| {
+                    body.callsite = Some(callsite);
+                    body.is_selected = verdict.is_selected;
+                    body.start = anchor.saturating_add(since_clock_start);
+                    body.created_panicking = std::thread::panicking();
+                    body.has_other_keys = callsite.shadows_layer_keys;
+                    core.append_origin(&mut body.attributes, callsite);
+                });
+                core.apply_to(slot, scratch, &changes);
+            });
+            if claimed.is_err() {
+                core.counters.spans_open_limit.add(1);
+                if let Some((parent, _)) = parent {
+                    core.disown(parent);
+                }
+            }
+        });
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let core = &*self.core;
+        if !core.enabled.load(Relaxed) {
+            return;
+        }
+        if fence::is_up() {
+            return core.counters.reentered.add(1);
+        }
+        let id = id.into_u64();
+        let Some(callsite) = core.slots.with(id, |slot| slot.lock().callsite).flatten() else { return };
+        Scratch::lend(|scratch| {
+            let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
+            values.record(&mut visitor);
+            let changes = visitor.changes;
+            core.apply(id, scratch, &changes);
+        });
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
+        let core = &*self.core;
+        if !core.config.export || !core.enabled.load(Relaxed) || fence::is_up() {
+            return;
+        }
+        let followed = core.slots.with(follows.into_u64(), |slot| {
+            slot.flags.fetch_or(flags::IDS_GIVEN, Relaxed);
+            slot.lineage()
+        });
+        if let Some(followed) = followed {
+            core.slots.with(id.into_u64(), |slot| {
+                slot.lock().push_link(followed, &core.config.limits, &core.counters);
+            });
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let core = &*self.core;
+        if event.metadata().level() > &core.config.event_level {
+            return;
+        }
+        let Some((callsite, _)) = core.admit(event.metadata()) else { return };
+        match self.span_of(event, &context) {
+            Some(id) => core.record_event(id, event, callsite),
+            None => core.counters.events_outside_spans.add(1),
+        }
+    }
+
+    fn on_enter(&self, id: &Id, _: Context<'_, S>) {
+        let core = &*self.core;
+        core.slots.with(id.into_u64(), |slot| {
+            let now = slot.anchor().saturating_add(core.clock.elapsed());
+            slot.lock().polls.enter(thread_ordinal(), now, std::thread::panicking());
+        });
+    }
+
+    fn on_exit(&self, id: &Id, _: Context<'_, S>) {
+        let core = &*self.core;
+        core.slots.with(id.into_u64(), |slot| {
+            let now = slot.anchor().saturating_add(core.clock.elapsed());
+            slot.lock().polls.exit(thread_ordinal(), now, std::thread::panicking());
+        });
+    }
+
+    fn on_close(&self, id: Id, _: Context<'_, S>) {
+        self.core.slots.release(id.into_u64(), |slot| self.core.finish(slot));
+    }
+}

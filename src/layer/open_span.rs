@@ -1,0 +1,355 @@
+//! The state of one open span.
+//!
+//! What other spans' callbacks need stands in atomics beside the lock, so that a child never locks its parent.
+//! Everything else is in the body. No user code runs while a body is locked.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::conventions::fact_of;
+use crate::encode::span::{EncodedKey, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute};
+use crate::time::Timestamp;
+
+use super::callsite::Callsite;
+use super::config::Limits;
+use super::counters::LayerCounters;
+use super::field_visitor::{Changes, Scratch};
+use super::poll_clock::PollClock;
+
+/// Bits of [`Slot::flags`].
+pub(crate) mod flags {
+    /// It carries a workflow's name.
+    pub(crate) const MARKED: u32 = 1;
+    /// Somebody outside was told its ids: they can no longer change.
+    pub(crate) const IDS_GIVEN: u32 = 2;
+    /// The caller's process decided not to sample the trace.
+    pub(crate) const UNSAMPLED: u32 = 4;
+    /// Its parent is in another process.
+    pub(crate) const REMOTE_PARENT: u32 = 8;
+}
+
+/// A place for one open span, used again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    /// The registry's id of the span that has it; zero: free.
+    pub(crate) id: AtomicU64,
+    trace_id: [AtomicU64; 2],
+    span_id: AtomicU64,
+    /// Wall time at the clock's zero, as the span's local root saw it.
+    anchor: AtomicU64,
+    /// The registry's id of the nearest ancestor that is measured; zero: it is a local root.
+    parent: AtomicU64,
+    /// When a child of it first ran; `u64::MAX`: none did.
+    pub(crate) first_child_run: AtomicU64,
+    /// When the last child it waited for ended.
+    pub(crate) last_child_end: AtomicU64,
+    pub(crate) children: AtomicU32,
+    pub(crate) flags: AtomicU32,
+    body: Mutex<Body>,
+}
+
+/// What a span's descendants take over from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lineage {
+    pub(crate) trace_id: [u64; 2],
+    pub(crate) span_id: u64,
+    pub(crate) anchor: Timestamp,
+    pub(crate) is_unsampled: bool,
+}
+
+impl Slot {
+    /// Fills a slot that was just claimed. `parent` is the registry's id and lineage of the span above.
+    pub(crate) fn begin(
+        &self,
+        parent: Option<(u64, Lineage)>,
+        trace_id: [u64; 2],
+        span_id: u64,
+        anchor: Timestamp,
+        begin: impl FnOnce(&mut Body),
+    ) {
+        let [high, low] = &self.trace_id;
+        high.store(trace_id[0], Relaxed);
+        low.store(trace_id[1], Relaxed);
+        self.span_id.store(span_id, Relaxed);
+        self.anchor.store(anchor.as_unix_nanos(), Relaxed);
+        self.parent.store(parent.map_or(0, |(id, _)| id), Relaxed);
+        self.first_child_run.store(u64::MAX, Relaxed);
+        self.last_child_end.store(0, Relaxed);
+        self.children.store(0, Relaxed);
+        let is_unsampled = parent.is_some_and(|(_, lineage)| lineage.is_unsampled);
+        self.flags.store(if is_unsampled { flags::UNSAMPLED } else { 0 }, Relaxed);
+        let mut body = self.lock();
+        body.clear();
+        body.parent_span_id = parent.map_or(0, |(_, lineage)| lineage.span_id);
+        begin(&mut body);
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Body> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lineage(&self) -> Lineage {
+        Lineage {
+            trace_id: self.trace_id(),
+            span_id: self.span_id(),
+            anchor: self.anchor(),
+            is_unsampled: self.has(flags::UNSAMPLED),
+        }
+    }
+
+    pub(crate) fn trace_id(&self) -> [u64; 2] {
+        let [high, low] = &self.trace_id;
+        [high.load(Relaxed), low.load(Relaxed)]
+    }
+
+    pub(crate) fn span_id(&self) -> u64 {
+        self.span_id.load(Relaxed)
+    }
+
+    pub(crate) fn anchor(&self) -> Timestamp {
+        Timestamp::from_unix_nanos(self.anchor.load(Relaxed))
+    }
+
+    /// The registry's id of the nearest ancestor that is measured, if any.
+    pub(crate) fn parent(&self) -> Option<u64> {
+        Some(self.parent.load(Relaxed)).filter(|id| *id != 0)
+    }
+
+    pub(crate) fn has(&self, flag: u32) -> bool {
+        self.flags.load(Relaxed) & flag != 0
+    }
+
+    /// Puts the span under one of another process. Returns the registry's id of the parent it had here.
+    pub(crate) fn adopt_remote_parent(&self, trace_id: [u64; 2], span_id: u64, sampled: bool) -> Option<u64> {
+        let former = self.parent();
+        let [high, low] = &self.trace_id;
+        high.store(trace_id[0], Relaxed);
+        low.store(trace_id[1], Relaxed);
+        self.parent.store(0, Relaxed);
+        self.lock().parent_span_id = span_id;
+        self.flags.fetch_or(flags::REMOTE_PARENT, Relaxed);
+        if sampled {
+            self.flags.fetch_and(!flags::UNSAMPLED, Relaxed);
+        } else {
+            self.flags.fetch_or(flags::UNSAMPLED, Relaxed);
+        }
+        former
+    }
+}
+
+/// What only the span's own callbacks touch.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    /// Set while the span is open.
+    pub(crate) callsite: Option<&'static Callsite>,
+    pub(crate) is_selected: bool,
+    pub(crate) start: Timestamp,
+    pub(crate) polls: PollClock,
+    pub(crate) created_panicking: bool,
+    pub(crate) is_cancelled: bool,
+    pub(crate) is_detached: bool,
+    /// Zero: none.
+    pub(crate) parent_span_id: u64,
+    /// `otel.name`; empty: the callsite's.
+    pub(crate) name: String,
+    /// As OTLP numbers them.
+    pub(crate) kind: u8,
+    /// As OTLP numbers them.
+    pub(crate) status: u8,
+    pub(crate) status_message: String,
+    /// `Span.attributes` fields and nothing else.
+    pub(crate) attributes: Vec<u8>,
+    pub(crate) events: Vec<u8>,
+    pub(crate) links: Vec<u8>,
+    /// Bits of the fields whose keys are in `attributes`; see [`super::callsite::FieldInfo::bit`].
+    recorded: u64,
+    /// Keys that are no field of the callsite, or that the layer wrote itself, may be in `attributes`.
+    pub(crate) has_other_keys: bool,
+    attribute_count: u32,
+    event_count: u32,
+    link_count: u32,
+    pub(crate) dropped_attributes: u32,
+    pub(crate) dropped_events: u32,
+    pub(crate) dropped_links: u32,
+}
+
+/// `SPAN_KIND_INTERNAL`, what a span is that says nothing.
+const INTERNAL: u8 = 1;
+
+/// Buffers larger than this are given back when a span closes.
+const KEPT_CAPACITY: usize = 2048;
+
+impl Body {
+    /// Forgets the span before, keeping its buffers unless they are large.
+    pub(crate) fn clear(&mut self) {
+        let reuse_bytes = |mut buffer: Vec<u8>| {
+            buffer.clear();
+            if buffer.capacity() <= KEPT_CAPACITY { buffer } else { Vec::new() }
+        };
+        let reuse_text = |mut text: String| {
+            text.clear();
+            if text.capacity() <= KEPT_CAPACITY { text } else { String::new() }
+        };
+        *self = Body {
+            kind: INTERNAL,
+            name: reuse_text(std::mem::take(&mut self.name)),
+            status_message: reuse_text(std::mem::take(&mut self.status_message)),
+            attributes: reuse_bytes(std::mem::take(&mut self.attributes)),
+            events: reuse_bytes(std::mem::take(&mut self.events)),
+            links: reuse_bytes(std::mem::take(&mut self.links)),
+            ..Body::default()
+        };
+    }
+
+    /// Takes in what a visitor read. Returns whether the span is marked with a workflow's name, if that was said.
+    pub(crate) fn apply(
+        &mut self,
+        scratch: &Scratch,
+        changes: &Changes,
+        limits: &Limits,
+        counters: &LayerCounters,
+    ) -> Option<bool> {
+        if changes.has_name {
+            self.name.clear();
+            self.name.push_str(&scratch.name);
+        }
+        self.kind = changes.kind.unwrap_or(self.kind);
+        self.is_detached = changes.detached.unwrap_or(self.is_detached);
+        if let Some(status) = changes.status {
+            self.set_status(status, &scratch.status_message);
+        }
+        let count = self.attribute_count.saturating_add(changes.count);
+        let is_plain = !changes.has_other_keys
+            && !self.has_other_keys
+            && self.recorded & changes.bits == 0
+            && count <= limits.attributes
+            && self.bytes().saturating_add(scratch.attributes.len()) <= limits.span_bytes;
+        if is_plain {
+            self.attributes.extend_from_slice(&scratch.attributes);
+            self.attribute_count = count;
+        } else {
+            self.merge(&scratch.attributes, limits, counters);
+            self.has_other_keys |= changes.has_other_keys;
+        }
+        self.recorded |= changes.bits;
+        changes.marked
+    }
+
+    /// Takes in encoded attributes one by one: each replaces the one of its key, and the limits hold.
+    #[cold]
+    pub(crate) fn merge(&mut self, encoded: &[u8], limits: &Limits, counters: &LayerCounters) {
+        for attribute in attributes(encoded) {
+            if let Some(old) = find_attribute(&self.attributes, attribute.key) {
+                self.attributes.drain(old);
+                self.attribute_count = self.attribute_count.saturating_sub(1);
+            }
+            let field = encoded.get(attribute.place).unwrap_or_default();
+            if self.attribute_count < limits.attributes && self.make_room(field.len(), limits, counters) {
+                self.attributes.extend_from_slice(field);
+                self.attribute_count = self.attribute_count.saturating_add(1);
+            } else {
+                self.dropped_attributes = self.dropped_attributes.saturating_add(1);
+                counters.attributes_dropped.add(1);
+            }
+        }
+    }
+
+    /// Makes room for an attribute of `len` bytes: events go, then links, then attributes longer than it. Those
+    /// the analysis reads stay. Returns whether there is room.
+    fn make_room(&mut self, len: usize, limits: &Limits, counters: &LayerCounters) -> bool {
+        let fits = |body: &Body| body.bytes().saturating_add(len) <= limits.span_bytes;
+        if !fits(self) && !self.events.is_empty() {
+            self.events.clear();
+            let lost = std::mem::take(&mut self.event_count);
+            self.dropped_events = self.dropped_events.saturating_add(lost);
+            counters.events_dropped.add(u64::from(lost));
+        }
+        if !fits(self) && !self.links.is_empty() {
+            self.links.clear();
+            let lost = std::mem::take(&mut self.link_count);
+            self.dropped_links = self.dropped_links.saturating_add(lost);
+            counters.links_dropped.add(u64::from(lost));
+        }
+        while !fits(self) {
+            let longest = attributes(&self.attributes)
+                .filter(|attribute| attribute.place.len() > len && !is_fact(attribute.key))
+                .max_by_key(|attribute| attribute.place.len());
+            let Some(place) = longest.map(|attribute| attribute.place) else { return false };
+            self.attributes.drain(place);
+            self.attribute_count = self.attribute_count.saturating_sub(1);
+            self.dropped_attributes = self.dropped_attributes.saturating_add(1);
+            counters.attributes_dropped.add(1);
+        }
+        true
+    }
+
+    fn bytes(&self) -> usize {
+        self.attributes.len().saturating_add(self.events.len()).saturating_add(self.links.len())
+    }
+
+    /// `Ok` stays, and an error's text is only replaced by another.
+    pub(crate) fn set_status(&mut self, status: u8, message: &str) {
+        if self.status == STATUS_OK {
+            return;
+        }
+        self.status = status;
+        if status == STATUS_OK {
+            self.status_message.clear();
+        } else if !message.is_empty() {
+            self.status_message.clear();
+            self.status_message.push_str(message);
+        }
+    }
+
+    /// What an event of level ERROR says: failed, unless a status stands already.
+    pub(crate) fn fail_if_unset(&mut self) {
+        if self.status == 0 {
+            self.status = STATUS_ERROR;
+        }
+    }
+
+    /// Takes in an encoded `Span.events` field, if there is room.
+    pub(crate) fn push_event(&mut self, field: &[u8], limits: &Limits, counters: &LayerCounters) {
+        let fits = self.bytes().saturating_add(field.len()) <= limits.span_bytes;
+        if fits && self.event_count < limits.events {
+            self.events.extend_from_slice(field);
+            self.event_count = self.event_count.saturating_add(1);
+        } else {
+            self.dropped_events = self.dropped_events.saturating_add(1);
+            counters.events_dropped.add(1);
+        }
+    }
+
+    /// Takes in a link to another span, if there is room.
+    pub(crate) fn push_link(&mut self, to: Lineage, limits: &Limits, counters: &LayerCounters) {
+        if self.link_count < limits.links && self.bytes() < limits.span_bytes {
+            let sampled = u32::from(!to.is_unsampled);
+            append_link(&mut self.links, trace_id_bytes(to.trace_id), to.span_id.to_be_bytes(), sampled);
+            self.link_count = self.link_count.saturating_add(1);
+        } else {
+            self.dropped_links = self.dropped_links.saturating_add(1);
+            counters.links_dropped.add(1);
+        }
+    }
+
+    /// Whether an attribute `key` was recorded. Walks all of them.
+    pub(crate) fn has_attribute(&self, key: &EncodedKey) -> bool {
+        find_attribute(&self.attributes, key.text()).is_some()
+    }
+
+    /// Forgets the attribute `key` if it was recorded.
+    pub(crate) fn remove_attribute(&mut self, key: &EncodedKey) {
+        if let Some(place) = find_attribute(&self.attributes, key.text()) {
+            self.attributes.drain(place);
+        }
+    }
+}
+
+fn is_fact(key: &[u8]) -> bool {
+    std::str::from_utf8(key).is_ok_and(|key| fact_of(key).is_some())
+}
+
+/// A trace id as it stands on the wire.
+pub(crate) fn trace_id_bytes([high, low]: [u64; 2]) -> [u8; 16] {
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+}

@@ -1,0 +1,259 @@
+//! What a program can tell the layer about a span beyond its macro's fields.
+
+use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tracing::Span;
+
+use crate::conventions;
+use crate::encode::span::{
+    EncodedKey, SPAN_ATTRIBUTE, append_bool, append_double, append_int, append_str, append_strings, cut,
+};
+use crate::ids::{SpanId, TraceId};
+
+use super::LongpoleLayer;
+use super::callsite::{Role, role_of};
+use super::field_visitor::{Changes, Scratch, kind_named, names_in, status_named};
+use super::open_span::{flags, trace_id_bytes};
+use super::{LayerCore, fence};
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// Text.
+    Text(Cow<'static, str>),
+    /// An integer.
+    Int(i64),
+    /// A floating-point number.
+    Double(f64),
+    /// True or false.
+    Bool(bool),
+    /// A list of texts.
+    Texts(Vec<Cow<'static, str>>),
+}
+
+macro_rules! value_from {
+    ($($source:ty => |$value:ident| $made:expr,)*) => {
+        $(impl From<$source> for Value {
+            fn from($value: $source) -> Value {
+                $made
+            }
+        })*
+    };
+}
+
+value_from! {
+    &'static str => |value| Value::Text(value.into()),
+    String => |value| Value::Text(value.into()),
+    Cow<'static, str> => |value| Value::Text(value),
+    bool => |value| Value::Bool(value),
+    f64 => |value| Value::Double(value),
+    f32 => |value| Value::Double(value.into()),
+    i64 => |value| Value::Int(value),
+    i32 => |value| Value::Int(value.into()),
+    u32 => |value| Value::Int(value.into()),
+    // Protobuf's integers are signed: what does not fit is told as text, as for fields of a macro.
+    u64 => |value| i64::try_from(value).map_or_else(|_| Value::Text(value.to_string().into()), Value::Int),
+    usize => |value| Value::from(value as u64),
+    Vec<String> => |value| Value::Texts(value.into_iter().map(Cow::from).collect()),
+    Vec<&'static str> => |value| Value::Texts(value.into_iter().map(Cow::from).collect()),
+}
+
+/// Why a span could not be put under another process's span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetParentError {
+    /// The span is disabled, closed, or no longpole layer measures it.
+    #[error("no longpole layer measures this span")]
+    NotMeasured,
+    /// An id of zero bytes names no span.
+    #[error("the parent's trace id and span id must not be zero")]
+    InvalidParent,
+    /// Its ids are in use: a child was started under it, or they were handed out.
+    #[error("the span's ids are in use already; set its parent before its first child")]
+    InUse,
+}
+
+/// Tells longpole about a span what was not known when it was made, without fields declared for it.
+///
+/// On a span no longpole layer measures (disabled, filtered out, or no layer installed) the methods do nothing.
+pub trait SpanExt {
+    /// Sets an attribute, replacing an earlier value of the same key. Short forms such as `node.id` are written
+    /// under their full key; `otel.name`, `otel.kind` and `otel.status_code` work as they do as fields.
+    fn set_attribute(&self, key: &str, value: impl Into<Value>);
+
+    /// Says what the work of this span cost, in US dollars; replaces an earlier cost.
+    fn record_cost(&self, usd: f64);
+
+    /// Says how many tokens a model call read and wrote; replaces earlier counts. Cached tokens count as input,
+    /// reasoning tokens as output.
+    fn record_usage(&self, input_tokens: u64, output_tokens: u64);
+
+    /// Puts the span, and what will be started under it, into the trace of a caller in another process.
+    ///
+    /// With `sampled` false the trace is measured and reported here, but not exported.
+    ///
+    /// # Errors
+    ///
+    /// If no layer measures the span, if an id is zero, or if a child was started or the span's ids were handed
+    /// out already.
+    fn set_parent(&self, trace_id: TraceId, span_id: SpanId, sampled: bool) -> Result<(), SetParentError>;
+
+    /// The ids under which the span is exported, for passing them on; `None` if no layer measures it. From then
+    /// on its parent is fixed.
+    fn span_context(&self) -> Option<(TraceId, SpanId)>;
+}
+
+impl SpanExt for Span {
+    fn set_attribute(&self, key: &str, value: impl Into<Value>) {
+        let value = value.into();
+        with_layer(self, |core, id| core.set_attribute(id, key, &value));
+    }
+
+    fn record_cost(&self, usd: f64) {
+        self.set_attribute(conventions::COST_USD, usd);
+    }
+
+    fn record_usage(&self, input_tokens: u64, output_tokens: u64) {
+        self.set_attribute(conventions::GEN_AI_INPUT_TOKENS, input_tokens);
+        self.set_attribute(conventions::GEN_AI_OUTPUT_TOKENS, output_tokens);
+    }
+
+    fn set_parent(&self, trace_id: TraceId, span_id: SpanId, sampled: bool) -> Result<(), SetParentError> {
+        if trace_id.is_zero() || span_id.is_zero() {
+            return Err(SetParentError::InvalidParent);
+        }
+        with_layer(self, |core, id| core.set_parent(id, trace_id, span_id, sampled))
+            .unwrap_or(Err(SetParentError::NotMeasured))
+    }
+
+    fn span_context(&self) -> Option<(TraceId, SpanId)> {
+        with_layer(self, |core, id| {
+            core.slots.with(id, |slot| {
+                slot.flags.fetch_or(flags::IDS_GIVEN, Relaxed);
+                let trace_id = TraceId::from_bytes(trace_id_bytes(slot.trace_id()));
+                (trace_id, SpanId::from_bytes(slot.span_id().to_be_bytes()))
+            })
+        })?
+    }
+}
+
+/// Runs `f` with the layer of the span's own subscriber and the registry's id of the span.
+pub(super) fn with_layer<R>(span: &Span, f: impl FnOnce(&LayerCore, u64) -> R) -> Option<R> {
+    span.with_subscriber(|(id, dispatch)| {
+        let layer = dispatch.downcast_ref::<LongpoleLayer>()?;
+        Some(f(&layer.core, id.into_u64()))
+    })?
+}
+
+impl LayerCore {
+    fn set_attribute(&self, id: u64, key: &str, value: &Value) {
+        if !self.enabled.load(Relaxed) {
+            return;
+        }
+        if fence::is_up() {
+            return self.counters.reentered.add(1);
+        }
+        let key = conventions::exported_key(key);
+        let role = role_of(key);
+        let is_property =
+            matches!(role, Role::SpanName | Role::SpanKind | Role::StatusCode | Role::StatusDescription);
+        if !self.config.export && !is_property && conventions::fact_of(key).is_none() {
+            return;
+        }
+        Scratch::lend(|scratch| {
+            let mut changes = Changes::default();
+            if let Value::Text(text) = value
+                && is_property
+            {
+                self.set_property(role, text, scratch, &mut changes);
+            } else {
+                self.encode_attribute(key, role, value, scratch, &mut changes);
+            }
+            self.apply(id, scratch, &changes);
+        });
+    }
+
+    fn set_property(&self, role: Role, text: &str, scratch: &mut Scratch, changes: &mut Changes) {
+        let limits = &self.config.limits;
+        match role {
+            Role::SpanName => {
+                changes.has_name = !text.is_empty();
+                scratch.name.push_str(cut(text, limits.name_bytes));
+            }
+            Role::SpanKind => changes.kind = kind_named(text),
+            Role::StatusCode => changes.status = status_named(text),
+            _ => {
+                changes.status = Some(crate::encode::span::STATUS_ERROR);
+                scratch.status_message.push_str(cut(text, limits.value_bytes));
+            }
+        }
+    }
+
+    fn encode_attribute(
+        &self,
+        key: &str,
+        role: Role,
+        value: &Value,
+        scratch: &mut Scratch,
+        changes: &mut Changes,
+    ) {
+        let limit = self.config.limits.value_bytes;
+        let buffer = &mut scratch.attributes;
+        let encoded_key = &EncodedKey::new(key);
+        changes.has_other_keys = true;
+        changes.count = 1;
+        match (role, value) {
+            (Role::WorkflowName, Value::Text(name)) => changes.marked = Some(!name.is_empty()),
+            (Role::Detached, Value::Bool(detached)) => changes.detached = Some(*detached),
+            (Role::Detached, Value::Text(text)) => changes.detached = text.parse().ok(),
+            _ => {}
+        }
+        match value {
+            Value::Text(names) if role == Role::DependsOn => {
+                append_strings(buffer, SPAN_ATTRIBUTE, encoded_key, names_in(names));
+            }
+            Value::Text(text) => append_str(buffer, SPAN_ATTRIBUTE, encoded_key, text, limit),
+            Value::Int(number) => append_int(buffer, SPAN_ATTRIBUTE, encoded_key, *number),
+            Value::Double(number) => append_double(buffer, SPAN_ATTRIBUTE, encoded_key, *number),
+            Value::Bool(truth) => append_bool(buffer, SPAN_ATTRIBUTE, encoded_key, *truth),
+            Value::Texts(texts) => {
+                let texts = texts.iter().map(|text| cut(text, limit));
+                append_strings(buffer, SPAN_ATTRIBUTE, encoded_key, texts);
+            }
+        }
+    }
+
+    fn set_parent(
+        &self,
+        id: u64,
+        trace_id: TraceId,
+        span_id: SpanId,
+        sampled: bool,
+    ) -> Result<(), SetParentError> {
+        let adopted = self.slots.with(id, |slot| {
+            if slot.children.load(Relaxed) > 0 || slot.has(flags::IDS_GIVEN) {
+                return Err(SetParentError::InUse);
+            }
+            let trace_id = u128::from_be_bytes(trace_id.to_bytes());
+            let halves = [(trace_id >> 64) as u64, trace_id as u64];
+            Ok(slot.adopt_remote_parent(halves, u64::from_be_bytes(span_id.to_bytes()), sampled))
+        });
+        match adopted {
+            Some(Ok(former_parent)) => {
+                if let Some(parent) = former_parent {
+                    self.disown(parent);
+                }
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(SetParentError::NotMeasured),
+        }
+    }
+
+    /// Notes that the future the span stands for was dropped before it was ready.
+    pub(super) fn mark_cancelled(&self, id: u64) {
+        self.slots.with(id, |slot| slot.lock().is_cancelled = true);
+    }
+}

@@ -1,0 +1,210 @@
+//! `longpole-run`: decodes spans, assembles runs, analyses them and calls back.
+//!
+//! It reads the very bytes that are exported, with the decoder that reads files: what a program hears live and what
+//! its file says later cannot differ. It is the only writer of the sums. Callbacks run here, under the program's
+//! own subscriber, fenced so that what they trace is not measured.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use tracing::dispatcher::{self, Dispatch};
+
+use crate::decode::otlp::decode_span;
+use crate::delivery::Delivery;
+use crate::delivery::record::{Record, RootKey};
+use crate::encode::verdict::verdict_attributes;
+use crate::layer::fence::Fence;
+use crate::pipeline::outputs::Outputs;
+use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
+use crate::report::Report;
+use crate::report::build::{ReportOptions, report_with_sums};
+use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
+use crate::span_record::{Interner, LocalFacts, Origin, SpanRecord};
+use crate::time::Timestamp;
+
+pub(crate) const NAME: &str = "longpole-run";
+
+/// What to do with each report.
+pub(crate) type OnRun = Box<dyn FnMut(&Report) + Send>;
+
+pub(crate) struct RunThreadConfig {
+    pub(crate) assembler: AssemblerConfig,
+    pub(crate) report: ReportOptions,
+    /// Whether runs without a single marked node are left unreported.
+    pub(crate) marked_only: bool,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) on_run: Vec<OnRun>,
+    /// The program's subscriber while it lives, for callbacks.
+    pub(crate) host_dispatch: Box<dyn Fn() -> Option<Dispatch> + Send>,
+}
+
+/// What the io thread passes on.
+pub(crate) enum Batch {
+    Spans(Arc<Chunk>),
+    /// Report on every closed root, then answer.
+    Flush(Sender<()>),
+    /// Report on everything, answer and end.
+    Stop(Sender<()>),
+}
+
+thread_local! {
+    static IS_RUN_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is a run thread: then a callback is asking.
+pub(crate) fn is_current() -> bool {
+    IS_RUN_THREAD.try_with(Cell::get).unwrap_or(false)
+}
+
+pub(crate) fn spawn(
+    config: RunThreadConfig,
+    batches: Receiver<Batch>,
+    shards: Arc<Shards>,
+    outputs: Arc<Outputs>,
+    delivery: Option<Arc<Delivery>>,
+) -> std::io::Result<()> {
+    super::spawn_untraced(NAME, move || {
+        IS_RUN_THREAD.set(true);
+        let assembler = RunAssembler::new(config.assembler);
+        let interner = Interner::default();
+        RunThread { config, shards, outputs, delivery, assembler, interner, started: Instant::now() }
+            .work(&batches);
+    })
+}
+
+struct RunThread {
+    config: RunThreadConfig,
+    shards: Arc<Shards>,
+    outputs: Arc<Outputs>,
+    delivery: Option<Arc<Delivery>>,
+    assembler: RunAssembler,
+    interner: Interner,
+    started: Instant,
+}
+
+impl RunThread {
+    fn work(&mut self, batches: &Receiver<Batch>) {
+        loop {
+            let batch = match self.assembler.next_deadline() {
+                Some(deadline) => batches.recv_timeout(deadline.saturating_since(self.now()).to_std()),
+                None => batches.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match batch {
+                Ok(Batch::Spans(chunk)) => {
+                    self.take(&chunk);
+                    self.outputs.waiting_spans.fetch_sub(chunk.heads.len() as u64, Ordering::AcqRel);
+                    self.shards.pool.give(chunk);
+                    let whole = self.assembler.poll(self.now());
+                    self.report(whole);
+                }
+                Ok(Batch::Flush(done)) => {
+                    let closed = self.assembler.end_grace();
+                    self.report(closed);
+                    let _ = done.send(());
+                }
+                Ok(Batch::Stop(done)) => {
+                    let all = self.assembler.finish();
+                    self.report(all);
+                    let _ = done.send(());
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let due = self.assembler.poll(self.now());
+                    self.report(due);
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Time since the thread started: the assembler needs any clock that only goes forward.
+    fn now(&self) -> Timestamp {
+        Timestamp::EPOCH.saturating_add(self.started.elapsed().into())
+    }
+
+    fn take(&mut self, chunk: &Chunk) {
+        let now = self.now();
+        for head in &chunk.heads {
+            match decode_span(chunk.message(head), &self.config.origin, &mut self.interner) {
+                Ok(record) => {
+                    let record = SpanRecord { local: Some(local_facts(head)), ..record };
+                    if let Err(left_out) = self.assembler.push(record, now) {
+                        self.outputs.state().aggregates.add_left_out(&left_out);
+                    }
+                }
+                Err(_) => self.outputs.lost("unreadable", 1),
+            }
+        }
+    }
+
+    fn report(&mut self, runs: Vec<FinishedRun>) {
+        for run in runs {
+            self.report_on(run);
+        }
+        for root in self.assembler.take_dismissed() {
+            self.send_verdict(RootKey { trace_id: root.trace_id, span_id: root.span_id }, Vec::new());
+        }
+        for advice in self.assembler.take_advice() {
+            self.outputs.note(format!(
+                "trace {} has {} spans under a root that is still open; mark each run with workflow.name to \
+                 have it reported when it ends",
+                advice.trace_id, advice.spans
+            ));
+        }
+    }
+
+    fn report_on(&mut self, run: FinishedRun) {
+        let key = run.root.zip(run.records.first().map(|record| record.trace_id));
+        let key = key.map(|(span_id, trace_id)| RootKey { trace_id, span_id });
+        let is_unmarked = || run.records.iter().all(|record| record.node_id().is_none());
+        if self.config.marked_only && is_unmarked() {
+            if let Some(key) = key {
+                self.send_verdict(key, Vec::new());
+            }
+            return;
+        }
+        let Some((mut report, sums)) = report_with_sums(run, &self.config.report) else { return };
+        if let Some(key) = key {
+            self.send_verdict(key, verdict_attributes(&report));
+        }
+        {
+            let mut state = self.outputs.state();
+            state.aggregates.add_run(report.run.wall_ns, sums);
+            let losses = state.losses.iter();
+            report.pipeline = Some(losses.map(|(reason, spans)| ((*reason).to_owned(), *spans)).collect());
+        }
+        let report = Arc::new(report);
+        self.outputs.keep(report.clone());
+        self.call_back(&report);
+    }
+
+    fn send_verdict(&self, key: RootKey, attributes: Vec<u8>) {
+        if let Some(delivery) = &self.delivery {
+            // Refusals are counted by the delivery; the root goes without its verdict then.
+            let _ = delivery.offer(Record::RootAttributes { key, attributes });
+        }
+    }
+
+    fn call_back(&mut self, report: &Report) {
+        let dispatch = (self.config.host_dispatch)().unwrap_or_else(Dispatch::none);
+        let _fence = Fence::raise();
+        for on_run in &mut self.config.on_run {
+            let call = AssertUnwindSafe(|| dispatcher::with_default(&dispatch, || on_run(report)));
+            if catch_unwind(call).is_err() {
+                self.outputs.note("an on_run callback panicked; its report is kept".to_owned());
+            }
+        }
+    }
+}
+
+fn local_facts(head: &FrameHead) -> LocalFacts {
+    LocalFacts {
+        is_local_root: head.flags & flags::LOCAL_ROOT != 0,
+        is_outermost_marked: head.flags & flags::OUTERMOST_MARKED != 0,
+        children: head.children,
+    }
+}

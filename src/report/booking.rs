@@ -1,0 +1,241 @@
+//! Which node each span of a run belongs to, and what each node's executions add up to.
+//!
+//! The walk, self time and the event graph run over all spans; here their results are booked to nodes. A span that
+//! is no node gives its own time to the nearest enclosing node, as a phase of it, and to no node where there is
+//! none. If no span of the run is marked as a node, every span is one under its own name. The root's own time
+//! belongs to no node: nothing in the run explains it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::analysis::time_breakdown::peak_concurrency;
+use crate::histogram::DurationStats;
+use crate::money::Money;
+use crate::report::Tokens;
+use crate::run::{Run, SpanIx};
+use crate::time::{Duration, Interval};
+
+/// A position in [`Booking::nodes`].
+pub(crate) type NodeIx = usize;
+
+/// The nodes of a run, and the owner of each span.
+#[derive(Debug)]
+pub(crate) struct Booking {
+    /// Every node, in order of the first end of an execution: the order in which they were recorded.
+    pub(crate) nodes: Vec<NodeTally>,
+    /// For each span the execution it belongs to: itself if it is a node.
+    pub(crate) execution_of: Vec<Option<SpanIx>>,
+    /// For each span the node of that execution.
+    pub(crate) node_of: Vec<Option<NodeIx>>,
+}
+
+/// What one node's executions add up to.
+#[derive(Debug, Default)]
+pub(crate) struct NodeTally {
+    pub(crate) name: Arc<str>,
+    pub(crate) executions: Vec<SpanIx>,
+    /// Durations as recorded, queueing included.
+    pub(crate) durations: DurationStats,
+    /// The same without queueing.
+    pub(crate) running: Duration,
+    pub(crate) failures: u64,
+    pub(crate) retries: u64,
+    pub(crate) queued: Duration,
+    pub(crate) busy: Option<Duration>,
+    pub(crate) self_time: Duration,
+    pub(crate) cost: Option<Money>,
+    pub(crate) tokens: Option<Tokens>,
+    pub(crate) kind: String,
+    pub(crate) peak_concurrency: u64,
+    /// Calls and total by name of the spans inside that are no nodes.
+    pub(crate) phases: BTreeMap<Arc<str>, (u64, Duration)>,
+    pub(crate) untracked: Option<Duration>,
+}
+
+impl Booking {
+    pub(crate) fn new(run: &Run, self_times: &[Duration]) -> Self {
+        let ids: Vec<Option<Arc<str>>> = node_ids(run);
+        let execution_of = executions(run, &ids);
+        let mut recorded: Vec<SpanIx> = run.indices().filter(|ix| ids[ix.index()].is_some()).collect();
+        recorded.sort_by_key(|ix| {
+            let record = &run.span(*ix).record;
+            (record.end, record.start, record.span_id, run.span(*ix).ordinal)
+        });
+        let mut by_name: HashMap<Arc<str>, NodeIx> = HashMap::new();
+        let mut nodes: Vec<NodeTally> = Vec::new();
+        let reported = deepest_reports(run);
+        for ix in recorded {
+            let Some(name) = ids[ix.index()].clone() else { continue };
+            let node = *by_name.entry(name.clone()).or_insert_with(|| {
+                nodes.push(NodeTally { name, ..NodeTally::default() });
+                nodes.len() - 1
+            });
+            nodes[node].take_execution(run, ix);
+        }
+        let node_of: Vec<Option<NodeIx>> = execution_of
+            .iter()
+            .map(|execution| by_name.get(ids[execution.as_ref()?.index()].as_ref()?).copied())
+            .collect();
+        for ix in run.indices() {
+            let Some(node) = node_of[ix.index()] else { continue };
+            let tally = &mut nodes[node];
+            let span = run.span(ix);
+            tally.self_time = tally.self_time.saturating_add(self_times[ix.index()]);
+            if reported[ix.index()].cost {
+                tally.cost = add_money(tally.cost, span.record.facts.as_ref().and_then(|facts| facts.cost));
+            }
+            if reported[ix.index()].tokens {
+                add_tokens(&mut tally.tokens, &span.record);
+            }
+            if execution_of[ix.index()] != Some(ix) && span.in_statistics {
+                let facts = span.record.facts.as_ref();
+                let phase =
+                    facts.and_then(|facts| facts.phase.clone()).unwrap_or_else(|| span.record.name.clone());
+                let (calls, total) = tally.phases.entry(phase).or_default();
+                *calls += 1;
+                *total = total.saturating_add(span.record.end.saturating_since(span.record.start));
+            }
+        }
+        let mut booking = Booking { nodes, execution_of, node_of };
+        booking.settle(run, self_times);
+        booking
+    }
+
+    /// The executions of `node`, and what only all of them together tell.
+    fn settle(&mut self, run: &Run, self_times: &[Duration]) {
+        for tally in &mut self.nodes {
+            tally.kind = kind_of(run, tally);
+            let intervals = tally.executions.iter().map(|ix| run.span(*ix).clipped);
+            tally.peak_concurrency =
+                peak_concurrency(intervals.filter(|interval: &Interval| !interval.is_empty()));
+            if !tally.phases.is_empty() {
+                tally.untracked = Some(tally.executions.iter().map(|ix| self_times[ix.index()]).sum());
+            }
+        }
+    }
+
+    /// Whether `node` has no execution but the run's root, so that it stands for the run and not for a step of it.
+    pub(crate) fn is_root_alone(&self, run: &Run, node: NodeIx) -> bool {
+        self.nodes[node].executions == [run.root]
+    }
+}
+
+/// The node id of each span, `None` for spans that are no nodes.
+fn node_ids(run: &Run) -> Vec<Option<Arc<str>>> {
+    let marked: Vec<Option<Arc<str>>> = run.indices().map(|ix| run.span(ix).record.node_id()).collect();
+    if marked.iter().any(Option::is_some) {
+        return marked;
+    }
+    let own_name = |ix: SpanIx| {
+        let span = run.span(ix);
+        (!span.is_synthetic).then(|| span.record.name.clone())
+    };
+    run.indices().map(own_name).collect()
+}
+
+/// The execution each span belongs to: the nearest span at or above it that is a node.
+fn executions(run: &Run, ids: &[Option<Arc<str>>]) -> Vec<Option<SpanIx>> {
+    let mut execution_of: Vec<Option<SpanIx>> = vec![None; ids.len()];
+    let mut stack: Vec<(SpanIx, Option<SpanIx>)> = vec![(run.root, None)];
+    while let Some((ix, above)) = stack.pop() {
+        let own = if ids[ix.index()].is_some() { Some(ix) } else { above };
+        execution_of[ix.index()] = own;
+        stack.extend(run.children(ix).iter().map(|child| (*child, own)));
+    }
+    execution_of
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Reports {
+    cost: bool,
+    tokens: bool,
+}
+
+/// Which spans' reported cost and tokens count: the deepest that report. An agent's span repeats the sums of its
+/// calls, and counting both would double them.
+fn deepest_reports(run: &Run) -> Vec<Reports> {
+    let mut reports = vec![Reports::default(); run.spans.len()];
+    let mut below = reports.clone();
+    let mut order = vec![run.root];
+    let mut next = 0;
+    while let Some(ix) = order.get(next).copied() {
+        order.extend(run.children(ix));
+        next += 1;
+    }
+    for ix in order.into_iter().rev() {
+        let facts = run.span(ix).record.facts.as_deref();
+        let has_cost = facts.is_some_and(|facts| facts.cost.is_some());
+        let has_tokens =
+            facts.is_some_and(|facts| facts.tokens.input.is_some() || facts.tokens.output.is_some());
+        let under = below[ix.index()];
+        reports[ix.index()] = Reports { cost: has_cost && !under.cost, tokens: has_tokens && !under.tokens };
+        if let Some(parent) = run.span(ix).parent {
+            below[parent.index()].cost |= has_cost || under.cost;
+            below[parent.index()].tokens |= has_tokens || under.tokens;
+        }
+    }
+    reports
+}
+
+impl NodeTally {
+    fn take_execution(&mut self, run: &Run, ix: SpanIx) {
+        let span = run.span(ix);
+        self.executions.push(ix);
+        if !span.in_statistics {
+            return;
+        }
+        let record = &span.record;
+        let duration = record.end.saturating_since(record.start);
+        let queued = record.timing.queued.min(duration);
+        self.durations.record(duration);
+        self.running = self.running.saturating_add(duration.saturating_sub(queued));
+        self.queued = self.queued.saturating_add(queued);
+        self.failures += u64::from(record.failed());
+        self.retries += u64::from(is_retry(record));
+        if let Some(busy) = record.timing.busy {
+            self.busy = Some(self.busy.unwrap_or_default().saturating_add(busy));
+        }
+    }
+}
+
+/// Whether a span is a second or later try.
+pub(crate) fn is_retry(record: &crate::span_record::SpanRecord) -> bool {
+    record.facts.as_ref().and_then(|facts| facts.attempt).is_some_and(|attempt| attempt > 1)
+}
+
+/// What sort of work a node does: the first rule that any of its executions meets.
+fn kind_of(run: &Run, tally: &NodeTally) -> String {
+    let facts = || tally.executions.iter().filter_map(|ix| run.span(*ix).record.facts.as_deref());
+    let operation = facts().find_map(|facts| facts.operation.as_deref());
+    let node_kind = facts().find_map(|facts| facts.node_kind.as_deref());
+    let busy_ratio = tally.busy.and_then(|busy| busy.ratio_of(tally.running));
+    let kind = match operation {
+        Some("chat" | "generate_content" | "text_completion" | "embeddings") => "llm",
+        Some("invoke_agent" | "create_agent" | "plan") => "agent",
+        Some("execute_tool") => "tool",
+        Some("retrieval") => "retrieval",
+        _ if facts().any(|facts| facts.is_http) => "http",
+        _ if facts().any(|facts| facts.is_db) => "db",
+        _ if node_kind == Some("io") => "io",
+        _ if busy_ratio.is_some_and(|ratio| ratio >= CPU_BUSY_RATIO) => "cpu",
+        _ => node_kind.unwrap_or("other"),
+    };
+    kind.to_owned()
+}
+
+/// From this share of its time on, a node that a thread runs inside is computing, not waiting.
+pub(crate) const CPU_BUSY_RATIO: f64 = 0.8;
+
+pub(crate) fn add_money(sum: Option<Money>, amount: Option<Money>) -> Option<Money> {
+    match (sum, amount) {
+        (Some(sum), Some(amount)) => Some(sum.saturating_add(amount)),
+        (sum, amount) => sum.or(amount),
+    }
+}
+
+fn add_tokens(sum: &mut Option<Tokens>, record: &crate::span_record::SpanRecord) {
+    let Some(facts) = record.facts.as_deref() else { return };
+    let sum = sum.get_or_insert_default();
+    sum.input = sum.input.saturating_add(facts.tokens.input.unwrap_or(0));
+    sum.output = sum.output.saturating_add(facts.tokens.output.unwrap_or(0));
+}

@@ -1,0 +1,182 @@
+//! The critical path of a run, booked to its nodes.
+
+use std::collections::HashSet;
+
+use crate::analysis::critical_path::Segment;
+use crate::money::Money;
+use crate::report::booking::{Booking, NodeIx, add_money};
+use crate::report::{BesideRow, PathRow, PathSegment, Piece, Report};
+use crate::run::{Run, SpanIx};
+use crate::time::{Duration, Interval};
+
+/// How many pieces a row holds at most: more than any bar has cells.
+const MAX_PIECES: usize = 200;
+/// How many nodes beside the path are named.
+const MAX_BESIDE: usize = 3;
+
+/// The path's time by node.
+#[derive(Debug)]
+pub(crate) struct BookedPath {
+    /// In order of first appearance on the path.
+    pub(crate) nodes: Vec<PathNode>,
+    /// Path time that belongs to no node.
+    pub(crate) unattributed: Duration,
+}
+
+/// One node's part of the path.
+#[derive(Debug)]
+pub(crate) struct PathNode {
+    pub(crate) node: NodeIx,
+    pub(crate) time: Duration,
+    /// Where it lies, neighbours joined, in time order.
+    pub(crate) pieces: Vec<Interval>,
+    /// Its executions on the path.
+    pub(crate) executions: Vec<SpanIx>,
+}
+
+/// The node a segment is booked to. The root's own time belongs to none.
+fn node_of_segment(run: &Run, booking: &Booking, segment: &Segment) -> Option<NodeIx> {
+    if segment.span == run.root { None } else { booking.node_of[segment.span.index()] }
+}
+
+impl BookedPath {
+    pub(crate) fn new(run: &Run, booking: &Booking, segments: &[Segment]) -> Self {
+        let mut nodes: Vec<PathNode> = Vec::new();
+        let mut at: Vec<Option<usize>> = vec![None; booking.nodes.len()];
+        let mut seen: HashSet<SpanIx> = HashSet::new();
+        let mut unattributed = Duration::ZERO;
+        for segment in segments {
+            let Some(node) = node_of_segment(run, booking, segment) else {
+                unattributed = unattributed.saturating_add(segment.interval.duration());
+                continue;
+            };
+            let at = *at[node].get_or_insert_with(|| {
+                nodes.push(PathNode {
+                    node,
+                    time: Duration::ZERO,
+                    pieces: Vec::new(),
+                    executions: Vec::new(),
+                });
+                nodes.len() - 1
+            });
+            let path_node = &mut nodes[at];
+            path_node.time = path_node.time.saturating_add(segment.interval.duration());
+            match path_node.pieces.last_mut() {
+                Some(last) if last.end == segment.interval.start => last.end = segment.interval.end,
+                _ => path_node.pieces.push(segment.interval),
+            }
+            if let Some(execution) = booking.execution_of[segment.span.index()]
+                && seen.insert(execution)
+            {
+                path_node.executions.push(execution);
+            }
+        }
+        BookedPath { nodes, unattributed }
+    }
+
+    pub(crate) fn of(&self, node: NodeIx) -> Option<&PathNode> {
+        self.nodes.iter().find(|path_node| path_node.node == node)
+    }
+
+    pub(crate) fn rows(&self, run: &Run, booking: &Booking) -> Vec<PathRow> {
+        let longest = self.nodes.iter().map(|path_node| path_node.time).max();
+        let mut is_longest_named = false;
+        let mut rows = Vec::with_capacity(self.nodes.len());
+        for path_node in &self.nodes {
+            let tally = &booking.nodes[path_node.node];
+            let is_longest = !is_longest_named && Some(path_node.time) == longest;
+            is_longest_named |= is_longest;
+            let records = || path_node.executions.iter().map(|ix| &run.span(*ix).record);
+            let cost: Option<Money> = records()
+                .map(|record| record.facts.as_ref().and_then(|facts| facts.cost))
+                .fold(None, add_money);
+            rows.push(PathRow {
+                node: tally.name.to_string(),
+                kind: tally.kind.clone(),
+                executions: path_node.executions.len() as u64,
+                failed: records().filter(|record| record.failed()).count() as u64,
+                duration_ns: path_node.time,
+                wall_ratio: path_node.time.ratio_of(run.wall()).unwrap_or(0.0),
+                queued_ns: path_node.queued(run),
+                cost_usd: cost,
+                pieces: bar_pieces(run, &path_node.pieces),
+                is_longest,
+            });
+        }
+        rows
+    }
+
+    /// The nodes that took longest without being on the path.
+    pub(crate) fn beside(&self, run: &Run, booking: &Booking, slack: &[Option<Duration>]) -> Vec<BesideRow> {
+        let mut beside: Vec<BesideRow> = (0..booking.nodes.len())
+            .filter(|node| self.of(*node).is_none() && !booking.is_root_alone(run, *node))
+            .map(|node| &booking.nodes[node])
+            .filter(|tally| !tally.running.is_zero())
+            .map(|tally| BesideRow {
+                node: tally.name.to_string(),
+                duration_ns: tally.running,
+                slack_ns: tally.executions.iter().filter_map(|ix| slack[ix.index()]).min(),
+            })
+            .collect();
+        beside.sort_by(|a, b| b.duration_ns.cmp(&a.duration_ns).then_with(|| a.node.cmp(&b.node)));
+        beside.truncate(MAX_BESIDE);
+        beside
+    }
+}
+
+impl PathNode {
+    /// How long its executions on the path waited before they ran.
+    pub(crate) fn queued(&self, run: &Run) -> Duration {
+        self.executions.iter().map(|ix| queued_interval(run, *ix).duration()).sum()
+    }
+}
+
+/// From creation to first running.
+pub(crate) fn queued_interval(run: &Run, ix: SpanIx) -> Interval {
+    let record = &run.span(ix).record;
+    let whole = Interval::new(record.start, record.end);
+    Interval::new(whole.start, whole.start.saturating_add(record.timing.queued).min(whole.end))
+}
+
+/// At most [`MAX_PIECES`] pieces; what lies closest together is joined first.
+fn bar_pieces(run: &Run, pieces: &[Interval]) -> Vec<Piece> {
+    let mut pieces = pieces.to_vec();
+    if pieces.len() > MAX_PIECES {
+        let mut gaps: Vec<Duration> =
+            pieces.windows(2).map(|pair| pair[1].start.saturating_since(pair[0].end)).collect();
+        gaps.sort_unstable();
+        let joined_up_to = gaps[pieces.len() - MAX_PIECES - 1];
+        let mut joined: Vec<Interval> = Vec::with_capacity(MAX_PIECES);
+        for piece in pieces {
+            match joined.last_mut() {
+                Some(last) if piece.start.saturating_since(last.end) <= joined_up_to => last.end = piece.end,
+                _ => joined.push(piece),
+            }
+        }
+        pieces = joined;
+    }
+    let start = run.span(run.root).clipped.start;
+    let piece = |piece: &Interval| Piece {
+        start_ns: piece.start.saturating_since(start),
+        duration_ns: piece.duration(),
+    };
+    pieces.iter().map(piece).collect()
+}
+
+/// The path in time order, cut at [`Report::MAX_SEGMENTS`].
+pub(crate) fn path_segments(run: &Run, booking: &Booking, segments: &[Segment]) -> Vec<PathSegment> {
+    let start = run.span(run.root).clipped.start;
+    let told = segments.iter().take(Report::MAX_SEGMENTS);
+    told.map(|segment| {
+        let record = &run.span(segment.span).record;
+        let node = node_of_segment(run, booking, segment);
+        PathSegment {
+            node: node.map(|node| booking.nodes[node].name.to_string()),
+            span_id: record.span_id.to_string(),
+            span: record.name.to_string(),
+            start_ns: segment.interval.start.saturating_since(start),
+            duration_ns: segment.interval.duration(),
+        }
+    })
+    .collect()
+}

@@ -1,0 +1,395 @@
+//! Records in any order → finished runs.
+//!
+//! Live, every record says how many children were started under it, so a run is known to be whole as soon as its
+//! root and everything below it has arrived; nothing waits for silence. What does not arrive ends the wait after a
+//! grace period. Decoded traces say nothing of the sort: they are cut into runs when the input ends.
+//!
+//! What a run is: the outermost span marked with a workflow name, else the local root (live) or the whole trace
+//! (decoded). Spans outside the outermost marked ones of a trace belong to no run.
+//!
+//! Time is an argument, memory is bounded, and no call costs more than the records it hands back, but for
+//! [`RunAssembler::poll`], which looks again at roots still waiting.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use crate::ids::{SpanId, TraceId};
+use crate::span_record::SpanRecord;
+use crate::time::{Duration, Timestamp};
+
+/// How much an assembler keeps and how long it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AssemblerConfig {
+    /// How long a closed root waits for spans of its run that have not arrived. More catches more stragglers,
+    /// less tells sooner. Default [`AssemblerConfig::GRACE`].
+    pub grace: Duration,
+    /// How many spans of one trace are kept for analysis. Default [`AssemblerConfig::MAX_RUN_SPANS`].
+    pub max_run_spans: usize,
+    /// How many bytes all kept records may take together, roughly. Default [`AssemblerConfig::MAX_BYTES`].
+    pub max_bytes: usize,
+}
+
+impl AssemblerConfig {
+    /// Two seconds.
+    pub const GRACE: Duration = Duration::from_secs(2);
+    /// One million.
+    pub const MAX_RUN_SPANS: usize = 1_000_000;
+    /// 256 MiB.
+    pub const MAX_BYTES: usize = 256 << 20;
+    /// A trace with more spans than this under an unmarked root gets [`Advice`].
+    pub const LARGE_TRACE_SPANS: usize = 100_000;
+    /// A trace whose unmarked root is open longer than this gets [`Advice`].
+    pub const LONG_TRACE: Duration = Duration::from_secs(600);
+}
+
+impl Default for AssemblerConfig {
+    fn default() -> Self {
+        AssemblerConfig { grace: Self::GRACE, max_run_spans: Self::MAX_RUN_SPANS, max_bytes: Self::MAX_BYTES }
+    }
+}
+
+/// A run whose spans are all here, or as many as there will be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FinishedRun {
+    /// Its spans in order of arrival.
+    pub records: Vec<SpanRecord>,
+    /// Its root, where one span is it.
+    pub root: Option<SpanId>,
+    /// Spans that were started in it and did not arrive.
+    pub missing: u64,
+    /// Spans of its trace that were not kept because it was too large.
+    pub left_out: u64,
+}
+
+/// A trace that grows large or old under a root that is not marked as a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// How many of its spans wait for the root.
+    pub spans: usize,
+}
+
+/// Sorts records into runs.
+#[derive(Debug, Default)]
+pub struct RunAssembler {
+    config: AssemblerConfig,
+    traces: HashMap<TraceId, Pending>,
+    /// Traces with a closed root that still waits, oldest first.
+    closing: Vec<TraceId>,
+    /// Traces whose last run ended with spans missing: what still comes is late.
+    ended_short: VecDeque<TraceId>,
+    advice: Vec<Advice>,
+    dismissed: Vec<SpanRecord>,
+    bytes: usize,
+    arrivals: u64,
+    late: u64,
+}
+
+/// What has arrived of one trace and is in no finished run yet.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Records by parent id, so that a subtree is taken out without looking at the rest.
+    below: HashMap<Option<SpanId>, Vec<Arrived>>,
+    closed_roots: Vec<ClosedRoot>,
+    /// Children of kept spans that left with a run of their own, by parent.
+    left_with_a_run: HashMap<SpanId, u64>,
+    spans: usize,
+    left_out: u64,
+    first_arrival: Timestamp,
+    changed: bool,
+    has_made_a_run: bool,
+    has_got_advice: bool,
+}
+
+#[derive(Debug)]
+struct Arrived {
+    ordinal: u64,
+    record: SpanRecord,
+}
+
+#[derive(Debug)]
+struct ClosedRoot {
+    ordinal: u64,
+    record: SpanRecord,
+    deadline: Timestamp,
+}
+
+/// How many traces that ended short are remembered.
+const ENDED_SHORT: usize = 1_024;
+
+impl RunAssembler {
+    /// An empty assembler.
+    pub fn new(config: AssemblerConfig) -> Self {
+        RunAssembler { config, ..Self::default() }
+    }
+
+    /// Takes in a record. `now` is any clock, as long as every call uses the same.
+    ///
+    /// # Errors
+    /// Hands the record back if it is not kept: its run holds too many spans, or all runs together too many bytes.
+    /// It is counted as left out of its run; the caller can still add it to sums.
+    #[allow(clippy::result_large_err, reason = "the record goes back to where it came from, unboxed")]
+    pub fn push(&mut self, record: SpanRecord, now: Timestamp) -> Result<(), SpanRecord> {
+        let trace_id = record.trace_id;
+        let local = record.local.unwrap_or_default();
+        let closes_a_run = local.is_local_root || local.is_outermost_marked;
+        if !closes_a_run && !self.traces.contains_key(&trace_id) && self.ended_short.contains(&trace_id) {
+            self.late = self.late.saturating_add(1);
+            return Ok(());
+        }
+        let pending = self
+            .traces
+            .entry(trace_id)
+            .or_insert_with(|| Pending { first_arrival: now, ..Pending::default() });
+        let is_full = pending.spans >= self.config.max_run_spans || self.bytes >= self.config.max_bytes;
+        if is_full && !closes_a_run {
+            pending.left_out = pending.left_out.saturating_add(1);
+            return Err(record);
+        }
+        self.arrivals = self.arrivals.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(record.weight());
+        pending.spans = pending.spans.saturating_add(1);
+        pending.changed = true;
+        if closes_a_run {
+            let deadline = now.saturating_add(self.config.grace);
+            pending.closed_roots.push(ClosedRoot { ordinal: self.arrivals, record, deadline });
+            if !self.closing.contains(&trace_id) {
+                self.closing.push(trace_id);
+            }
+        } else {
+            let arrived = Arrived { ordinal: self.arrivals, record };
+            pending.below.entry(arrived.record.parent_id).or_default().push(arrived);
+            self.advise(trace_id, now);
+        }
+        Ok(())
+    }
+
+    /// The runs that are whole, or whose grace period is over at `now`. Call after each batch of records, and
+    /// when the deadline of [`RunAssembler::next_deadline`] has come.
+    pub fn poll(&mut self, now: Timestamp) -> Vec<FinishedRun> {
+        self.close_roots(|root| root.deadline <= now)
+    }
+
+    /// The runs whose roots have closed, whole or not: ends every grace period.
+    pub fn end_grace(&mut self) -> Vec<FinishedRun> {
+        self.close_roots(|_| true)
+    }
+
+    /// Everything that is left, cut into runs: for the end of a file, or of a program. In order of arrival.
+    pub fn finish(&mut self) -> Vec<FinishedRun> {
+        let mut runs = self.end_grace();
+        let mut left: Vec<(u64, TraceId)> = self
+            .traces
+            .iter()
+            .filter_map(|(id, pending)| {
+                Some((pending.below.values().flatten().map(|a| a.ordinal).min()?, *id))
+            })
+            .collect();
+        left.sort_unstable();
+        for (_, trace_id) in left {
+            let Some(mut pending) = self.traces.remove(&trace_id) else { continue };
+            let made_a_run = pending.has_made_a_run;
+            let marked = outermost_marked(&pending);
+            if marked.is_empty() && !made_a_run {
+                let arrived = std::mem::take(&mut pending.below).into_values().flatten().collect();
+                runs.push(FinishedRun { left_out: pending.left_out, ..FinishedRun::of(arrived, None) });
+            }
+            let mut run_of: HashMap<SpanId, usize> = HashMap::new();
+            for root in marked {
+                let root_id = root.record.span_id;
+                if let Some(run) = run_of.get(&root_id).and_then(|at| runs.get_mut(*at)) {
+                    // The same root once more: an exporter's retry. The run's own rules for duplicates apply.
+                    run.records.push(root.record);
+                    continue;
+                }
+                let mut arrived = pending.take_below(root_id);
+                arrived.push(root);
+                run_of.insert(root_id, runs.len());
+                runs.push(FinishedRun {
+                    left_out: pending.left_out,
+                    ..FinishedRun::of(arrived, Some(root_id))
+                });
+            }
+        }
+        self.bytes = 0;
+        self.traces.clear();
+        runs
+    }
+
+    /// When the next grace period ends; `None` if no closed root waits.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let waiting = self.closing.iter().filter_map(|id| self.traces.get(id));
+        waiting.flat_map(|pending| &pending.closed_roots).map(|root| root.deadline).min()
+    }
+
+    /// How many records came after their run was handed out.
+    pub fn late_spans(&self) -> u64 {
+        self.late
+    }
+
+    /// What to tell the user about traces that grow without end; each trace once.
+    pub fn take_advice(&mut self) -> Vec<Advice> {
+        std::mem::take(&mut self.advice)
+    }
+
+    /// Local roots that closed around marked runs and are none themselves, each once. They may be sent: no verdict
+    /// comes for them.
+    pub fn take_dismissed(&mut self) -> Vec<SpanRecord> {
+        std::mem::take(&mut self.dismissed)
+    }
+
+    fn advise(&mut self, trace_id: TraceId, now: Timestamp) {
+        let Some(pending) = self.traces.get_mut(&trace_id) else { return };
+        let is_long = now.saturating_since(pending.first_arrival) > AssemblerConfig::LONG_TRACE;
+        if !pending.has_got_advice && (pending.spans > AssemblerConfig::LARGE_TRACE_SPANS || is_long) {
+            pending.has_got_advice = true;
+            self.advice.push(Advice { trace_id, spans: pending.spans });
+        }
+    }
+
+    fn close_roots(&mut self, is_due: impl Fn(&ClosedRoot) -> bool) -> Vec<FinishedRun> {
+        let mut runs = Vec::new();
+        let mut still_closing = Vec::new();
+        for trace_id in std::mem::take(&mut self.closing) {
+            let Some(pending) = self.traces.get_mut(&trace_id) else { continue };
+            let before = runs.len();
+            let mut freed = 0usize;
+            let looked_at = std::mem::take(&mut pending.changed);
+            // Inner roots first: what leaves with a marked run is not waited for by the root around it.
+            pending.closed_roots.sort_by_key(|root| (!root.is_marked(), root.ordinal));
+            for root in std::mem::take(&mut pending.closed_roots) {
+                let due = is_due(&root);
+                if !due && (!looked_at || pending.missing_below(&root.record) > 0) {
+                    pending.closed_roots.push(root);
+                    continue;
+                }
+                let is_marked = root.is_marked();
+                let is_local_root = root.record.local.is_some_and(|local| local.is_local_root);
+                let (trace_root, run) = (root.record.clone(), pending.take_run(root));
+                freed = run.records.iter().map(SpanRecord::weight).fold(freed, usize::saturating_add);
+                if is_marked || !pending.has_made_a_run {
+                    runs.push(run);
+                    pending.has_made_a_run |= is_marked;
+                } else {
+                    self.dismissed.push(trace_root);
+                }
+                if is_local_root {
+                    pending.has_made_a_run = false;
+                }
+            }
+            self.bytes = self.bytes.saturating_sub(freed);
+            let ended_short = runs.iter().skip(before).any(|run| run.missing > 0);
+            let is_empty = pending.spans == 0;
+            if !pending.closed_roots.is_empty() {
+                still_closing.push(trace_id);
+            }
+            if is_empty {
+                self.traces.remove(&trace_id);
+            }
+            if ended_short {
+                self.ended_short.push_back(trace_id);
+                if self.ended_short.len() > ENDED_SHORT {
+                    self.ended_short.pop_front();
+                }
+            }
+        }
+        self.closing = still_closing;
+        runs
+    }
+}
+
+impl ClosedRoot {
+    fn is_marked(&self) -> bool {
+        self.record.local.is_some_and(|local| local.is_outermost_marked)
+    }
+}
+
+impl FinishedRun {
+    fn of(mut arrived: Vec<Arrived>, root: Option<SpanId>) -> Self {
+        arrived.sort_unstable_by_key(|arrived| arrived.ordinal);
+        let records = arrived.into_iter().map(|arrived| arrived.record).collect();
+        FinishedRun { records, root, missing: 0, left_out: 0 }
+    }
+}
+
+impl Pending {
+    /// How many spans under `root` were started and are not here.
+    fn missing_below(&self, root: &SpanRecord) -> u64 {
+        let mut missing = 0u64;
+        let mut stack = vec![root];
+        while let Some(parent) = stack.pop() {
+            let here = self.below.get(&Some(parent.span_id)).map_or(&[][..], Vec::as_slice);
+            let gone = self.left_with_a_run.get(&parent.span_id).copied().unwrap_or(0);
+            let started = parent.local.map_or(0, |local| u64::from(local.children));
+            missing = missing.saturating_add(started.saturating_sub(gone).saturating_sub(here.len() as u64));
+            stack.extend(here.iter().map(|arrived| &arrived.record));
+        }
+        missing
+    }
+
+    fn take_run(&mut self, root: ClosedRoot) -> FinishedRun {
+        let missing = self.missing_below(&root.record);
+        let root_id = root.record.span_id;
+        let mut arrived = self.take_below(root_id);
+        if let Some(parent) = root.record.parent_id {
+            let gone = self.left_with_a_run.entry(parent).or_default();
+            *gone = gone.saturating_add(1);
+        }
+        arrived.push(Arrived { ordinal: root.ordinal, record: root.record });
+        self.spans = self.spans.saturating_sub(arrived.len());
+        let left_out = std::mem::take(&mut self.left_out);
+        // Spans that were left out were started too: they are told as left out, not as missing.
+        let missing = missing.saturating_sub(left_out);
+        FinishedRun { missing, left_out, ..FinishedRun::of(arrived, Some(root_id)) }
+    }
+
+    /// Takes out everything below `root`. Ends on cycles too, since what is taken out is not met again.
+    fn take_below(&mut self, root: SpanId) -> Vec<Arrived> {
+        let mut taken = Vec::new();
+        let mut parents = vec![root];
+        while let Some(parent) = parents.pop() {
+            self.left_with_a_run.remove(&parent);
+            if let Some(children) = self.below.remove(&Some(parent)) {
+                parents.extend(children.iter().map(|child| child.record.span_id));
+                taken.extend(children);
+            }
+        }
+        taken
+    }
+}
+
+/// Takes out of `pending` the spans that are marked with a workflow name and have no marked span above them, in
+/// order of arrival.
+fn outermost_marked(pending: &Pending) -> Vec<Arrived> {
+    let all = || pending.below.values().flatten().map(|arrived| &arrived.record);
+    if !all().any(|record| record.workflow_name().is_some()) {
+        return Vec::new();
+    }
+    let parent_of: HashMap<SpanId, Option<SpanId>> = all().map(|r| (r.span_id, r.parent_id)).collect();
+    let marked: HashSet<SpanId> =
+        all().filter(|record| record.workflow_name().is_some()).map(|record| record.span_id).collect();
+    let is_outermost = |record: &SpanRecord| {
+        let mut seen = HashSet::from([record.span_id]);
+        let mut above = record.parent_id;
+        while let Some(id) = above {
+            if marked.contains(&id) && id != record.span_id {
+                return false;
+            }
+            if !seen.insert(id) {
+                break;
+            }
+            above = parent_of.get(&id).copied().flatten();
+        }
+        true
+    };
+    let mut outermost: BTreeMap<u64, Arrived> = BTreeMap::new();
+    for arrived in pending.below.values().flatten() {
+        if marked.contains(&arrived.record.span_id) && is_outermost(&arrived.record) {
+            outermost.insert(
+                arrived.ordinal,
+                Arrived { ordinal: arrived.ordinal, record: arrived.record.clone() },
+            );
+        }
+    }
+    outermost.into_values().collect()
+}
