@@ -102,11 +102,11 @@ fn why(page: &Page, subject: &str, reason: &Reason) -> String {
         Reason::Tokens { output, per_second } => {
             let speed = per_second.filter(|speed| speed.is_finite() && *speed >= 0.0);
             let speed = speed.map(|speed| match speed {
-                ..9.95 => format!(" at {speed:.1} tokens/s"),
-                _ => format!(" at {} tokens/s", units::count(speed.round() as u64)),
+                ..9.95 => format!("{speed:.1} tokens/s"),
+                _ => format!("{} tokens/s", units::count(speed.round() as u64)),
             });
-            let written = units::counted(*output, "token", "tokens");
-            format!("wrote {written}{}", speed.unwrap_or_default())
+            let speed = speed.map(|speed| format!(" at {}", no_break(&speed)));
+            format!("wrote {}{}", units::counted(*output, "token", "tokens"), speed.unwrap_or_default())
         }
         Reason::OwnCpu { busy_ratio } => {
             format!(
