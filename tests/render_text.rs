@@ -220,6 +220,16 @@ Confidence    high: 6 of 6 spans closed, 0 orphans, no skew
 }
 
 #[test]
+fn waits_that_every_scheduler_makes_are_not_called_queueing() {
+    let mut report = agent_with_queued_tools();
+    report.critical_path.rows[2].queued_ns = Duration::from_nanos(16_474_999);
+    assert!(!report.to_text().contains("queueing:"));
+    // Half a percent of 3.295 s.
+    report.critical_path.rows[2].queued_ns = Duration::from_nanos(16_475_000);
+    assert!(report.to_text().contains("\n  queueing:  execute_tool word_count waited 16.5 ms\n"));
+}
+
+#[test]
 fn colour_marks_the_longest_node_severities_and_savings() {
     let style = TextStyle { color: true, ..TextStyle::default() };
     let text = text(&agent_with_queued_tools(), &style).replace('\x1b', "ESC");

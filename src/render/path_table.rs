@@ -29,7 +29,7 @@ pub(super) fn put(page: &mut Page, report: &Report) {
         page.put_words(2, &format!("… and {more} more on the path, {together} together"));
     }
     put_beside(page, report);
-    put_queueing(page, &path.rows);
+    put_queueing(page, &path.rows, report.run.wall_ns);
 }
 
 /// The rows in path order, and whether each is one of the [`MAX_ROWS`] with most time.
@@ -186,9 +186,11 @@ fn put_beside(page: &mut Page, report: &Report) {
     put_list(page, "beside it:", names.collect());
 }
 
-/// Nodes whose executions were there before they were run.
-fn put_queueing(page: &mut Page, rows: &[PathRow]) {
-    let mut waited: Vec<_> = rows.iter().filter(|row| !row.queued_ns.is_zero()).collect();
+/// Nodes whose executions were there before they were run; leaves out waits of less than half a percent of the run,
+/// which every scheduler makes.
+fn put_queueing(page: &mut Page, rows: &[PathRow], wall: Duration) {
+    let is_worth_telling = |row: &&PathRow| row.queued_ns.ratio_of(wall).is_some_and(|ratio| ratio >= 0.005);
+    let mut waited: Vec<_> = rows.iter().filter(is_worth_telling).collect();
     waited.sort_by_key(|row| Reverse(row.queued_ns));
     let names = waited.iter().map(|row| {
         let waited = no_break(&units::duration(row.queued_ns));
