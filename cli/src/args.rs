@@ -1,24 +1,10 @@
-//! The command line.
+//! What can be typed after `longpole`.
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand, ValueEnum};
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-
-use crate::outcome::Failure;
-
-const EXAMPLES: &str = "\
-Examples:
-  longpole show longpole-spans.jsonl           report on the runs in a file
-  longpole show trace.json --format json       the same for programs
-  longpole show - < otelcol-traces.jsonl       from standard input
-
-Reads OTLP traces as JSON, as JSON lines (the OpenTelemetry Collector's file exporter) or as protobuf.
-
-Exit codes: 0 done, 1 could not do it, 2 wrong usage, 4 no spans found.";
-
-/// Finds the step that makes a workflow slow, and says what fixing it would save.
+/// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(name = "longpole", version, disable_help_subcommand = true, after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -26,34 +12,40 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Report on the runs in a file of spans
-    #[command(after_help = EXAMPLES)]
-    Show(Show),
+    Show(ShowArgs),
 }
 
+/// Report on every run in a file
+///
+/// Reads spans in OTLP form: JSON, JSON lines or protobuf, as longpole, the OpenTelemetry collector's file exporter
+/// and most SDKs write them. The report goes to standard output, everything else to standard error.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Show {
-    /// The file; `-` for standard input
-    pub(crate) file: PathBuf,
-    /// How to write the report
+#[command(after_help = SHOW_EXAMPLES)]
+pub(crate) struct ShowArgs {
+    /// A file with spans, or `-` for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) run: std::path::PathBuf,
+
+    /// For a person, or for a program: one document, or an array where the file holds several runs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// Whether to colour; `auto` does so on a terminal unless `NO_COLOR` is set
-    #[arg(long, value_enum, default_value_t = Color::Auto)]
+
+    /// Whether to colour the text; `auto` asks the terminal, NO_COLOR and CLICOLOR_FORCE
+    #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(crate) color: Color,
-    /// Keep to ASCII; done by itself where the locale is not UTF-8
+
+    /// Use ASCII characters only; the default where the locale is not UTF-8
     #[arg(long)]
     pub(crate) ascii: bool,
-    /// How many columns to use, at least 60 [default: the terminal's, else 80]
+
+    /// Columns of the text, 60 to 200 [default: the terminal's, else 80]
     #[arg(long, value_name = "COLUMNS")]
     pub(crate) width: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
     Text,
-    /// For programs: one report, or an array of them
     Json,
 }
 
@@ -64,7 +56,26 @@ pub(crate) enum Color {
     Never,
 }
 
-/// What `longpole` alone prints.
-pub(crate) fn print_short_help() -> Result<(), Failure> {
-    Args::command().print_help().map_err(Failure::output)
-}
+/// What `longpole` alone says.
+pub(crate) const SHORT_HELP: &str = "\
+longpole finds the step that makes a workflow slow and says what fixing it would save.
+
+  longpole show spans.jsonl                      what to fix first, in each run of a file
+  longpole show spans.jsonl --format json        the same for a program
+  curl -s https://example.com/trace | longpole show -
+
+All commands and options: longpole --help
+";
+
+const EXAMPLES: &str = "\
+Examples:
+  longpole show spans.jsonl                      what to fix first, in each run of a file
+  longpole show spans.jsonl --format json        the same for a program
+
+Exit status: 0 done, 1 could not do it, 2 wrong usage, 4 no spans there.";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  longpole show spans.jsonl
+  longpole show spans.jsonl --format json > report.json
+  longpole show - --width 120 < collector-output.json";

@@ -1,21 +1,23 @@
-//! `longpole`: which step makes a workflow slow, from any OTLP trace.
+//! `longpole`: finds the step that makes a workflow slow, in any OTLP trace.
 
 mod args;
-mod outcome;
+mod failure;
+mod output;
 mod show;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Command};
-use crate::outcome::Failure;
+use args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let done = match &args.command {
-        Some(Command::Show(show)) => show::show(show),
-        None => args::print_short_help(),
+    let outcome = match Args::parse().command {
+        Some(Command::Show(args)) => show::show(&args),
+        None => output::print(args::SHORT_HELP),
     };
-    done.map_or_else(Failure::tell, |()| ExitCode::SUCCESS)
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
 }

@@ -1,91 +1,71 @@
-//! `longpole show`: the reports on the runs in a file.
+//! `longpole show`: the report on every run in a file.
 
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anstream::ColorChoice;
-use anyhow::{Context, anyhow};
-use longpole::render::text::{TextStyle, text};
+use anyhow::Context;
+use longpole::decode::{DecodeError, Decoded, decode};
+use longpole::render::{json, text};
 use longpole::{Report, ReportOptions};
 
-use crate::args::{Color, Format, Show};
-use crate::outcome::{FAILED, Failure, NOTHING_FOUND};
+use crate::args::{Format, ShowArgs};
+use crate::failure::{Failure, warn};
+use crate::output;
 
-pub(crate) fn show(args: &Show) -> Result<(), Failure> {
-    let reports = read_reports(&args.file)?;
-    let choice = match args.color {
-        Color::Auto => anstream::AutoStream::choice(&io::stdout()),
-        Color::Always => ColorChoice::Always,
-        Color::Never => ColorChoice::Never,
-    };
-    let output = match args.format {
-        Format::Json => json(&reports),
-        Format::Text => {
-            let ascii = args.ascii || !is_utf8_locale();
-            if ascii && !args.ascii {
-                let _ = writeln!(
-                    anstream::stderr(),
-                    "note: the locale is not UTF-8, so the report keeps to ASCII"
-                );
-            }
-            let width = args.width.or_else(|| Some(usize::from(terminal_size::terminal_size()?.0.0)));
-            let style = TextStyle { width: width.unwrap_or(80), color: choice != ColorChoice::Never, ascii };
-            reports.iter().map(|report| text(report, &style)).collect::<Vec<_>>().join("\n")
-        }
-    };
-    let mut stdout = anstream::AutoStream::new(io::stdout().lock(), choice);
-    stdout.write_all(output.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::output)
-}
-
-fn read_reports(file: &Path) -> Result<Vec<Report>, Failure> {
-    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
-    let bytes = read(file).with_context(|| format!("cannot read {name}"));
-    let bytes = bytes.map_err(|error| {
-        Failure::new(error, FAILED).help("give a file of OTLP traces, or - for standard input")
-    })?;
-    let decoded = longpole::decode::decode(&bytes).map_err(|error| {
-        Failure::new(anyhow::Error::new(error).context(format!("cannot read spans from {name}")), FAILED)
-            .help("longpole reads OTLP traces as JSON, as JSON lines or as protobuf")
-    })?;
-    let mut stderr = anstream::stderr().lock();
-    for problem in &decoded.problems {
-        let _ = writeln!(stderr, "\x1b[33mwarning\x1b[0m: {name}: {problem}; the rest is reported");
+/// Reads the file, says on standard error what is odd about it, and prints the reports.
+pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
+    let name = if is_stdin(&args.run) { "standard input".into() } else { args.run.to_string_lossy() };
+    let bytes = read(&args.run)
+        .with_context(|| format!("cannot read {name}"))
+        .map_err(|error| Failure::could_not(error, "give a file with spans, or - for standard input"))?;
+    let (reports, problems) = reports_in(&bytes)
+        .with_context(|| format!("cannot make out spans in {name}"))
+        .map_err(|error| Failure::could_not(error, "spans are read as OTLP: JSON, JSON lines or protobuf"))?;
+    for problem in problems {
+        warn("warning", &format!("{name}: {problem}"));
     }
-    let reports = longpole::report_on(decoded.spans, &ReportOptions::default());
     if reports.is_empty() {
-        return Err(Failure::new(anyhow!("{name} holds no spans"), NOTHING_FOUND).help(
-            "did the program flush before it ended? call shutdown() on its handle or tracer provider",
-        ));
+        let help = "check that the program was traced, and that it flushed its spans before it ended";
+        return Err(Failure::nothing_there(anyhow::anyhow!("no spans in {name}"), help));
     }
-    Ok(reports)
+    match args.format {
+        Format::Text => {
+            let style = output::text_style(args);
+            let texts: Vec<_> = reports.iter().map(|report| text(report, &style)).collect();
+            output::print_with(&texts.join("\n"), output::color_choice(args.color))
+        }
+        Format::Json => output::print_with(&documents(&reports), ColorChoice::Never),
+    }
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    if file != Path::new("-") {
-        return std::fs::read(file);
+/// One run is one document; several are an array of them.
+fn documents(reports: &[Report]) -> String {
+    match reports {
+        [report] => json(report),
+        reports => {
+            let documents: Vec<_> = reports.iter().map(|report| json(report).trim_end().to_owned()).collect();
+            format!("[\n{}\n]\n", documents.join(",\n"))
+        }
+    }
+}
+
+fn is_stdin(run: &Path) -> bool {
+    run == Path::new("-")
+}
+
+fn read(run: &Path) -> io::Result<Vec<u8>> {
+    if !is_stdin(run) {
+        return fs::read(run);
     }
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// One document for one run, an array for several.
-fn json(reports: &[Report]) -> String {
-    if let [report] = reports {
-        return report.to_json();
-    }
-    let documents: Vec<String> =
-        reports.iter().map(|report| report.to_json().trim_end().replace('\n', "\n  ")).collect();
-    format!("[\n  {}\n]\n", documents.join(",\n  "))
-}
-
-/// Whether the locale's character set is UTF-8, as the C library decides it.
-fn is_utf8_locale() -> bool {
-    let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
-    let locale =
-        ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(set).and_then(|name| std::env::var(name).ok());
-    locale.is_none_or(|locale| {
-        let locale = locale.to_ascii_lowercase();
-        locale.contains("utf-8") || locale.contains("utf8")
-    })
+/// The runs whose spans these bytes hold, and what could not be read of them.
+fn reports_in(bytes: &[u8]) -> anyhow::Result<(Vec<Report>, Vec<DecodeError>)> {
+    let Decoded { spans, problems } = decode(bytes)?;
+    Ok((longpole::report_on(spans, &ReportOptions::default()), problems))
 }

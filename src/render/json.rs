@@ -1,25 +1,26 @@
-//! JSON with keys in alphabetical order, whatever map `serde_json` was built with.
+//! A report as JSON.
 
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-pub(super) fn json(report: &impl Serialize) -> String {
-    // A report is numbers and strings: neither step can fail.
-    let value = serde_json::to_value(report).unwrap_or_default();
-    let mut text = serde_json::to_string_pretty(&sorted(value)).unwrap_or_default();
-    text.push('\n');
-    text
+use crate::report::Report;
+
+/// The report in its JSON form, `longpole.report/1` (see [`crate::report`]): indented, keys in alphabetical order at
+/// every level, a line feed at the end. Equal reports give equal bytes.
+pub fn json(report: &Report) -> String {
+    let value = serde_json::to_value(report).map(sorted);
+    let text = value.and_then(|value| serde_json::to_string_pretty(&value));
+    text.expect("a report is made of structs, lists, and maps with strings as keys") + "\n"
 }
 
-/// `value` with the keys of every object sorted. As deep as reports are, which is little.
+/// `value` with its keys in order, whatever order the map of this build of `serde_json` keeps.
 fn sorted(value: Value) -> Value {
     match value {
-        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
         Value::Object(object) => {
-            let mut entries: Vec<(String, Value)> = object.into_iter().collect();
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+            let mut entries: Vec<_> = object.into_iter().collect();
+            entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect::<Map<_, _>>())
         }
+        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
         other => other,
     }
 }

@@ -1,23 +1,33 @@
-//! Views of a [`Report`](crate::Report): strings out, nothing computed.
+//! Views of a [`Report`]: strings out, nothing computed.
+//!
+//! [`text()`] is for people at a terminal, [`json()`] for programs. What both say stands in the report; here it is
+//! only laid out, shortened and made safe to print.
 
+mod bar;
+mod fix_first;
+mod header;
 mod json;
-mod layout;
+mod page;
+mod path_table;
 mod printable;
-pub(crate) mod sentences;
 pub mod text;
+mod trust;
 pub(crate) mod units;
+
+pub use json::json;
+pub use printable::Printable;
+pub use text::{TextStyle, text};
 
 use crate::report::Report;
 
 impl Report {
-    /// The report as a person reads it, 80 columns wide, without colour. See [`text::text`] for more choice.
+    /// The report as text for a person: at most 80 columns, no colour. See [`text()`] for other styles.
     pub fn to_text(&self) -> String {
-        text::text(self, &text::TextStyle::default())
+        text(self, &TextStyle::default())
     }
 
-    /// The report as `longpole.report/1` JSON: indented, keys in alphabetical order, so equal reports give equal
-    /// bytes. Ends with a newline.
+    /// The report as JSON for a program. See [`json()`].
     pub fn to_json(&self) -> String {
-        json::json(self)
+        json(self)
     }
 }

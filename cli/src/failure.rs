@@ -1,0 +1,68 @@
+//! How a command fails: what, why, what to type instead, and with which exit status.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use longpole::render::Printable;
+
+/// Why a command could not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: u8,
+    error: anyhow::Error,
+    help: Option<&'static str>,
+}
+
+impl Failure {
+    /// Something could not be read, understood or written.
+    pub(crate) fn could_not(error: anyhow::Error, help: &'static str) -> Self {
+        Failure { status: 1, error, help: Some(help) }
+    }
+
+    /// Nothing there matches what was asked for.
+    pub(crate) fn nothing_there(error: anyhow::Error, help: &'static str) -> Self {
+        Failure { status: 4, error, help: Some(help) }
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn tell(&self) -> ExitCode {
+        if self.is_broken_pipe() {
+            return ExitCode::SUCCESS;
+        }
+        let mut said = self.error.to_string();
+        let mut text = format!("error: {}\n", Printable::new(&said));
+        for cause in self.error.chain().skip(1).map(ToString::to_string) {
+            // Some errors end with their own cause.
+            if !said.ends_with(&cause) {
+                let _ = writeln!(text, "caused by: {}", Printable::new(&cause));
+            }
+            said = cause;
+        }
+        if let Some(help) = self.help {
+            let _ = writeln!(text, "help: {help}");
+        }
+        // With standard error gone there is nobody left to tell.
+        let _ = anstream::stderr().write_all(text.as_bytes());
+        ExitCode::from(self.status)
+    }
+
+    /// Whether the reader of the output went away, as `head` does when it has enough.
+    fn is_broken_pipe(&self) -> bool {
+        let io = self.error.root_cause().downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Standard output could not be written.
+    fn from(error: io::Error) -> Self {
+        let error = anyhow::Error::new(error).context("cannot write to standard output");
+        Failure { status: 1, error, help: None }
+    }
+}
+
+/// Says on standard error that something is odd; the command goes on.
+pub(crate) fn warn(kind: &str, text: &str) {
+    let _ = writeln!(anstream::stderr(), "{kind}: {}", Printable::new(text));
+}

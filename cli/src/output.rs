@@ -1,0 +1,59 @@
+//! Standard output, and what the terminal behind it can show.
+
+use std::env;
+use std::io::{self, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use longpole::render::TextStyle;
+
+use crate::args::{Color, ShowArgs};
+use crate::failure::{Failure, warn};
+
+/// Puts `text` on standard output, without its colours where the terminal does not want them.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_with(text, ColorChoice::Auto)
+}
+
+/// Puts `text` on standard output, with its colours if `choice` says so.
+pub(crate) fn print_with(text: &str, choice: ColorChoice) -> Result<(), Failure> {
+    let mut stdout = AutoStream::new(io::stdout().lock(), choice);
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// The colour choice that was asked for, made with regard to the terminal and to `NO_COLOR`, `CLICOLOR_FORCE` and
+/// `TERM`.
+pub(crate) fn color_choice(color: Color) -> ColorChoice {
+    match color {
+        Color::Auto => AutoStream::choice(&io::stdout()),
+        Color::Always => ColorChoice::Always,
+        Color::Never => ColorChoice::Never,
+    }
+}
+
+/// How text is drawn for this terminal and these options.
+pub(crate) fn text_style(args: &ShowArgs) -> TextStyle {
+    let ascii = args.ascii || !is_locale_utf8();
+    if ascii && !args.ascii {
+        warn("note", "the locale is not UTF-8, so the report is drawn in ASCII; LC_ALL=C.UTF-8 changes that");
+    }
+    let color = color_choice(args.color) != ColorChoice::Never;
+    TextStyle { width: args.width.unwrap_or_else(terminal_width), color, ascii }
+}
+
+/// The terminal's width; `COLUMNS` or 80 where the output is none.
+fn terminal_width() -> usize {
+    let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+    let columns = || env::var("COLUMNS").ok()?.parse().ok();
+    terminal.or_else(columns).unwrap_or(TextStyle::default().width)
+}
+
+/// Whether text is UTF-8 in this environment: unless its locale says otherwise.
+fn is_locale_utf8() -> bool {
+    let locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].map(env::var_os).into_iter().flatten().find(|it| !it.is_empty());
+    locale.is_none_or(|locale| {
+        let locale = locale.to_string_lossy().to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
+}

@@ -1,0 +1,97 @@
+//! Which run it is, how it went, and the run in a few numbers.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::page::{Line, Page, Role};
+use super::units;
+use crate::report::{Report, RunStatus, RunSummary};
+
+/// The header line, a blank line and the totals.
+pub(super) fn put(page: &mut Page, report: &Report) {
+    put_title(page, &report.run);
+    page.blank();
+    put_totals(page, report);
+}
+
+fn put_title(page: &mut Page, run: &RunSummary) {
+    let status = status(run);
+    let mut tail = String::new();
+    let trace: String = run.trace_id.chars().take(8).collect();
+    if !trace.is_empty() {
+        tail = format!("  run {}", page.name(&trace, 8));
+    }
+    let name = run.workflow.as_deref().unwrap_or(&run.name);
+    let full_name = page.name(name, page.text_width());
+    let room = page.text_width().saturating_sub("longpole  ".len() + tail.width() + 2 + status.width());
+    let version = run.version.as_deref().filter(|version| !version.is_empty()).map(|version| {
+        let letter = if version.starts_with(|c: char| c.is_ascii_digit()) { "v" } else { "" };
+        format!("  {letter}{}", page.name(version, 16))
+    });
+    let version = version.filter(|version| full_name.width() + version.width() <= room);
+
+    let mut line = Line::default();
+    page.add(&mut line, Role::Plain, "longpole  ");
+    page.add(&mut line, Role::Plain, &page.name(name, room));
+    page.add(&mut line, Role::Plain, &tail);
+    page.add(&mut line, Role::Plain, version.as_deref().unwrap_or_default());
+    page.add_right(&mut line, Role::Plain, &status, page.text_width());
+    page.put(line);
+}
+
+/// `ok, 1 retry`.
+fn status(run: &RunSummary) -> String {
+    let mut text = match run.status {
+        RunStatus::Ok => "ok",
+        RunStatus::Error => "error",
+        RunStatus::Panicked => "panicked",
+        RunStatus::Cancelled => "cancelled",
+        RunStatus::Incomplete => "incomplete",
+    }
+    .to_owned();
+    if run.errors > 0 {
+        text += &format!(", {} failed", units::count(run.errors));
+    }
+    if run.retries > 0 {
+        text += &format!(", {}", units::counted(run.retries, "retry", "retries"));
+    }
+    text
+}
+
+fn put_totals(page: &mut Page, report: &Report) {
+    let (run, totals, quality) = (&report.run, &report.totals, &report.quality);
+    let is_incomplete = run.status == RunStatus::Incomplete;
+    let at_least = if is_incomplete { "≥ " } else { "" };
+    let mut items = vec![
+        format!("wall {at_least}{}", units::duration(run.wall_ns)),
+        format!("work {at_least}{}", units::duration(run.work_ns)),
+    ];
+    let achieved = totals.parallelism_achieved.filter(|_| run.spans > 1).and_then(units::parallelism);
+    items.extend(achieved.map(|x| format!("parallel {x} (peak {})", units::count(totals.parallelism_peak))));
+    items.extend(totals.cost_usd.map(|cost| format!("cost {}", units::money(cost))));
+    items.push(format!("spans {}", units::count(run.spans)));
+    if is_incomplete && quality.open_spans > 0 {
+        items.push(format!("{} never ended", units::counted(quality.open_spans, "span", "spans")));
+    }
+    if is_incomplete && quality.orphans > 0 {
+        let verb = if quality.orphans == 1 { "has" } else { "have" };
+        items.push(format!("{} {verb} no parent", units::count(quality.orphans)));
+    }
+
+    let mut text = String::new();
+    for item in items {
+        let item = page.words(&item);
+        if !text.is_empty() && 2 + text.width() + 3 + item.width() > page.text_width() {
+            page_line(page, &text);
+            text.clear();
+        }
+        text += if text.is_empty() { "  " } else { "   " };
+        text += &item;
+    }
+    page_line(page, &text);
+}
+
+fn page_line(page: &mut Page, text: &str) {
+    let mut line = Line::default();
+    page.add(&mut line, Role::Plain, text);
+    page.put(line);
+}

@@ -1,0 +1,534 @@
+//! How a report looks as text.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test")]
+
+#[path = "support/sample_reports.rs"]
+mod sample_reports;
+
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+use longpole::render::{TextStyle, text};
+use longpole::report::*;
+use longpole::time::Duration;
+use proptest::prelude::*;
+use sample_reports::{agent_with_queued_tools, ms, path_row, report, research_agent};
+use unicode_width::UnicodeWidthStr;
+
+fn at(width: usize) -> TextStyle {
+    TextStyle { width, ..TextStyle::default() }
+}
+
+#[test]
+fn at_80_columns_everything_is_shown() {
+    assert_snapshot!(research_agent().to_text(), @r"
+longpole  research-agent  run 7f3a9c2e  v1.8.2                       ok, 1 retry
+
+  wall 22.8 s   work 30.0 s   parallel 1.3× (peak 3)   cost $0.0913   spans 19
+
+Critical path   22.65 s of 22.79 s (99%); the other 0.14 s has no span
+
+  plan      llm  ███                             2.14 s    9%  $0.0081
+  fetch ×6  http    █████                        3.77 s   17%
+  embed     llm          █▌                      1.05 s    5%  $0.0006
+  rerank    cpu           ▐                      380 ms    2%
+  draft     llm            █████████             6.92 s   30%  $0.0412 ◀ longest
+  critique  llm                     ████▌        3.31 s   15%  $0.0118
+  revise    llm                         ▐█████▌  4.87 s   21%  $0.0296
+  publish   io                                ▐  210 ms    1%
+  beside it: fact_check 2.20 s (slack 1.11 s), search.web 1.60 s (slack 3.22 s)
+  queueing:  fetch waited 7.46 s
+
+Fix first                                                     save at most
+
+  1  CRITICAL  draft                                          6.92 s   30%
+       why  wrote 1,840 tokens at 266 tokens/s; nothing runs beside it
+       try  2× faster saves 3.46 s (15%)
+  2  HIGH      revise                                         4.87 s   21%
+       why  nothing runs beside it
+       try  2× faster saves 2.44 s (11%)
+  3  HIGH      fetch                                          3.22 s   14%
+       why  6 calls of about 1.22 s with at most 2 at once; 7.46 s spent
+            queueing behind one another
+       try  no queueing saves 2.46 s (11%); 2× faster saves 1.61 s (7%)
+  4  MEDIUM    plan                                           2.14 s    9%
+  5  LOW       critique                                       1.11 s    5%
+       why  takes 3.31 s, but past 1.11 s fact_check sets the pace
+
+Parallelism   needs declared edges: add node.depends_on
+Cost          draft $0.0412 (45%), revise $0.0296 (32%), critique $0.0118 (13%)
+Tokens        7,600 in, 3,600 out
+Confidence    high: 19 of 19 spans closed, 0 orphans, no skew
+");
+}
+
+#[test]
+fn at_60_columns_in_ascii_the_bars_stay() {
+    let style = TextStyle { width: 60, ascii: true, color: false };
+    assert_snapshot!(text(&research_agent(), &style), @r"
+longpole  research-agent  run 7f3a9c2e  v1.8.2   ok, 1 retry
+
+  wall 22.8 s   work 30.0 s   parallel 1.3x (peak 3)
+  cost $0.0913   spans 19
+
+Critical path   22.65 s of 22.79 s (99%); the other 0.14 s
+                has no span
+
+  plan      ###                               2.14 s    9%
+  fetch x6     ######                         3.77 s   17%
+  embed             ##                        1.05 s    5%
+  rerank              #                       380 ms    2%
+  draft               ##########              6.92 s   30% *
+  critique                      #####         3.31 s   15%
+  revise                             #######  4.87 s   21%
+  publish                                  #  210 ms    1%
+  beside it: fact_check 2.20 s (slack 1.11 s),
+             search.web 1.60 s (slack 3.22 s)
+  queueing:  fetch waited 7.46 s
+
+Fix first                                 save at most
+
+  1  CRITICAL  draft                      6.92 s   30%
+       why  wrote 1,840 tokens at 266 tokens/s; nothing runs
+            beside it
+       try  2x faster saves 3.46 s (15%)
+  2  HIGH      revise                     4.87 s   21%
+       why  nothing runs beside it
+       try  2x faster saves 2.44 s (11%)
+  3  HIGH      fetch                      3.22 s   14%
+       why  6 calls of about 1.22 s with at most 2 at once;
+            7.46 s spent queueing behind one another
+       try  no queueing saves 2.46 s (11%); 2x faster saves
+            1.61 s (7%)
+  4  MEDIUM    plan                       2.14 s    9%
+  5  LOW       critique                   1.11 s    5%
+       why  takes 3.31 s, but past 1.11 s fact_check sets
+            the pace
+
+Parallelism   needs declared edges: add node.depends_on
+Cost          draft $0.0412 (45%), revise $0.0296 (32%),
+              critique $0.0118 (13%)
+Tokens        7,600 in, 3,600 out
+Confidence    high: 19 of 19 spans closed, 0 orphans,
+              no skew
+");
+}
+
+#[test]
+fn at_60_columns_long_names_are_cut_and_failures_are_not() {
+    assert_snapshot!(text(&agent_with_queued_tools(), &at(60)), @r"
+longpole  litera…review  run 7f3a9c2e  ok, 1 failed, 1 retry
+
+  wall 3.30 s   work 3.27 s   parallel 1.0× (peak 1)
+  spans 6
+
+Critical path   3.27 s of 3.30 s (99%); the other 0.03 s has
+                no span
+
+  chat gp…-07-18 ×3 (1 failed)  ███   ▐█████  2.37 s   72% ◀
+  execute_tool search_papers       █          301 ms    9%
+  execute_tool word_count           ██▌       598 ms   18%
+  queueing:  execute_tool word_count waited 301 ms
+
+Fix first                                 save at most
+
+  1  CRITICAL  chat gpt-4o-…-2024-07-18   2.37 s   72%
+       why  3 calls of about 789 ms, one at a time; 1 call
+            failed (655 ms of the path), 1 retry; nothing
+            runs beside it
+       try  2× faster saves 1.18 s (36%)
+  2  HIGH      execute_tool word_count    598 ms   18%
+       why  301 ms spent queueing behind
+            execute_tool search_papers
+       try  no queueing saves 301 ms (9%)
+  3  MEDIUM    execute_…_papers (guess)   301 ms    9%
+       why  a thread runs in it 94% of its time: it
+            computes, it does not wait
+
+Parallelism   needs declared edges: add node.depends_on
+Tokens        12.5k in, 911 out
+Confidence    high: 6 of 6 spans closed, 0 orphans, no skew
+");
+}
+
+#[test]
+fn at_100_columns_the_bars_are_longer() {
+    assert_snapshot!(path_lines(&text(&research_agent(), &at(100))), @r"
+Critical path   22.65 s of 22.79 s (99%); the other 0.14 s has no span
+
+  plan      llm  █████                                               2.14 s    9%  $0.0081
+  fetch ×6  http      ████████                                       3.77 s   17%
+  embed     llm               ██▌                                    1.05 s    5%  $0.0006
+  rerank    cpu                 ▐▌                                   380 ms    2%
+  draft     llm                  ▐██████████████▌                    6.92 s   30%  $0.0412 ◀ longest
+  critique  llm                                 ▐███████             3.31 s   15%  $0.0118
+  revise    llm                                         ██████████▌  4.87 s   21%  $0.0296
+  publish   io                                                    ▐  210 ms    1%
+  beside it: fact_check 2.20 s (slack 1.11 s), search.web 1.60 s (slack 3.22 s)
+  queueing:  fetch waited 7.46 s
+");
+}
+
+#[test]
+fn at_200_columns_only_the_bars_have_grown() {
+    assert_snapshot!(path_lines(&text(&research_agent(), &at(200))), @r"
+Critical path   22.65 s of 22.79 s (99%); the other 0.14 s has no span
+
+  plan      llm  █████▌                                                        2.14 s    9%  $0.0081
+  fetch ×6  http       █████████▌                                              3.77 s   17%
+  embed     llm                 ▐██▌                                           1.05 s    5%  $0.0006
+  rerank    cpu                    ▐▌                                          380 ms    2%
+  draft     llm                     ▐██████████████████                        6.92 s   30%  $0.0412 ◀ longest
+  critique  llm                                        ████████▌               3.31 s   15%  $0.0118
+  revise    llm                                                ▐████████████▌  4.87 s   21%  $0.0296
+  publish   io                                                              ▐  210 ms    1%
+  beside it: fact_check 2.20 s (slack 1.11 s), search.web 1.60 s (slack 3.22 s)
+  queueing:  fetch waited 7.46 s
+");
+}
+
+#[test]
+fn queueing_of_tools_that_were_asked_for_at_once_is_said() {
+    assert_snapshot!(agent_with_queued_tools().to_text(), @r"
+longpole  literature-review  run 7f3a9c2e                  ok, 1 failed, 1 retry
+
+  wall 3.30 s   work 3.27 s   parallel 1.0× (peak 1)   spans 6
+
+Critical path   3.27 s of 3.30 s (99%); the other 0.03 s has no span
+
+  chat gpt-4…2024-07-18 ×3 (1 failed)  llm  ███   ▐█████  2.37 s   72% ◀ longest
+  execute_tool search_papers           tool    █          301 ms    9%
+  execute_tool word_count              tool     ██▌       598 ms   18%
+  queueing:  execute_tool word_count waited 301 ms
+
+Fix first                                                     save at most
+
+  1  CRITICAL  chat gpt-4o-mini-2024-07-18                    2.37 s   72%
+       why  3 calls of about 789 ms, one at a time; 1 call failed (655 ms of the
+            path), 1 retry; nothing runs beside it
+       try  2× faster saves 1.18 s (36%)
+  2  HIGH      execute_tool word_count                        598 ms   18%
+       why  301 ms spent queueing behind execute_tool search_papers
+       try  no queueing saves 301 ms (9%)
+  3  MEDIUM    execute_tool search_papers (guess)             301 ms    9%
+       why  a thread runs in it 94% of its time: it computes, it does not wait
+
+Parallelism   needs declared edges: add node.depends_on
+Tokens        12.5k in, 911 out
+Confidence    high: 6 of 6 spans closed, 0 orphans, no skew
+");
+}
+
+#[test]
+fn waits_that_every_scheduler_makes_are_not_called_queueing() {
+    let mut report = agent_with_queued_tools();
+    report.critical_path.rows[2].queued_ns = Duration::from_nanos(16_474_999);
+    assert!(!report.to_text().contains("queueing:"));
+    // Half a percent of 3.295 s.
+    report.critical_path.rows[2].queued_ns = Duration::from_nanos(16_475_000);
+    assert!(report.to_text().contains("\n  queueing:  execute_tool word_count waited 16.5 ms\n"));
+}
+
+#[test]
+fn colour_marks_the_longest_node_severities_and_savings() {
+    let style = TextStyle { color: true, ..TextStyle::default() };
+    let text = text(&agent_with_queued_tools(), &style).replace('\x1b', "ESC");
+    assert_snapshot!(text, @r"
+longpole  literature-review  run 7f3a9c2e                  ok, 1 failed, 1 retry
+
+  wall 3.30 s   work 3.27 s   parallel 1.0× (peak 1)   spans 6
+
+Critical path   3.27 s of 3.30 s (99%); the other 0.03 s has no span
+
+  ESC[1;35mchat gpt-4…2024-07-18 ×3 (1 failed)ESC[0m  ESC[2mllmESC[0m  ESC[1;35m███   ▐█████ESC[0m  2.37 s   72% ESC[1;35m◀ longestESC[0m
+  execute_tool search_papers           ESC[2mtoolESC[0m    █          301 ms    9%
+  execute_tool word_count              ESC[2mtoolESC[0m     ██▌       598 ms   18%
+  ESC[2mqueueing:ESC[0m  execute_tool word_count waited 301 ms
+
+Fix first                                                     save at most
+
+  1  ESC[1;31mCRITICALESC[0m  chat gpt-4o-mini-2024-07-18                    2.37 s   72%
+       ESC[2mwhyESC[0m  3 calls of about 789 ms, one at a time; 1 call failed (655 ms of the
+            path), 1 retry; nothing runs beside it
+       ESC[2mtryESC[0m  2× faster saves ESC[32m1.18 sESC[0m (36%)
+  2  ESC[31mHIGHESC[0m      execute_tool word_count                        598 ms   18%
+       ESC[2mwhyESC[0m  301 ms spent queueing behind execute_tool search_papers
+       ESC[2mtryESC[0m  no queueing saves ESC[32m301 msESC[0m (9%)
+  3  ESC[33mMEDIUMESC[0m    execute_tool search_papersESC[2m (guess)ESC[0m             301 ms    9%
+       ESC[2mwhyESC[0m  a thread runs in it 94% of its time: it computes, it does not wait
+
+Parallelism   needs declared edges: add node.depends_on
+Tokens        12.5k in, 911 out
+Confidence    high: 6 of 6 spans closed, 0 orphans, no skew
+");
+}
+
+#[test]
+fn a_run_in_which_no_node_stands_out_says_so() {
+    let rows =
+        (0..21).map(|i| path_row(&format!("load.table_{i}"), "db", i * 20, 15 + i % 2, None)).collect();
+    assert_snapshot!(report("etl-nightly", 1_100, rows, vec![]).to_text(), @r"
+longpole  etl-nightly  run 7f3a9c2e                                           ok
+
+  wall 1.10 s   work 325 ms   parallel 0.3× (peak 1)   spans 22
+
+Critical path   0.33 s of 1.10 s (30%); the other 0.77 s has no span
+
+  load.table_0   db ▌                                    15.0 ms    1%
+  load.table_1   db ▐                                    16.0 ms    1% ◀ longest
+  load.table_2   db  ▏                                   15.0 ms    1%
+  load.table_3   db   ▌                                  16.0 ms    1%
+  load.table_5   db    ▌                                 16.0 ms    1%
+  load.table_7   db     ▐                                16.0 ms    1%
+  load.table_9   db      ▐                               16.0 ms    1%
+  load.table_11  db        ▌                             16.0 ms    1%
+  load.table_13  db         ▐                            16.0 ms    1%
+  load.table_15  db          ▐                           16.0 ms    1%
+  load.table_17  db            ▌                         16.0 ms    1%
+  load.table_19  db             ▌                        16.0 ms    1%
+  … and 9 more on the path, 135 ms together
+
+  No single node would save more than 2% of the run. The path is 21 nodes; the
+  longest is load.table_1, 16.0 ms.
+
+Parallelism   needs declared edges: add node.depends_on
+Confidence    high: 22 of 22 spans closed, 0 orphans, no skew
+");
+}
+
+#[test]
+fn a_single_span_has_nothing_to_compare() {
+    let mut report = report("one", 1_200, vec![], vec![]);
+    report.totals.parallelism_peak = 1;
+    assert_snapshot!(report.to_text(), @r"
+longpole  one  run 7f3a9c2e                                                   ok
+
+  wall 1.20 s   work 0 s   spans 1
+
+  This run is a single span: there is nothing to compare inside it.
+
+Confidence    high: 1 of 1 spans closed, 0 orphans, no skew
+");
+}
+
+#[test]
+fn an_incomplete_run_claims_no_savings_and_says_what_is_odd() {
+    let mut report = agent_with_queued_tools();
+    report.run.status = RunStatus::Incomplete;
+    report.quality = Quality {
+        level: QualityLevel::Low,
+        closed_spans: 12_480,
+        open_spans: 3,
+        orphans: 1,
+        detached_spans: 1,
+        warnings: BTreeMap::from([
+            ("unfinished_span".to_owned(), 3),
+            ("skew_corrected".to_owned(), 1),
+            ("multiple_roots".to_owned(), 1),
+            ("clock_went_backwards".to_owned(), 4),
+        ]),
+        ..report.quality
+    };
+    report.pipeline = Some(BTreeMap::from([("queue_full".to_owned(), 1), ("too_large".to_owned(), 0)]));
+    assert_snapshot!(report.to_text(), @r"
+longpole  literature-review  run 7f3a9c2e          incomplete, 1 failed, 1 retry
+
+  wall ≥ 3.30 s   work ≥ 3.27 s   parallel 1.0× (peak 1)   spans 6
+  3 spans never ended   1 has no parent
+
+Critical path   3.27 s of 3.30 s (99%); the other 0.03 s has no span
+
+  chat gpt-4…2024-07-18 ×3 (1 failed)  llm  ███   ▐█████  2.37 s   72% ◀ longest
+  execute_tool search_papers           tool    █          301 ms    9%
+  execute_tool word_count              tool     ██▌       598 ms   18%
+  queueing:  execute_tool word_count waited 301 ms
+
+  Spans are missing, so the path may be another one and savings are not shown.
+  Usually the process exited before its spans were sent.
+
+Parallelism   needs declared edges: add node.depends_on
+Tokens        12.5k in, 911 out
+Confidence    low: 12,480 of 12,483 spans closed, 1 orphan,
+              1 span nobody waited for, clock went backwards: 4, several roots,
+              1 span moved for clock skew
+Lost          1 span (queue full)
+");
+}
+
+#[test]
+fn spans_missing_off_the_path_do_not_hide_the_savings() {
+    let mut report = agent_with_queued_tools();
+    report.run.status = RunStatus::Incomplete;
+    report.quality.level = QualityLevel::Medium;
+    assert!(report.to_text().contains("\nFix first "));
+}
+
+#[test]
+fn a_path_without_nodes_is_not_called_a_path() {
+    let mut report = report("empty", 1_200, vec![], vec![]);
+    report.run.spans = 2;
+    assert!(report.to_text().contains("\nCritical path   no node is on it: 1.20 s has no span\n"));
+    report.run.wall_ns = Duration::ZERO;
+    assert!(report.to_text().contains("\nCritical path   empty: the run took no time\n"));
+}
+
+#[test]
+fn of_many_findings_five_are_shown_and_the_rest_is_counted() {
+    let mut report = research_agent();
+    let last = report.findings[4].clone();
+    report.findings.extend([last.clone(), last]);
+    let text = report.to_text();
+    assert!(text.contains("\n  … and 2 more\n"), "{text}");
+    assert!(!text.contains("\n  6  "), "{text}");
+}
+
+#[test]
+fn a_recorded_cost_of_nothing_is_not_unknown() {
+    let mut report = research_agent();
+    report.totals.cost_usd = Some(longpole::money::Money::ZERO);
+    report.nodes.iter_mut().for_each(|node| node.cost_usd = None);
+    assert!(report.to_text().contains("\nCost          $0\n"));
+    report.totals.cost_usd = None;
+    assert!(!report.to_text().contains("\nCost "));
+}
+
+#[test]
+fn narrower_than_60_is_60_and_wider_than_200_is_200() {
+    let report = agent_with_queued_tools();
+    assert_eq!(text(&report, &at(0)), text(&report, &at(60)));
+    assert_eq!(text(&report, &at(usize::MAX)), text(&report, &at(200)));
+}
+
+fn path_lines(text: &str) -> String {
+    text.lines().skip(4).take(12).map(|line| line.to_owned() + "\n").collect()
+}
+
+fn any_name() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        any::<String>(),
+        "[a-z_.]{0,30}",
+        Just("取得する".to_owned()),
+        Just("\u{1b}[2J\u{1b}]8;;http://x\u{7}".to_owned()),
+        Just("\0\r\n\t\u{9b}31m".to_owned()),
+        Just("\u{202e}gnp\u{2069}\u{200b}\u{feff}\u{2028}".to_owned()),
+        Just("👩\u{200d}👩\u{200d}👧👍🏽❤\u{fe0f}🇨🇭".to_owned()),
+        Just("e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}".to_owned()),
+        Just("x".repeat(10_000)),
+        Just("\u{301}".repeat(300)),
+    ];
+    prop::collection::vec(part, 0..4).prop_map(|parts| parts.concat())
+}
+
+fn any_duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![any::<u64>(), 0..100_000_000_000u64, Just(0)].prop_map(Duration::from_nanos)
+}
+
+prop_compose! {
+    fn any_path_row()(
+        node in any_name(), kind in any_name(), executions in any::<u64>(), failed in 0..3u64,
+        duration_ns in any_duration(), wall_ratio in any::<f64>(), queued_ns in any_duration(),
+        cost in any::<Option<i128>>(), is_longest in any::<bool>(),
+        pieces in prop::collection::vec((any_duration(), any_duration()), 0..4),
+    ) -> PathRow {
+        PathRow {
+            node, kind, executions, failed, duration_ns, wall_ratio, queued_ns, is_longest,
+            cost_usd: cost.map(longpole::money::Money::from_picodollars),
+            pieces: pieces.into_iter().map(|(start_ns, duration_ns)| Piece { start_ns, duration_ns }).collect(),
+        }
+    }
+}
+
+prop_compose! {
+    /// A report in which everything that comes from outside is anything.
+    fn any_report()(
+        names in prop::collection::vec(any_name(), 8),
+        rows in prop::collection::vec(any_path_row(), 0..15),
+        times in prop::collection::vec(any_duration(), 6),
+        counts in prop::collection::vec(any::<u64>(), 6),
+        ratio in any::<f64>(),
+        status in prop::sample::select(vec![RunStatus::Ok, RunStatus::Cancelled, RunStatus::Incomplete]),
+        level in prop::sample::select(vec![QualityLevel::Low, QualityLevel::Medium, QualityLevel::High]),
+    ) -> Report {
+        let mut report = agent_with_queued_tools();
+        report.run.workflow = Some(names[0].clone());
+        report.run.version = Some(names[1].clone());
+        report.run.trace_id = names[2].clone();
+        report.run.status = status;
+        report.run.wall_ns = times[0];
+        report.run.errors = counts[0];
+        report.run.spans = counts[1];
+        report.totals.unattributed_ns = times[1];
+        report.totals.parallelism_achieved = Some(ratio);
+        report.critical_path.rows = rows;
+        report.critical_path.length_ns = times[2];
+        report.critical_path.beside =
+            vec![BesideRow { node: names[3].clone(), duration_ns: times[3], slack_ns: Some(times[4]) }; 6];
+        report.findings[0].subject = names[4].clone();
+        report.findings[0].saves_max_ns = times[5];
+        report.findings[0].wall_ratio = ratio;
+        report.findings[0].why.push(Reason::Tokens { output: counts[2], per_second: Some(ratio) });
+        report.findings[1].why = vec![
+            Reason::Queued { queued_ns: times[0], behind: Some(names[5].clone()) },
+            Reason::PaceSetBy { on_path_ns: times[1], after_ns: times[2], node: Some(names[5].clone()) },
+        ];
+        report.nodes[0].name = names[6].clone();
+        report.nodes[0].cost_usd = Some(longpole::money::Money::from_picodollars(i128::MAX));
+        report.totals.cost_usd = Some(longpole::money::Money::from_picodollars(1));
+        report.quality.level = level;
+        report.quality.open_spans = counts[3];
+        report.quality.closed_spans = counts[4];
+        report.quality.warnings.insert(names[7].clone(), counts[5]);
+        report.pipeline = Some(BTreeMap::from([(names[7].clone(), counts[5])]));
+        report
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn no_line_is_wider_than_asked_for(report in any_report(), width in 50usize..220, ascii: bool) {
+        for line in text(&report, &TextStyle { width, ascii, color: false }).lines() {
+            prop_assert!(line.width() <= width.clamp(60, 200), "{} columns: {line}", line.width());
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_report_acts_on_the_terminal(report in any_report(), width in 60usize..200) {
+        let text = text(&report, &at(width));
+        let acts = |c: char| c != '\n' && (c.is_control() || ('\u{200b}'..='\u{200f}').contains(&c)
+            || ('\u{2028}'..='\u{202e}').contains(&c) || ('\u{2060}'..='\u{206f}').contains(&c) || c == '\u{feff}');
+        prop_assert_eq!(text.chars().find(|c| acts(*c)), None);
+    }
+
+    #[test]
+    fn in_ascii_every_byte_is_ascii(report in any_report(), width in 60usize..200) {
+        let text = text(&report, &TextStyle { width, ascii: true, color: false });
+        prop_assert!(text.is_ascii());
+    }
+
+    #[test]
+    fn colour_only_adds_escapes(report in any_report(), width in 60usize..200, ascii: bool) {
+        let colored = text(&report, &TextStyle { width, ascii, color: true });
+        let mut plain = colored.clone();
+        for code in ["1;35", "1;31", "31", "33", "32", "2", "0"] {
+            plain = plain.replace(&format!("\x1b[{code}m"), "");
+        }
+        prop_assert_eq!(plain, text(&report, &TextStyle { width, ascii, color: false }));
+    }
+
+    #[test]
+    fn no_line_ends_with_a_space(report in any_report(), width in 60usize..200) {
+        for line in text(&report, &at(width)).lines() {
+            prop_assert!(!line.ends_with(' '), "{line:?}");
+        }
+    }
+}
+
+#[test]
+fn a_length_beyond_every_clock_is_drawn_too() {
+    let rows = vec![path_row("long", "cpu", 0, u64::MAX / 1_000_000, None)];
+    let text = report("long", u64::MAX / 1_000_000, rows, vec![]).to_text();
+    assert!(text.contains("wall 5124095h 35m"), "{text}");
+    assert_eq!(ms(u64::MAX), Duration::MAX);
+}
