@@ -86,9 +86,8 @@ fn open_short(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value_len: usize)
         return false;
     }
     let mut template = key.template;
-    if let [first, second, ..] = &mut template {
-        (*first, *second) = (tag, len as u8);
-    }
+    let [first, second, ..] = &mut template;
+    (*first, *second) = (tag, len as u8);
     let end = buffer.len().wrapping_add(template_len);
     buffer.extend_from_slice(&template);
     buffer.truncate(end);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::conventions;
 use crate::encode::span::{
     self, Dropped, EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_dropped, append_name, append_status,
-    append_str, find_attribute,
+    append_str,
 };
 use crate::encode::timing;
 use crate::pipeline::shard::{FrameHead, flags as frame_flags};
