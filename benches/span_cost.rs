@@ -5,6 +5,8 @@
 //! it says so and prints allocations alone. Instruction counts repeat to a few per cent where times on a shared
 //! machine do not.
 
+#![allow(clippy::print_stdout, reason = "its output is a table")]
+
 use std::alloc::System;
 use std::future::Future;
 use std::hint::black_box;

@@ -55,7 +55,6 @@ Fix first                                                     save at most
   5  LOW       critique                                       1.11 s    5%
        why  takes 3.31 s, but past 1.11 s fact_check sets the pace
 
-Parallelism   needs declared edges: add node.depends_on
 Cost          draft $0.0412 (45%), revise $0.0296 (32%), critique $0.0118 (13%)
 Tokens        7,600 in, 3,600 out
 Confidence    high: 19 of 19 spans closed, 0 orphans, no skew
@@ -105,7 +104,6 @@ Fix first                                 save at most
        why  takes 3.31 s, but past 1.11 s fact_check sets
             the pace
 
-Parallelism   needs declared edges: add node.depends_on
 Cost          draft $0.0412 (45%), revise $0.0296 (32%),
               critique $0.0118 (13%)
 Tokens        7,600 in, 3,600 out
@@ -145,7 +143,6 @@ Fix first                                 save at most
        why  a thread runs in it 94% of its time: it
             computes, it does not wait
 
-Parallelism   needs declared edges: add node.depends_on
 Tokens        12.5k in, 911 out
 Confidence    high: 6 of 6 spans closed, 0 orphans, no skew
 ");
@@ -213,7 +210,6 @@ Fix first                                                     save at most
   3  MEDIUM    execute_tool search_papers (guess)             301 ms    9%
        why  a thread runs in it 94% of its time: it computes, it does not wait
 
-Parallelism   needs declared edges: add node.depends_on
 Tokens        12.5k in, 911 out
 Confidence    high: 6 of 6 spans closed, 0 orphans, no skew
 ");
@@ -257,7 +253,6 @@ Fix first                                                     save at most
   3  ESC[33mMEDIUMESC[0m    execute_tool search_papersESC[2m (guess)ESC[0m             301 ms    9%
        ESC[2mwhyESC[0m  a thread runs in it 94% of its time: it computes, it does not wait
 
-Parallelism   needs declared edges: add node.depends_on
 Tokens        12.5k in, 911 out
 Confidence    high: 6 of 6 spans closed, 0 orphans, no skew
 ");
@@ -291,7 +286,6 @@ Critical path   0.33 s of 1.10 s (30%); the other 0.77 s has no span
   No single node would save more than 2% of the run. The path is 21 nodes; the
   longest is load.table_1, 16.0 ms.
 
-Parallelism   needs declared edges: add node.depends_on
 Confidence    high: 22 of 22 spans closed, 0 orphans, no skew
 ");
 }
@@ -346,7 +340,6 @@ Critical path   3.27 s of 3.30 s (99%); the other 0.03 s has no span
   Spans are missing, so the path may be another one and savings are not shown.
   Usually the process exited before its spans were sent.
 
-Parallelism   needs declared edges: add node.depends_on
 Tokens        12.5k in, 911 out
 Confidence    low: 12,480 of 12,483 spans closed, 1 orphan,
               1 span nobody waited for, clock went backwards: 4, several roots,

@@ -68,7 +68,6 @@ Fix first                                                     save at most
             runs beside it
        try  no queueing saves 500 ms (17%); 2× faster saves 250 ms (8%)
 
-Parallelism   needs declared edges: add node.depends_on
 Cost          chat gpt-4o-mini $0.0115 (100%)
 Tokens        2,042 in, 272 out
 Confidence    high: 5 of 5 spans closed, 0 orphans, 3 edges inferred from time,

@@ -199,6 +199,7 @@ pub(super) fn empty_record(origin: &Arc<Origin>, interner: &mut Interner) -> Spa
 }
 
 /// The trace and span id of a `Span` message, read no further than needed; `None` if it has none.
+#[cfg(feature = "layer")]
 pub(crate) fn span_ids(message: &[u8]) -> Option<(TraceId, SpanId)> {
     let (mut trace_id, mut span_id) = (None, None);
     for field in Fields::new(message, 0).map_while(Result::ok) {

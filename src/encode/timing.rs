@@ -61,7 +61,7 @@ impl<const N: usize> IntTemplate<N> {
         };
         let mut field = self.bytes;
         if let Some(len) = field.get_mut(1) {
-            *len = (N - 10).wrapping_add(value_len) as u8;
+            *len = N.wrapping_sub(10).wrapping_add(value_len) as u8;
         }
         if let Some([len, _, place @ ..]) = field.last_chunk_mut::<10>() {
             *len = value_len.wrapping_add(1) as u8;

@@ -57,6 +57,7 @@ impl LayerCore {
             let Some(anchor) = self.slots.with(id, |slot| slot.anchor()) else { return };
             if self.config.export {
                 if !has_name {
+                    scratch.name.clear();
                     scratch.name.push_str(event.metadata().name());
                 }
                 let now = anchor.saturating_add(self.clock.elapsed()).as_unix_nanos();
@@ -71,7 +72,7 @@ impl LayerCore {
                     body.set_status(STATUS_ERROR, &scratch.status_message);
                 }
                 if self.config.export {
-                    body.push_event(&scratch.message, &self.config.limits, &self.counters);
+                    body.push_event(&scratch.event_field, &self.config.limits, &self.counters);
                 }
             });
             if let Some(texts) = exception {
@@ -80,10 +81,10 @@ impl LayerCore {
         });
     }
 
-    /// Makes the `Span.events` field of what was visited, in `scratch.message`.
+    /// Makes the `Span.events` field of what was visited, in `scratch.event_field`.
     fn encode_event(&self, scratch: &mut Scratch, event: &Event<'_>, now: u64, dropped: u32) {
         let metadata = event.metadata();
-        let Scratch { attributes, name, message, text, .. } = scratch;
+        let Scratch { attributes, name, event: content, event_field, .. } = scratch;
         let limit = self.config.limits.value_bytes;
         for (key, value) in [("level", metadata.level().as_str()), ("target", metadata.target())] {
             if find_attribute(attributes, key.as_bytes()).is_none() {
@@ -93,17 +94,14 @@ impl LayerCore {
         if self.config.location {
             append_location(attributes, EVENT_ATTRIBUTE, metadata);
         }
-        let mut content = std::mem::take(text).into_bytes();
         content.clear();
         content.push(0x09);
         content.extend_from_slice(&now.to_le_bytes());
-        append_field(&mut content, 0x12, cut(name, limit).as_bytes());
+        append_field(content, 0x12, cut(name, limit).as_bytes());
         content.extend_from_slice(attributes);
-        append_dropped(&mut content, Dropped::EventAttributes, dropped);
-        message.clear();
-        append_field(message, 0x5a, &content);
-        content.clear();
-        *text = String::from_utf8(content).unwrap_or_default();
+        append_dropped(content, Dropped::EventAttributes, dropped);
+        event_field.clear();
+        append_field(event_field, 0x5a, content);
     }
 
     /// Writes an event's error value onto its span.

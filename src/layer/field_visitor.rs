@@ -20,7 +20,8 @@ use super::config::{LayerConfig, Limits};
 use super::counters::LayerCounters;
 use super::user_text::{ErrorTexts, format_error, format_into};
 
-/// Buffers of a thread, empty between two callbacks.
+/// Buffers of a thread. The attributes are empty at the start of a callback; what the others hold is left over
+/// from earlier ones, and whoever uses one empties it first.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// Encoded attributes.
@@ -30,11 +31,13 @@ pub(crate) struct Scratch {
     pub(crate) status_message: String,
     /// A value being formatted.
     pub(crate) text: String,
-    /// A message made of the others.
-    pub(crate) message: Vec<u8>,
+    /// An event without its tag and length.
+    pub(crate) event: Vec<u8>,
+    /// An event's field.
+    pub(crate) event_field: Vec<u8>,
 }
 
-/// Buffers that grew past this are not kept.
+/// A buffer that grew past this is not kept; the others are bounded by the limits of values.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
 thread_local! {
@@ -47,22 +50,12 @@ impl Scratch {
     pub(crate) fn lend<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
         let mut scratch = SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let result = f(&mut scratch);
-        scratch.clear();
+        scratch.attributes.clear();
+        if scratch.attributes.capacity() > KEPT_CAPACITY {
+            scratch = Box::default();
+        }
         let _ = SCRATCH.try_with(|cell| cell.set(Some(scratch)));
         result
-    }
-
-    #[inline]
-    fn clear(&mut self) {
-        let kept = [self.attributes.capacity(), self.text.capacity(), self.message.capacity()];
-        if kept.into_iter().any(|capacity| capacity > KEPT_CAPACITY) {
-            *self = Scratch::default();
-        }
-        self.attributes.clear();
-        self.name.clear();
-        self.status_message.clear();
-        self.text.clear();
-        self.message.clear();
     }
 }
 

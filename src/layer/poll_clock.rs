@@ -116,14 +116,15 @@ impl PollClock {
         }
     }
 
-    /// Forgets everything, for the next span.
+    /// Forgets everything, for the next span. Call after [`PollClock::close`]: nobody is inside.
     #[inline]
     pub(crate) fn reset(&mut self) {
-        if self.polls > 0 || self.threads_inside > 0 {
-            let mut inside_more = std::mem::take(&mut self.inside_more);
-            inside_more.clear();
-            *self = PollClock { inside_more, ..PollClock::default() };
-        }
+        self.busy = Duration::ZERO;
+        self.polls = 0;
+        self.longest_poll = Duration::ZERO;
+        self.first_enter = None;
+        self.last_exit = Timestamp::EPOCH;
+        self.panicked = false;
     }
 
     /// Time in which at least one thread was inside.

@@ -100,10 +100,16 @@ impl Slots {
     /// Runs `f` with the slot of span `id`, if that has one.
     #[inline]
     pub(crate) fn with<R>(&self, id: u64, f: impl FnOnce(&Slot) -> R) -> Option<R> {
-        match self.hinted(id) {
-            Some(slot) if slot.id.load(Ordering::Acquire) == id => Some(f(slot)),
-            _ => self.overflowed(id).map(|slot| f(&slot)),
-        }
+        let overflowed;
+        // One call of `f`, so that it is inlined: this runs in every callback.
+        let slot = match self.hinted(id) {
+            Some(slot) if slot.id.load(Ordering::Acquire) == id => slot,
+            _ => {
+                overflowed = self.overflowed(id)?;
+                &*overflowed
+            }
+        };
+        Some(f(slot))
     }
 
     #[inline]
@@ -112,7 +118,7 @@ impl Slots {
         self.threads.get(thread)?.get()?.get(address)
     }
 
-    #[inline]
+    #[cold]
     fn overflowed(&self, id: u64) -> Option<Arc<Slot>> {
         if self.overflowing.load(Ordering::Acquire) == 0 {
             return None;
@@ -131,13 +137,18 @@ impl Slots {
             Some(slot) => Some(slot),
             None => self.make(id)?,
         };
-        match slot {
+        let overflowing;
+        let slot = match slot {
             Some(slot) if slot.id.compare_exchange(0, id, Ordering::AcqRel, Ordering::Relaxed).is_ok() => {
-                begin(slot);
-                Ok(())
+                slot
             }
-            _ => self.claim_overflow(id, begin),
-        }
+            _ => {
+                overflowing = self.claim_overflow(id)?;
+                &*overflowing
+            }
+        };
+        begin(slot);
+        Ok(())
     }
 
     /// The slot an id names, made if need be; `None` if an id can name no such slot.
@@ -166,38 +177,43 @@ impl Slots {
     }
 
     #[cold]
-    fn claim_overflow(&self, id: u64, begin: impl FnOnce(&Slot)) -> Result<(), TooManyOpen> {
+    fn claim_overflow(&self, id: u64) -> Result<Arc<Slot>, TooManyOpen> {
         let slot = Arc::new(Slot::default());
         slot.id.store(id, Ordering::Relaxed);
-        begin(&slot);
         let mut overflow = self.lock_overflow();
         if overflow.len() >= self.max_open {
             return Err(TooManyOpen);
         }
-        overflow.insert(id, slot);
+        overflow.insert(id, slot.clone());
         self.overflowing.store(overflow.len() as u64, Ordering::Release);
-        Ok(())
+        Ok(slot)
     }
 
     /// Takes the slot of the closed span `id` back, after `end` has seen it.
     #[inline]
     pub(crate) fn release(&self, id: u64, end: impl FnOnce(&Slot)) {
-        match self.hinted(id) {
-            Some(slot) if slot.id.load(Ordering::Acquire) == id => {
-                end(slot);
-                slot.id.store(0, Ordering::Release);
+        let overflowed;
+        let slot = match self.hinted(id) {
+            Some(slot) if slot.id.load(Ordering::Acquire) == id => slot,
+            _ => {
+                let Some(slot) = self.remove_overflowed(id) else { return };
+                overflowed = slot;
+                &*overflowed
             }
-            _ => self.release_overflow(id, end),
-        }
+        };
+        end(slot);
+        slot.id.store(0, Ordering::Release);
     }
 
-    #[inline]
-    fn release_overflow(&self, id: u64, end: impl FnOnce(&Slot)) {
-        let Some(slot) = self.overflowed(id) else { return };
-        end(&slot);
+    #[cold]
+    fn remove_overflowed(&self, id: u64) -> Option<Arc<Slot>> {
+        if self.overflowing.load(Ordering::Acquire) == 0 {
+            return None;
+        }
         let mut overflow = self.lock_overflow();
-        overflow.remove(&id);
+        let slot = overflow.remove(&id);
         self.overflowing.store(overflow.len() as u64, Ordering::Release);
+        slot
     }
 
     /// How many spans are open. Looks at every slot.

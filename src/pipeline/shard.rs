@@ -115,7 +115,6 @@ impl Shards {
 
     /// Leaves one span: `parts` one after the other are its message. `start`, `tag` and `len` of `head` are set
     /// here. Takes no longer than the copy, and wakes the io thread only if that has parked.
-    #[inline]
     pub(crate) fn push(&self, mut head: FrameHead, parts: &[&[u8]]) -> Result<(), Refused> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let index = thread_ordinal() as usize & self.shards.len().wrapping_sub(1);

@@ -13,7 +13,6 @@ const MAX_NODES: usize = 3;
 
 pub(super) fn put(page: &mut Page, report: &Report) {
     if report.run.spans > 1 {
-        put_labelled(page, "Parallelism", "needs declared edges: add node.depends_on".to_owned());
         put_cost(page, report);
     }
     if let Some(tokens) = report.totals.tokens {
