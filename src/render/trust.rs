@@ -79,6 +79,8 @@ fn warning(page: &Page, name: &str, number: u64) -> Option<String> {
         "conflicting_span_id" => ("span id used twice", "span ids used twice"),
         "negative_duration" => ("span ends before it starts", "spans end before they start"),
         "parent_cycle" => ("cycle of parents", "cycles of parents"),
+        "outlives_parent" => ("span outlives its parent", "spans outlive their parents"),
+        "starts_before_parent" => ("span starts before its parent", "spans start before their parents"),
         "multiple_roots" => return Some("several roots".to_owned()),
         "skew_corrected" => ("span moved for clock skew", "spans moved for clock skew"),
         other => {
