@@ -119,7 +119,8 @@ impl Columns {
         if page.width() < 80 {
             columns.cost = 0;
         }
-        if page.width() < 70 {
+        // A column that says `other` all the way down says nothing.
+        if page.width() < 70 || rows.iter().all(|(row, _)| row.kind == "other") {
             columns.kind = 0;
         }
         let gap = |width: usize, gap: usize| if width > 0 { gap + width } else { 0 };

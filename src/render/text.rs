@@ -73,6 +73,9 @@ fn put_advice(page: &mut Page, report: &Report) {
         return fix_first::put(page, report);
     }
     let rows = &report.critical_path.rows;
+    if rows.is_empty() {
+        return page.put_words(2, "No node is on the path, so no node would make the run shorter.");
+    }
     let mut text = "No single node would save more than 2% of the run.".to_owned();
     if let Some(longest) = rows.iter().find(|row| row.is_longest) {
         let name = page.name_in_text(&longest.node);

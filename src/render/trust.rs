@@ -63,7 +63,8 @@ fn confidence(page: &Page, quality: &Quality) -> String {
         facts.extend((number > 0).then(|| units::counted(number, one, many)));
     }
     facts.extend(quality.warnings.iter().filter_map(|(name, number)| warning(page, name, *number)));
-    if quality.level == QualityLevel::High {
+    let is_skewed = quality.warnings.contains_key("starts_before_parent");
+    if quality.level == QualityLevel::High && !is_skewed {
         facts.push("no skew".to_owned());
     }
     let facts: Vec<_> = facts.iter().map(|fact| no_break(fact)).collect();
@@ -73,11 +74,13 @@ fn confidence(page: &Page, quality: &Quality) -> String {
 /// What was odd, in words; `None` where another figure already says it.
 fn warning(page: &Page, name: &str, number: u64) -> Option<String> {
     let (one, many) = match name {
-        "unfinished_span" | "missing_parent" => return None,
+        "unfinished_span" | "missing_parent" | "left_out" => return None,
         "duplicate_span" => ("span came twice", "spans came twice"),
         "conflicting_span_id" => ("span id used twice", "span ids used twice"),
         "negative_duration" => ("span ends before it starts", "spans end before they start"),
         "parent_cycle" => ("cycle of parents", "cycles of parents"),
+        "outlives_parent" => ("span outlives its parent", "spans outlive their parents"),
+        "starts_before_parent" => ("span starts before its parent", "spans start before their parents"),
         "multiple_roots" => return Some("several roots".to_owned()),
         "skew_corrected" => ("span moved for clock skew", "spans moved for clock skew"),
         other => {
