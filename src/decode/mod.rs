@@ -39,14 +39,14 @@ pub enum DecodeError {
         what: &'static str,
     },
     /// A line, or the document that starts there, is no JSON.
-    #[error("line {line}, column {column}: {source}")]
+    #[error("line {line}, column {column}: {what}")]
     Json {
         /// The line, from 1.
         line: usize,
         /// The column, from 1.
         column: usize,
         /// What is wrong there.
-        source: serde_json::Error,
+        what: String,
     },
     /// A field holds what it may not hold.
     #[error("{place}: {value:?} is not {wanted}")]

@@ -16,45 +16,70 @@ use crate::ids::{SpanId, TraceId};
 use crate::span_record::{AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status};
 use crate::time::Timestamp;
 
-/// Reads documents one after the other: one, or one to a line. After a damaged one reading goes on at the next line
-/// that begins with `{` or `[`.
+/// Reads documents one after the other: one to a line, or one spread over many. A line that does not parse is told
+/// about and passed over.
 pub(super) fn decode(bytes: &[u8]) -> Decoded {
     let mut decoded = Decoded::default();
     let mut interner = Interner::default();
-    let mut at = 0usize;
+    let mut rest = bytes;
     let mut line = 1usize;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.iter().all(u8::is_ascii_whitespace)) {
-        let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        line = line.saturating_add(lines_in(rest.get(..blank)));
-        at = at.saturating_add(blank);
-        let rest = rest.get(blank..).unwrap_or_default();
-        let mut documents = serde_json::Deserializer::from_slice(rest).into_iter::<Document<'_>>();
-        match documents.next() {
-            Some(Ok(document)) => {
-                let read = documents.byte_offset();
-                document.take(line, &mut interner, &mut decoded);
-                line = line.saturating_add(lines_in(rest.get(..read)));
-                at = at.saturating_add(read.max(1));
+    while !rest.is_empty() {
+        let end_of_line = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at.saturating_add(1));
+        let (first, others) = rest.split_at_checked(end_of_line).unwrap_or((rest, &[]));
+        let read = if first.iter().all(u8::is_ascii_whitespace) {
+            end_of_line
+        } else {
+            match serde_json::from_slice::<Document<'_>>(first) {
+                Ok(document) => {
+                    document.take(line, &mut interner, &mut decoded);
+                    end_of_line
+                }
+                Err(error) => match spread_document(rest, &error) {
+                    Some((document, read)) => {
+                        document.take(line, &mut interner, &mut decoded);
+                        read
+                    }
+                    None => {
+                        decoded.problems.push(json_error(line, &error));
+                        end_of_line.saturating_add(next_document(others))
+                    }
+                },
             }
-            Some(Err(source)) => {
-                // serde_json counts lines from 1 in what it was given.
-                let error_line = line.saturating_add(source.line().saturating_sub(1));
-                let column = source.column();
-                decoded.problems.push(DecodeError::Json { line: error_line, column, source });
-                let skipped = next_document(rest);
-                line = line.saturating_add(lines_in(rest.get(..skipped)));
-                at = at.saturating_add(skipped);
-            }
-            None => break,
-        }
+        };
+        line = line.saturating_add(lines_in(rest.get(..read)));
+        rest = rest.get(read..).unwrap_or_default();
     }
     decoded
 }
 
-/// Where the next line that may begin a document starts.
+/// The document at the start of `rest` and its length, if its first line alone ended too early or too late.
+fn spread_document<'j>(rest: &'j [u8], error: &serde_json::Error) -> Option<(Document<'j>, usize)> {
+    if !error.is_eof() && !error.is_syntax() {
+        return None;
+    }
+    let mut documents = serde_json::Deserializer::from_slice(rest).into_iter::<Document<'j>>();
+    let document = documents.next()?.ok()?;
+    Some((document, documents.byte_offset().max(1)))
+}
+
+fn json_error(line: usize, error: &serde_json::Error) -> DecodeError {
+    let text = error.to_string();
+    // The error counts lines of what it was given; ours is the line in the input.
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    DecodeError::Json { line, column: error.column(), what: what.to_owned() }
+}
+
+/// How far it is to the next line that may begin a document. A broken line of its own is followed by one at once;
+/// the lines of a broken document spread over many are not worth an error each.
 fn next_document(rest: &[u8]) -> usize {
-    let starts = rest.windows(2).position(|pair| matches!(pair, [b'\n', b'{' | b'[']));
-    starts.map_or(rest.len(), |newline| newline.saturating_add(1))
+    let mut skipped = 0usize;
+    for line in rest.split_inclusive(|byte| *byte == b'\n') {
+        if matches!(line.first(), Some(b'{' | b'[')) {
+            break;
+        }
+        skipped = skipped.saturating_add(line.len());
+    }
+    skipped
 }
 
 fn lines_in(bytes: Option<&[u8]>) -> usize {

@@ -197,7 +197,7 @@ fn status(run: &Run, quality: &Quality) -> RunStatus {
         Some(Outcome::Panicked) => RunStatus::Panicked,
         Some(Outcome::Cancelled) => RunStatus::Cancelled,
         Some(Outcome::Partial) => RunStatus::Incomplete,
-        None if quality.open_spans > 0 => RunStatus::Incomplete,
+        None if quality.open_spans > 0 || quality.orphans > 0 => RunStatus::Incomplete,
         None if root.status == Status::Error => RunStatus::Error,
         None => RunStatus::Ok,
     }
@@ -330,7 +330,7 @@ fn quality(
         facts.is_some_and(|facts| facts.outcome == Some(Outcome::Partial))
     });
     let open = missing + count(Warning::UnfinishedSpan) + partial.count() as u64;
-    let orphans = count(Warning::MissingParent);
+    let orphans = orphans(run);
     let affected = open
         + orphans
         + left_out
@@ -363,9 +363,21 @@ fn quality(
     }
 }
 
+/// Spans whose parent is missing. The root is none of them: a run may be part of a larger trace.
+fn orphans(run: &Run) -> u64 {
+    let missing = run.warnings.get(&Warning::MissingParent).copied().unwrap_or(0);
+    let root = run.span(run.root);
+    let parent_id = root.record.parent_id.filter(|_| root.parent.is_none());
+    let is_below_another = parent_id.is_some_and(|id| run.spans.iter().all(|span| span.record.span_id != id));
+    missing.saturating_sub(u64::from(is_below_another))
+}
+
 fn warnings(run: &Run, left_out: u64) -> BTreeMap<String, u64> {
-    let mut warnings: BTreeMap<String, u64> =
-        run.warnings.iter().map(|(warning, count)| (warning.as_str().to_owned(), *count)).collect();
+    let told = |(warning, count): (&Warning, &u64)| {
+        let count = if *warning == Warning::MissingParent { orphans(run) } else { *count };
+        (count > 0).then(|| (warning.as_str().to_owned(), count))
+    };
+    let mut warnings: BTreeMap<String, u64> = run.warnings.iter().filter_map(told).collect();
     let flagged = |flag: fn(&crate::run::RunSpan) -> bool| {
         run.indices().filter(|ix| flag(run.span(*ix))).count() as u64
     };
