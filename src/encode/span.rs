@@ -212,6 +212,38 @@ pub(crate) fn append_field(buffer: &mut Vec<u8>, tag: u8, content: &[u8]) {
     buffer.extend_from_slice(content);
 }
 
+/// `Span.name`, encoded, to be copied again and again.
+#[derive(Debug)]
+pub(crate) struct EncodedName {
+    /// Copying this whole and cutting is cheaper than copying as many bytes as there are.
+    short: [u8; 32],
+    bytes: Box<[u8]>,
+}
+
+impl EncodedName {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut bytes = Vec::new();
+        append_name(&mut bytes, name);
+        let mut short = [0; 32];
+        for (place, byte) in short.iter_mut().zip(&bytes) {
+            *place = *byte;
+        }
+        EncodedName { short, bytes: bytes.into() }
+    }
+
+    #[inline]
+    pub(crate) fn append(&self, buffer: &mut Vec<u8>) {
+        let len = self.bytes.len();
+        if len <= self.short.len() {
+            let end = buffer.len().wrapping_add(len);
+            buffer.extend_from_slice(&self.short);
+            buffer.truncate(end);
+        } else {
+            buffer.extend_from_slice(&self.bytes);
+        }
+    }
+}
+
 /// Appends `Span.name`.
 pub(crate) fn append_name(buffer: &mut Vec<u8>, name: &str) {
     append_field(buffer, 0x2a, name.as_bytes());

@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use tracing_core::Metadata;
 
 use crate::conventions::{Fact, exported_key, fact_of};
-use crate::encode::span::{self, EncodedKey, SPAN_ATTRIBUTE};
+use crate::encode::span::{self, EncodedKey, EncodedName, SPAN_ATTRIBUTE};
 
 use super::config::{LayerConfig, Limits, Verdict};
 
@@ -19,8 +19,7 @@ use super::config::{LayerConfig, Limits, Verdict};
 #[derive(Debug)]
 pub(crate) struct Callsite {
     pub(crate) name: &'static str,
-    /// `Span.name`, encoded.
-    pub(crate) name_field: Box<[u8]>,
+    pub(crate) encoded_name: EncodedName,
     /// `code.*` attributes of a span, encoded.
     pub(crate) location: Box<[u8]>,
     /// The `target` attribute of a span, encoded.
@@ -89,11 +88,9 @@ impl Callsite {
                 is_fact: fact_of(key).is_some(),
             }
         });
-        let mut name_field = Vec::new();
-        span::append_name(&mut name_field, name);
         Callsite {
             name,
-            name_field: name_field.into(),
+            encoded_name: EncodedName::new(name),
             location: location_of(metadata).into(),
             target: target_of(metadata).into(),
             fields: fields.collect(),

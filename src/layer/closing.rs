@@ -12,6 +12,7 @@ use crate::pipeline::shard::{FrameHead, Refused, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
+use super::callsite::Callsite;
 use super::open_span::{Body, Slot, flags, trace_id_bytes};
 use super::poll_clock::PollClock;
 
@@ -121,10 +122,10 @@ impl LayerCore {
         };
         head.append(&mut body.attributes);
         let pushed = if body.status == 0 && body.rare().is_none() {
-            body.attributes.extend_from_slice(&callsite.name_field);
+            callsite.encoded_name.append(&mut body.attributes);
             self.shards.push(frame, &[&body.attributes])
         } else {
-            self.shards.push(frame, &[&body.attributes, &rare_fields(body, &callsite.name_field)])
+            self.shards.push(frame, &[&body.attributes, &rare_fields(body, callsite)])
         };
         match pushed {
             Ok(()) => {}
@@ -242,15 +243,15 @@ fn timing_fields(buffer: &mut Vec<u8>, start: Timestamp, polls: &PollClock, cour
 
 /// The name of a span, and what most spans have nothing of, encoded.
 #[cold]
-fn rare_fields(body: &Body, callsite_name: &[u8]) -> Vec<u8> {
+fn rare_fields(body: &Body, callsite: &Callsite) -> Vec<u8> {
     let mut fields = Vec::new();
     let Some(rare) = body.rare() else {
-        fields.extend_from_slice(callsite_name);
+        callsite.encoded_name.append(&mut fields);
         append_status(&mut fields, body.status, "");
         return fields;
     };
     if rare.name.is_empty() {
-        fields.extend_from_slice(callsite_name);
+        callsite.encoded_name.append(&mut fields);
     } else {
         append_name(&mut fields, &rare.name);
     }

@@ -29,6 +29,8 @@ pub(crate) struct Scratch {
     /// `otel.name`, or an event's name.
     pub(crate) name: String,
     pub(crate) status_message: String,
+    /// Counts only if the [`Changes`] that go with it say so.
+    pub(crate) properties: Properties,
     /// A value being formatted.
     pub(crate) text: String,
     /// An event without its tag and length.
@@ -45,6 +47,14 @@ thread_local! {
 }
 
 impl Scratch {
+    /// The properties, to be changed; forgotten first if they are not of this callback.
+    pub(crate) fn properties_for(&mut self, changes: &mut Changes) -> &mut Properties {
+        if !std::mem::replace(&mut changes.has_properties, true) {
+            self.properties = Properties::default();
+        }
+        &mut self.properties
+    }
+
     /// Runs `f` with this thread's buffers; with fresh ones if they are in use or the thread is ending.
     #[inline]
     pub(crate) fn lend<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
@@ -68,27 +78,20 @@ pub(crate) struct Changes {
     pub(crate) count: u32,
     /// Keys that are no field, or one key twice: they must be looked for one by one.
     pub(crate) has_other_keys: bool,
-    /// Something of [`Properties`] was said.
+    /// [`Scratch::properties`] holds something.
     pub(crate) has_properties: bool,
-    pub(crate) properties: Properties,
 }
 
 /// What fields can say about a span beyond attributes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Properties {
     pub(crate) has_name: bool,
+    pub(crate) has_message: bool,
     pub(crate) kind: Option<u8>,
     pub(crate) status: Option<u8>,
     /// Whether it now carries a workflow's name.
     pub(crate) marked: Option<bool>,
     pub(crate) detached: Option<bool>,
-}
-
-impl Changes {
-    pub(crate) fn properties(&mut self) -> &mut Properties {
-        self.has_properties = true;
-        &mut self.properties
-    }
 }
 
 /// Encodes the fields of one span.
@@ -148,7 +151,7 @@ impl<'a> SpanVisitor<'a> {
         if info.role.is_property() {
             return set_property(info.role, text, self.limits, self.scratch, &mut self.changes);
         }
-        note_fact(info.role, text, &mut self.changes);
+        note_fact(info.role, text, self.scratch, &mut self.changes);
         if let Some(buffer) = self.admit(info) {
             match info.role {
                 Role::DependsOn => append_names(buffer, &info.key, text, limit),
@@ -225,7 +228,7 @@ impl Visit for SpanVisitor<'_> {
     fn record_bool(&mut self, field: &Field, value: bool) {
         let Some(info) = self.info(field) else { return };
         if info.role == Role::Detached {
-            self.changes.properties().detached = Some(value);
+            self.scratch.properties_for(&mut self.changes).detached = Some(value);
         }
         if let Some(buffer) = self.admit(info) {
             append_bool(buffer, SPAN_ATTRIBUTE, &info.key, value);
@@ -264,7 +267,7 @@ pub(crate) fn set_property(
     scratch: &mut Scratch,
     changes: &mut Changes,
 ) {
-    let properties = changes.properties();
+    let properties = scratch.properties_for(changes);
     match role {
         Role::SpanName => {
             properties.has_name = !text.is_empty();
@@ -278,6 +281,7 @@ pub(crate) fn set_property(
         }
         Role::StatusDescription => {
             properties.status = properties.status.or(Some(STATUS_ERROR));
+            properties.has_message = true;
             scratch.status_message.clear();
             scratch.status_message.push_str(cut(text, limits.value_bytes));
         }
@@ -286,11 +290,11 @@ pub(crate) fn set_property(
 }
 
 /// Takes in what an attribute says that the layer must know of itself.
-pub(crate) fn note_fact(role: Role, text: &str, changes: &mut Changes) {
+pub(crate) fn note_fact(role: Role, text: &str, scratch: &mut Scratch, changes: &mut Changes) {
     match role {
-        Role::WorkflowName => changes.properties().marked = Some(!text.is_empty()),
+        Role::WorkflowName => scratch.properties_for(changes).marked = Some(!text.is_empty()),
         Role::Detached => {
-            let properties = changes.properties();
+            let properties = scratch.properties_for(changes);
             properties.detached = text.parse().ok().or(properties.detached);
         }
         _ => {}

@@ -129,8 +129,8 @@ impl LayerCore {
     fn apply_to(&self, slot: &Slot, body: &mut Body, scratch: &mut Scratch, changes: &Changes) {
         body.apply(scratch, changes, &self.config.limits, &self.counters);
         if changes.has_properties {
-            body.set_properties(scratch, &changes.properties);
-            match changes.properties.marked {
+            body.set_properties(scratch);
+            match scratch.properties.marked {
                 Some(true) => slot.flags.fetch_or(flags::MARKED, Relaxed),
                 Some(false) => slot.flags.fetch_and(!flags::MARKED, Relaxed),
                 None => return,

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use super::callsite::Callsite;
 use super::config::Limits;
 use super::counters::LayerCounters;
-use super::field_visitor::{Changes, Properties, Scratch};
+use super::field_visitor::{Changes, Scratch};
 use super::id_generator::random_id;
 use super::poll_clock::PollClock;
 
@@ -277,7 +277,8 @@ impl Body {
 
     /// Takes in what a visitor read beyond attributes.
     #[cold]
-    pub(crate) fn set_properties(&mut self, scratch: &Scratch, properties: &Properties) {
+    pub(crate) fn set_properties(&mut self, scratch: &Scratch) {
+        let properties = &scratch.properties;
         if properties.has_name {
             let name = &mut self.rare_mut().name;
             name.clear();
@@ -286,7 +287,7 @@ impl Body {
         self.kind = properties.kind.unwrap_or(self.kind);
         self.is_detached = properties.detached.unwrap_or(self.is_detached);
         if let Some(status) = properties.status {
-            self.set_status(status, &scratch.status_message);
+            self.set_status(status, if properties.has_message { &scratch.status_message } else { "" });
         }
     }
 

@@ -173,9 +173,9 @@ impl LayerCore {
                 }
             }
             match value {
-                Value::Text(text) => note_fact(role, text, &mut changes),
+                Value::Text(text) => note_fact(role, text, scratch, &mut changes),
                 Value::Bool(truth) if role == Role::Detached => {
-                    changes.properties().detached = Some(*truth);
+                    scratch.properties_for(&mut changes).detached = Some(*truth);
                 }
                 _ => {}
             }

@@ -159,12 +159,19 @@ fn status_ok_stays_and_an_error_keeps_its_text() {
             let span = info_span!("n", otel.status_code = Empty, otel.status_description = Empty);
             program(&span);
         });
-        finished[0].span.status.as_ref().map(|status| (status.code, status.message.clone()))
+        named(&finished, "n").span.status.as_ref().map(|status| (status.code, status.message.clone()))
     };
     let described = |message: &str| Some((2, message.to_owned()));
     assert_eq!(status_of(|_| ()), None);
     let case = |span: &Span| {
         span.record("otel.status_code", "error");
+    };
+    assert_eq!(status_of(case), described(""));
+    let case = |span: &Span| {
+        span.in_scope(|| {
+            drop(info_span!("before", otel.status_description = "of another span"));
+            span.record("otel.status_code", "error");
+        });
     };
     assert_eq!(status_of(case), described(""));
     let case = |span: &Span| {
