@@ -24,7 +24,8 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded {
     let mut rest = bytes;
     let mut line = 1usize;
     while !rest.is_empty() {
-        let end_of_line = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at.saturating_add(1));
+        let end_of_line =
+            rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at.saturating_add(1));
         let (first, others) = rest.split_at_checked(end_of_line).unwrap_or((rest, &[]));
         let read = if first.iter().all(u8::is_ascii_whitespace) {
             end_of_line

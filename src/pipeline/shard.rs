@@ -5,8 +5,12 @@
 //! a closing thread never waits.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
+
+use parking_lot::Mutex;
+
+use crate::encode::varint;
 
 /// What stands beside a span's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,20 +127,20 @@ impl Shards {
             return Err(Refused::Closed);
         }
         {
-            let mut chunk = shard.chunk.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut chunk = shard.chunk.lock();
             let Chunk { bytes, heads } = &mut *chunk;
             if bytes.len().saturating_add(len) > self.max_bytes_per_shard {
                 return Err(Refused::Full);
             }
             bytes.reserve(len.saturating_add(8));
             head.tag = bytes.len() as u32;
-            bytes.push(0x12);
-            let mut rest = len;
-            while rest >= 0x80 {
-                bytes.push(rest as u8 | 0x80);
-                rest >>= 7;
+            if (0x80..0x4000).contains(&len) {
+                // What nearly every span is.
+                bytes.extend_from_slice(&[0x12, len as u8 | 0x80, (len >> 7) as u8]);
+            } else {
+                bytes.push(0x12);
+                varint::append(bytes, len as u64);
             }
-            bytes.push(rest as u8);
             head.start = bytes.len() as u32;
             head.len = len as u32;
             for part in parts {
@@ -181,7 +185,7 @@ impl Shards {
     /// For the io thread: takes what shard `index` holds, leaving `empty` in its place. `None` if it is empty
     /// (then `empty` is handed back) or there is no such shard.
     pub(crate) fn take(&self, index: usize, empty: &mut Chunk) -> Option<Chunk> {
-        let mut chunk = self.shards.get(index)?.chunk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chunk = self.shards.get(index)?.chunk.lock();
         if chunk.heads.is_empty() {
             return None;
         }
@@ -212,14 +216,14 @@ const POOLED_BYTES: usize = 1 << 20;
 
 impl ChunkPool {
     pub(crate) fn take(&self) -> Chunk {
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.chunks.lock().pop().unwrap_or_default()
     }
 
     /// Takes the chunk back if nobody else still reads it.
     pub(crate) fn give(&self, chunk: Arc<Chunk>) {
         let Some(mut chunk) = Arc::into_inner(chunk) else { return };
         chunk.clear();
-        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chunks = self.chunks.lock();
         if chunks.len() < POOLED_CHUNKS && chunk.bytes.capacity() <= POOLED_BYTES {
             chunks.push(chunk);
         }
