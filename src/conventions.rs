@@ -68,7 +68,7 @@ keys! {
     RUN_COST_USD = "longpole.run.cost_usd";
     /// On the run's root: whether every span of it was seen closed.
     RUN_COMPLETE = "longpole.run.complete";
-    /// On the run's root: the seed summary as JSON.
+    /// On the run's root: the summary of node times as JSON.
     BOTTLENECK_INFO = "bottleneck_info";
 
     /// The GenAI operation, such as `chat` or `execute_tool`.

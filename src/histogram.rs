@@ -1,244 +1,241 @@
-//! How long things took, in bounded memory: exact up to 64 values, a base-2 exponential histogram beyond.
+//! How long things took, many of them in little memory: OpenTelemetry's base-2 exponential histogram.
 //!
-//! Bucket `i` of scale `s` holds `(γ^i, γ^(i+1)]` with `γ = 2^(2^−s)`, as OpenTelemetry's exponential histogram does:
-//! exact powers of two belong to the lower bucket. Scale 5 has 32 buckets to the octave and answers quantiles within
-//! `(γ−1)/(γ+1)` = 1.083 %. Merging adds counts and is exact, in any order.
+//! Bucket `i` of scale `s` holds the values in `(γ^i, γ^(i+1)]` with `γ = 2^(2^-s)`. Ours has the fixed scale 5: 32
+//! buckets to each doubling. Whatever it recorded, two of them merge exactly; a coarser scale is made by halving
+//! indices. A quantile is told by the middle of its bucket, at most 1.083 % and half a nanosecond off.
 
-use std::sync::LazyLock;
+use std::iter::repeat_n;
+use std::num::NonZeroU64;
 
 use crate::time::Duration;
 
-/// The scale of every histogram here.
+/// How finely [`ExponentialHistogram`] divides: 2⁵ buckets to each doubling.
 pub const SCALE: i32 = 5;
-/// Buckets per octave at [`SCALE`].
-const PER_OCTAVE: u64 = 1 << SCALE;
-/// Up to how many values quantiles are exact.
-pub const EXACT_UP_TO: usize = 64;
 
-/// The bucket of `value` at `scale` (−10 to 20); `None` for zero, which has a count of its own.
-pub fn bucket_index(value: u64, scale: i32) -> Option<i32> {
-    let octave = value.checked_ilog2()? as i32;
-    // Upper-inclusive: the bucket of the largest number below, except that a power of two is its bucket's top.
-    if scale <= 0 {
-        let exponent = if value.is_power_of_two() { octave - 1 } else { octave };
-        return Some(exponent >> -scale);
-    }
-    let per_octave = 1i64 << scale;
+/// The bucket of `value` at a scale between −10 and 20, to which other scales are clamped.
+///
+/// Exact also where a value lies next to the edge of a bucket: a power of two is the last value of its bucket.
+/// Costs one wide multiplication for each unit of a positive scale.
+pub fn index_at_scale(value: NonZeroU64, scale: i32) -> i32 {
+    let scale = scale.clamp(-10, 20);
+    let exponent = value.ilog2();
     if value.is_power_of_two() {
-        return Some((i64::from(octave) * per_octave - 1) as i32);
+        return if scale <= 0 {
+            (exponent as i32 - 1) >> -scale
+        } else {
+            (exponent as i32 * (1 << scale)) - 1
+        };
     }
-    // log2 of the mantissa in [1, 2); f64 is exact to a few units in the last place, so only a value next to a
-    // border can land one off. Borders are irrational, so no integer lies on one, and the comparison decides.
-    let mantissa_log = (value as f64).log2() - f64::from(octave);
-    let mut sub = ((mantissa_log * per_octave as f64).ceil() as i64 - 1).clamp(0, per_octave - 1);
-    while sub > 0 && !is_above_border(value, octave, sub, scale) {
-        sub -= 1;
+    if scale <= 0 {
+        return exponent as i32 >> -scale;
     }
-    while sub < per_octave - 1 && is_above_border(value, octave, sub + 1, scale) {
-        sub += 1;
+    // Digits of log₂(value / 2^exponent): squaring a number of [1, 2) doubles its logarithm, whose whole part is
+    // the next digit. Between powers of two the edges of buckets are irrational, so equality does not occur; the
+    // 2⁻¹⁰⁶ that 20 truncations add up to is far less than what can lie between a 64-bit value and an edge.
+    let mut mantissa = u128::from(value.get()) << (127 - exponent);
+    let mut index = exponent as i32;
+    for _ in 0..scale {
+        let (high, low) = wide_square(mantissa);
+        let is_two_or_more = high >> 127 == 1;
+        mantissa = if is_two_or_more { high } else { high << 1 | low >> 127 };
+        index = index * 2 + i32::from(is_two_or_more);
     }
-    Some((i64::from(octave) * per_octave + sub) as i32)
+    index
 }
 
-/// Whether `value > 2^(octave + sub/2^scale)`, by repeated squaring of the mantissa in 64-bit fixed point: the bits
-/// of its binary logarithm, most significant first, are compared with those of the border.
-fn is_above_border(value: u64, octave: i32, sub: i64, scale: i32) -> bool {
-    // Mantissa in [1, 2) with 63 fraction bits.
-    let mut mantissa = u128::from(value) << (63 - octave);
-    for bit in (0..scale).rev() {
-        let squared = (mantissa * mantissa) >> 63;
-        let log_bit = squared >> 64 != 0;
-        mantissa = if log_bit { squared >> 1 } else { squared };
-        let border_bit = sub >> bit & 1 == 1;
-        if log_bit != border_bit {
-            return log_bit;
-        }
-    }
-    // Equal in every bit the border has: above it unless exactly on it, which only powers of two are.
-    true
+/// The upper and the lower half of a square.
+fn wide_square(x: u128) -> (u128, u128) {
+    let (high, low) = (x >> 64, x & u128::from(u64::MAX));
+    let cross = high * low;
+    let (lower, carry) = (cross << 65).overflowing_add(low * low);
+    (high * high + (cross >> 63) + u128::from(carry), lower)
 }
 
-/// Upper borders of the buckets of an octave at [`SCALE`], as mantissas.
-static BUCKET_MIDDLES: LazyLock<[f64; PER_OCTAVE as usize]> = LazyLock::new(|| {
-    let base = (1.0 / PER_OCTAVE as f64).exp2();
-    std::array::from_fn(|i| {
-        let upper = ((i as f64 + 1.0) / PER_OCTAVE as f64).exp2();
-        2.0 * upper / (1.0 + base)
-    })
-});
-
-/// An exponential histogram of whole numbers at [`SCALE`]; at most 2,048 counters.
+/// Durations counted in buckets of scale [`SCALE`]. Holds counters from the lowest bucket used to the highest: at
+/// most 2,048 of them, 16 KiB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExponentialHistogram {
-    zeros: u64,
-    /// Counts of the buckets from `offset` on.
+    /// The bucket of the first counter.
     offset: i32,
     counts: Vec<u64>,
-}
-
-impl ExponentialHistogram {
-    /// Counts `value` `times` times.
-    pub fn record(&mut self, value: u64, times: u64) {
-        let Some(index) = bucket_index(value, SCALE) else {
-            self.zeros = self.zeros.saturating_add(times);
-            return;
-        };
-        let count = self.bucket(index);
-        *count = count.saturating_add(times);
-    }
-
-    /// Adds everything `other` counted.
-    pub fn merge(&mut self, other: &ExponentialHistogram) {
-        self.zeros = self.zeros.saturating_add(other.zeros);
-        for (at, times) in other.counts.iter().enumerate().filter(|(_, times)| **times > 0) {
-            let count = self.bucket(other.offset + at as i32);
-            *count = count.saturating_add(*times);
-        }
-    }
-
-    /// How many values were counted.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().fold(self.zeros, |sum, count| sum.saturating_add(*count))
-    }
-
-    /// The value of rank `rank` (from 1), give or take 1.083 %; `None` if there are not so many.
-    fn at_rank(&self, rank: u64) -> Option<f64> {
-        let mut seen = self.zeros;
-        if rank <= seen {
-            return Some(0.0);
-        }
-        for (at, count) in self.counts.iter().enumerate() {
-            seen = seen.saturating_add(*count);
-            if rank <= seen {
-                let index = self.offset + at as i32;
-                let octave = index.div_euclid(PER_OCTAVE as i32);
-                let sub = index.rem_euclid(PER_OCTAVE as i32);
-                return Some(BUCKET_MIDDLES[sub as usize] * f64::from(octave).exp2());
-            }
-        }
-        None
-    }
-
-    fn bucket(&mut self, index: i32) -> &mut u64 {
-        if self.counts.is_empty() {
-            self.offset = index;
-        }
-        if index < self.offset {
-            let missing = (self.offset - index) as usize;
-            self.counts.splice(0..0, std::iter::repeat_n(0, missing));
-            self.offset = index;
-        }
-        let at = (index - self.offset) as usize;
-        if at >= self.counts.len() {
-            self.counts.resize(at + 1, 0);
-        }
-        &mut self.counts[at]
-    }
-}
-
-/// Count, sum, extremes and quantiles of lengths of time.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DurationStats {
-    /// The values themselves while there are few; in ascending order.
-    exact: Vec<Duration>,
-    /// All values once there are many.
-    histogram: Option<Box<ExponentialHistogram>>,
+    zero_count: u64,
     count: u64,
     sum: u128,
     min: Duration,
     max: Duration,
 }
 
-impl DurationStats {
-    /// Takes in one value.
-    pub fn record(&mut self, value: Duration) {
-        self.min = if self.count == 0 { value } else { self.min.min(value) };
-        self.max = self.max.max(value);
-        self.count = self.count.saturating_add(1);
-        self.sum = self.sum.saturating_add(u128::from(value.as_nanos()));
-        if let Some(histogram) = &mut self.histogram {
-            histogram.record(value.as_nanos(), 1);
-            return;
+impl ExponentialHistogram {
+    /// Counts one duration.
+    pub fn record(&mut self, duration: Duration) {
+        match NonZeroU64::new(duration.as_nanos()) {
+            Some(nanos) => *self.counter(index_at_scale(nanos, SCALE)) += 1,
+            None => self.zero_count += 1,
         }
-        let at = self.exact.partition_point(|known| *known <= value);
-        self.exact.insert(at, value);
-        if self.exact.len() > EXACT_UP_TO {
-            self.blur();
-        }
+        self.min = if self.count == 0 { duration } else { self.min.min(duration) };
+        self.max = self.max.max(duration);
+        self.count += 1;
+        self.sum += u128::from(duration.as_nanos());
     }
 
-    /// Takes in everything `other` has. Exact: the result is that of recording every value here.
-    pub fn merge(&mut self, other: &DurationStats) {
+    /// Counts everything `other` has counted, exactly as if it had been recorded here.
+    pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
             return;
         }
+        for (index, count) in (other.offset..).zip(&other.counts) {
+            *self.counter(index) += count;
+        }
         self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
         self.max = self.max.max(other.max);
-        self.count = self.count.saturating_add(other.count);
-        self.sum = self.sum.saturating_add(other.sum);
-        self.exact.extend_from_slice(&other.exact);
-        self.exact.sort_unstable();
-        if other.histogram.is_some() || self.histogram.is_some() || self.exact.len() > EXACT_UP_TO {
-            self.blur();
-        }
-        if let (Some(own), Some(others)) = (&mut self.histogram, &other.histogram) {
-            own.merge(others);
-        }
+        self.zero_count += other.zero_count;
+        self.count += other.count;
+        self.sum += other.sum;
     }
 
-    /// Moves the exact values into the histogram.
-    fn blur(&mut self) {
-        let histogram = self.histogram.get_or_insert_default();
-        for value in std::mem::take(&mut self.exact) {
-            histogram.record(value.as_nanos(), 1);
+    fn counter(&mut self, index: i32) -> &mut u64 {
+        if self.counts.is_empty() {
+            self.offset = index;
         }
+        if index < self.offset {
+            let missing = self.offset.abs_diff(index) as usize;
+            self.counts.splice(0..0, repeat_n(0, missing));
+            self.offset = index;
+        }
+        let at = self.offset.abs_diff(index) as usize;
+        if at >= self.counts.len() {
+            self.counts.resize(at + 1, 0);
+        }
+        &mut self.counts[at]
     }
 
-    /// How many values there were.
+    /// How many durations were recorded.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Their sum; saturates.
-    pub fn sum(&self) -> Duration {
-        Duration::from_nanos(u64::try_from(self.sum).unwrap_or(u64::MAX))
+    /// The longest duration of the shortest part `q` of all (nearest rank): `0.5` gives the median. 0 and less give
+    /// the shortest, 1 and more the longest; `None` if nothing was recorded.
+    pub fn quantile(&self, q: f64) -> Option<Duration> {
+        let rank = nearest_rank(q, self.count)?;
+        if rank == 1 {
+            return Some(self.min);
+        }
+        if rank == self.count {
+            return Some(self.max);
+        }
+        let mut seen = self.zero_count;
+        if rank <= seen {
+            return Some(Duration::ZERO);
+        }
+        for (index, count) in (self.offset..).zip(&self.counts) {
+            seen += count;
+            if rank <= seen {
+                return Some(middle_of_bucket(index).clamp(self.min, self.max));
+            }
+        }
+        Some(self.max)
+    }
+}
+
+/// The value whose distance to both edges of the bucket is the same in proportion.
+fn middle_of_bucket(index: i32) -> Duration {
+    let gamma = f64::exp2(f64::exp2(f64::from(-SCALE)));
+    let upper = f64::exp2((f64::from(index) + 1.0) / f64::exp2(f64::from(SCALE)));
+    Duration::from_nanos((2.0 * upper / (1.0 + gamma)).round() as u64)
+}
+
+/// The 1-based rank of quantile `q` among `count` values; `None` if there are none.
+fn nearest_rank(q: f64, count: u64) -> Option<u64> {
+    if count == 0 {
+        return None;
+    }
+    // A product that should be whole may come out a little above, as 0.07 × 100 does.
+    let rank = (q * count as f64 * (1.0 - f64::EPSILON)).ceil() as u64;
+    Some(rank.clamp(1, count))
+}
+
+/// Durations with exact quantiles for the first [`DurationStats::EXACT`], and within 1.083 % beyond. The order in
+/// which they are recorded or merged changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DurationStats {
+    /// Every duration, ascending, as long as there are no buckets.
+    values: Vec<Duration>,
+    buckets: Option<Box<ExponentialHistogram>>,
+}
+
+impl DurationStats {
+    /// Up to this many durations are kept as they are.
+    pub const EXACT: usize = 64;
+
+    /// Takes in one duration.
+    pub fn record(&mut self, duration: Duration) {
+        if self.buckets.is_none() && self.values.len() < Self::EXACT {
+            let at = self.values.partition_point(|earlier| *earlier <= duration);
+            self.values.insert(at, duration);
+        } else {
+            self.in_buckets().record(duration);
+        }
     }
 
-    /// Their average, rounded down; `None` if there were none.
+    /// Takes in everything `other` has, exactly as if it had been recorded here.
+    pub fn merge(&mut self, other: &Self) {
+        match &other.buckets {
+            Some(buckets) => self.in_buckets().merge(buckets),
+            None => other.values.iter().for_each(|duration| self.record(*duration)),
+        }
+    }
+
+    fn in_buckets(&mut self) -> &mut ExponentialHistogram {
+        let buckets = self.buckets.get_or_insert_default();
+        for duration in std::mem::take(&mut self.values) {
+            buckets.record(duration);
+        }
+        buckets
+    }
+
+    /// How many durations were taken in.
+    pub fn count(&self) -> u64 {
+        self.buckets.as_ref().map_or(self.values.len() as u64, |buckets| buckets.count)
+    }
+
+    fn exact_sum(&self) -> u128 {
+        let of_values = || self.values.iter().map(|duration| u128::from(duration.as_nanos())).sum();
+        self.buckets.as_ref().map_or_else(of_values, |buckets| buckets.sum)
+    }
+
+    /// Their sum, at most [`Duration::MAX`].
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.exact_sum()).unwrap_or(u64::MAX))
+    }
+
+    /// The shortest; `None` if there are none.
+    pub fn min(&self) -> Option<Duration> {
+        self.quantile(0.0)
+    }
+
+    /// The longest; `None` if there are none.
+    pub fn max(&self) -> Option<Duration> {
+        self.quantile(1.0)
+    }
+
+    /// The arithmetic mean, rounded half up; `None` if there are none.
     pub fn mean(&self) -> Option<Duration> {
-        let mean = self.sum.checked_div(u128::from(self.count))?;
+        let count = u128::from(self.count());
+        let mean = (2 * self.exact_sum() + count).checked_div(2 * count)?;
         Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
     }
 
-    /// The least; `None` if there were none.
-    pub fn min(&self) -> Option<Duration> {
-        (self.count > 0).then_some(self.min)
-    }
-
-    /// The greatest; `None` if there were none.
-    pub fn max(&self) -> Option<Duration> {
-        (self.count > 0).then_some(self.max)
-    }
-
-    /// The value below or at which a share `q` (0–1) of the values lie: that of rank `max(1, ceil(q·n))` (nearest
-    /// rank). Exact up to [`EXACT_UP_TO`] values, within 1.083 % beyond, and always between least and greatest.
-    /// `None` if there were none.
+    /// The longest duration of the shortest part `q` of all (nearest rank): `0.5` gives the median. 0 and less give
+    /// the shortest, 1 and more the longest; `None` if there are none.
     pub fn quantile(&self, q: f64) -> Option<Duration> {
-        if self.count == 0 {
-            return None;
+        match &self.buckets {
+            Some(buckets) => buckets.quantile(q),
+            None => {
+                let rank = nearest_rank(q, self.values.len() as u64)?;
+                self.values.get(rank as usize - 1).copied()
+            }
         }
-        let rank = ((q * self.count as f64).ceil() as u64).clamp(1, self.count);
-        if q <= 0.0 {
-            return self.min();
-        }
-        if q >= 1.0 {
-            return self.max();
-        }
-        if self.histogram.is_none() {
-            return self.exact.get(rank as usize - 1).copied();
-        }
-        let estimate = self.histogram.as_ref()?.at_rank(rank)?;
-        Some(Duration::from_nanos(estimate.round() as u64).clamp(self.min, self.max))
     }
 }
 
@@ -246,46 +243,98 @@ impl DurationStats {
 mod tests {
     use super::*;
 
-    #[test]
-    fn powers_of_two_are_the_top_of_their_bucket() {
-        assert_eq!(bucket_index(0, 5), None);
-        assert_eq!(bucket_index(1, 5), Some(-1));
-        assert_eq!(bucket_index(2, 5), Some(31));
-        assert_eq!(bucket_index(3, 0), Some(1));
-        assert_eq!(bucket_index(4, 0), Some(1));
-        assert_eq!(bucket_index(5, 0), Some(2));
-        assert_eq!(bucket_index(1 << 40, 20), Some((40 << 20) - 1));
-        assert_eq!(bucket_index(u64::MAX, 5), Some(64 * 32 - 1));
+    /// ⌊2^(63 + i/32)⌋ for i = 1…31, worked out with 60 digits: the last 64-bit values below the edges of the buckets
+    /// of scale 5.
+    const EDGES: [u64; 31] = [
+        9425337585438007767,
+        9631725603661576980,
+        9842632931000616231,
+        10058158527438640870,
+        10278403519900636096,
+        10503471249702896438,
+        10733467321041881441,
+        10968499650544839023,
+        11208678517905446200,
+        11454116617628225965,
+        11704929111906019352,
+        11961233684655323370,
+        12223150596734848760,
+        12490802742373206726,
+        12764315706832201103,
+        13043817825332782212,
+        13329440243271311081,
+        13621316977754388158,
+        13919584980481119318,
+        14224384202002324189,
+        14535857657386837922,
+        14854151493325717731,
+        15179415056705840218,
+        15511800964685064948,
+        15851465176301844309,
+        16198567065652879633,
+        16553269496673159336,
+        16915738899553466670,
+        17286145348831213003,
+        17664662643191237676,
+        18051468387014017850,
+    ];
+
+    fn index(value: u64) -> i32 {
+        index_at_scale(NonZeroU64::new(value).unwrap(), SCALE)
     }
 
     #[test]
-    fn quantiles_of_two_values_are_those_values() {
-        let mut stats = DurationStats::default();
-        stats.record(Duration::from_nanos(30));
-        stats.record(Duration::from_nanos(10));
-        assert_eq!(stats.quantile(0.5), Some(Duration::from_nanos(10)));
-        assert_eq!(stats.quantile(0.51), Some(Duration::from_nanos(30)));
-        assert_eq!(stats.mean(), Some(Duration::from_nanos(20)));
-        assert_eq!(DurationStats::default().quantile(0.5), None);
-    }
-
-    #[test]
-    fn a_merge_is_the_same_as_recording_everything() {
-        let all: Vec<Duration> = (0..200u64).map(|i| Duration::from_nanos(i * i * 37 % 10_007)).collect();
-        for cut in [0, 1, 40, 64, 65, 199, 200] {
-            let mut whole = DurationStats::default();
-            all.iter().for_each(|value| whole.record(*value));
-            let (mut left, mut right) = (DurationStats::default(), DurationStats::default());
-            all[..cut].iter().for_each(|value| left.record(*value));
-            all[cut..].iter().for_each(|value| right.record(*value));
-            left.merge(&right);
-            for q in [0.0, 0.01, 0.5, 0.9, 0.99, 1.0] {
-                assert_eq!(left.quantile(q), whole.quantile(q), "cut {cut}, q {q}");
-            }
-            assert_eq!(
-                (left.count(), left.sum(), left.min(), left.max()),
-                (whole.count(), whole.sum(), whole.min(), whole.max())
-            );
+    fn the_values_next_to_an_edge_fall_on_its_two_sides() {
+        for (edge, below) in (63 * 32..).zip(EDGES) {
+            assert_eq!(index(below), edge);
+            assert_eq!(index(below + 1), edge + 1);
         }
+    }
+
+    #[test]
+    fn a_power_of_two_is_the_last_of_its_bucket() {
+        assert_eq!(index(1), -1);
+        for exponent in 1..64 {
+            let power = 1 << exponent;
+            assert_eq!(index(power), exponent * 32 - 1);
+            assert!(index(power + 1) >= exponent * 32);
+        }
+    }
+
+    #[test]
+    fn a_coarser_scale_halves_the_index() {
+        for value in [1, 2, 3, 1000, 123_456_789, u64::MAX] {
+            let value = NonZeroU64::new(value).unwrap();
+            for scale in -9..=20 {
+                assert_eq!(
+                    index_at_scale(value, scale) >> 1,
+                    index_at_scale(value, scale - 1),
+                    "{value} {scale}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn quantiles_of_nothing_are_absent_and_of_zeros_are_zero() {
+        let mut histogram = ExponentialHistogram::default();
+        assert_eq!(histogram.quantile(0.5), None);
+        assert_eq!(DurationStats::default().mean(), None);
+        for nanos in [0, 0, 0, 5, 9] {
+            histogram.record(Duration::from_nanos(nanos));
+        }
+        let quantiles =
+            [0.0, 0.5, 0.6, 0.8, 1.0, f64::NAN].map(|q| histogram.quantile(q).unwrap().as_nanos());
+        assert_eq!(quantiles, [0, 0, 0, 5, 9, 0]);
+    }
+
+    #[test]
+    fn the_mean_is_rounded_half_up() {
+        let mut stats = DurationStats::default();
+        stats.record(Duration::from_nanos(1));
+        stats.record(Duration::from_nanos(2));
+        assert_eq!(stats.mean(), Some(Duration::from_nanos(2)));
+        stats.record(Duration::from_nanos(1));
+        assert_eq!(stats.mean(), Some(Duration::from_nanos(1)));
     }
 }

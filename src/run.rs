@@ -1,102 +1,125 @@
-//! One run as a tree of spans in an index arena, made from records of any order and any quality.
+//! One run as a tree of spans: what really arrived, made into something every analysis can walk.
 //!
-//! Odd input never fails: it is put right by fixed rules, and each rule that had to act is counted as a
-//! [`Warning`]. In this order:
+//! Foreign traces repeat spans, reuse ids, lose parents and run backwards in time. [`Run::from_records`] makes one
+//! tree of any of them and counts what was odd as [`Warning`]s; it never fails and never drops work silently. The
+//! order in which spans arrive changes nothing: they are first brought into an order of their own.
 //!
-//! 1. *Duplicates.* A record that repeats another in id, parent, name and times is dropped. Different records of
-//!    one id are all kept; the one that starts first owns the id and its children, the others become leaves.
-//! 2. *Times.* A span without an end, or that ends before it starts, has no length and is left out of statistics.
-//! 3. *Parents* are looked for in the run only. 4. *Cycles* are cut at their earliest member.
-//! 5. *Strays* (missing parent, cut cycle) are adopted by the only root, if there is just one.
-//! 6. *Several tops* get a synthetic root around them.
-//! 7. *Clipping*, from the top: a child counts where it overlaps its parent, because a parent that has ended did
-//!    not wait. A child that does not overlap is *detached* with all below it, and so is one whose parent handed
-//!    work over (producer to consumer) or that is marked detached.
+//! Three stretches of time belong to a span, and they are kept apart:
 //!
-//! A span occupies its parent from when it first ran, not from its creation: being queued blocks nobody.
+//! * its **interval** `[start, end)`, as recorded ([`RunSpan::interval`]);
+//! * its **run interval**, the interval without the time it was queued at its start ([`RunSpan::run_interval`]);
+//! * its **clipped** interval, the part of the run interval inside its parent's clipped interval: what the parent
+//!   can have waited for. The root is not queued behind anything in its own run, so its clipped interval is its
+//!   whole interval, and its length is the wall time of the run.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
-use crate::ids::{SpanId, TraceId};
+use crate::ids::SpanId;
 use crate::span_record::{Origin, SpanKind, SpanRecord, Status, Timing};
 use crate::time::{Duration, Interval, Timestamp};
+
+/// The name of the root that is made up for a run with several tops.
+pub const SYNTHETIC_ROOT_NAME: &str = "«trace»";
 
 /// The position of a span in [`Run::spans`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpanIx(u32);
 
 impl SpanIx {
-    /// The position as a number.
+    /// The span at this position. Positions fit: 2³² records take more memory than a machine has.
+    pub(crate) fn new(index: usize) -> Self {
+        SpanIx(index as u32)
+    }
+
+    /// The position as an index.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// The name of a root that stands for a trace with several tops.
-pub const SYNTHETIC_ROOT: &str = "«trace»";
-
-/// One run.
-#[derive(Clone, Debug)]
+/// The spans of one run, as a tree.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Its spans; parents may come after their children.
+    /// All spans in preorder: a parent stands before its children, the children of one parent stand in order of
+    /// their starts, and everything below a span follows it without a break. The root is the first.
     pub spans: Vec<RunSpan>,
     /// The span everything else is below.
     pub root: SpanIx,
-    /// What had to be put right.
+    /// How often each odd thing was met.
     pub warnings: BTreeMap<Warning, u64>,
-    /// Children of span `i`: `children[first_child[i]..first_child[i + 1]]`.
-    first_child: Vec<u32>,
-    children: Vec<SpanIx>,
+    children: ChildLists,
 }
 
-/// A span in its run.
-#[derive(Clone, Debug)]
+/// One span of a run.
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunSpan {
-    /// The span; a time that made no sense is put right.
+    /// The span as it arrived.
     pub record: SpanRecord,
-    /// 1, or 2 and so on for further records of one id.
+    /// 1, or 2, 3… for further spans that carry an id already taken.
     pub ordinal: u32,
-    /// The span above it; `None` for the root alone.
+    /// The span it is a child of in this tree; `None` for the root only. Need not be the recorded parent.
     pub parent: Option<SpanIx>,
-    /// Where it occupies its parent: from its first running to its end, within the parent. For detached spans
-    /// within nothing.
+    /// The part of its run interval inside its parent's clipped interval. Empty if it is detached, never ran, or
+    /// took no time.
     pub clipped: Interval,
-    /// Whether nobody waited for it.
+    /// Nobody in the run can have waited for it: it lies outside its parent, is marked so, takes what a producer
+    /// left, or is below such a span.
     pub is_detached: bool,
-    /// Whether it ended after its parent.
+    /// It ended after its parent; not said of what is below a detached span.
     pub outlives_parent: bool,
-    /// Whether it started before its parent.
+    /// It started before its parent; not said of what is below a detached span.
     pub starts_before_parent: bool,
-    /// Whether its duration means anything.
+    /// Whether its duration says something: not if it never ended or ended before it started.
     pub in_statistics: bool,
-    /// Whether it was made up to hold several tops.
+    /// It is the made-up root of a run with several tops.
     pub is_synthetic: bool,
 }
 
-/// What can be odd about a run's spans.
+impl RunSpan {
+    /// From creation to the end of work; zero-length if it never ended or ended before it started.
+    pub fn interval(&self) -> Interval {
+        Interval::new(self.record.start, self.record.end)
+    }
+
+    /// From first running to the end of work; zero-length at its end if it was queued all along.
+    pub fn run_interval(&self) -> Interval {
+        let whole = self.interval();
+        let first_running = whole.start.saturating_add(self.record.timing.queued);
+        Interval::new(first_running.min(whole.end), whole.end)
+    }
+
+    /// Whether it takes part in what decides the length of the run.
+    pub fn is_blocking(&self) -> bool {
+        !self.is_detached && !self.clipped.is_empty()
+    }
+}
+
+/// Something odd about the spans of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The same record twice.
+    /// A span arrived again and was dropped.
     DuplicateSpan,
-    /// Different records with one id.
+    /// A different span carries an id already taken; it is kept, without children.
     ConflictingSpanId,
-    /// A span without an end.
+    /// A span never ended; it takes no time.
     UnfinishedSpan,
-    /// A span that ends before it starts.
+    /// A span ended before it started; it takes no time.
     NegativeDuration,
-    /// A span whose parent is not in the run.
+    /// A span's parent is not in the run.
     MissingParent,
-    /// Spans that are each other's parents.
+    /// Spans are each other's ancestors; the ring was cut at its earliest member.
     ParentCycle,
-    /// More than one span without a parent.
+    /// Several spans have nothing above them; a root was made up.
     MultipleRoots,
 }
 
 impl Warning {
-    /// Its name in reports.
-    pub fn as_str(self) -> &'static str {
+    /// The name reports use.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Warning::DuplicateSpan => "duplicate_span",
             Warning::ConflictingSpanId => "conflicting_span_id",
@@ -109,321 +132,334 @@ impl Warning {
     }
 }
 
-impl RunSpan {
-    fn new(record: SpanRecord, ordinal: u32) -> Self {
-        RunSpan {
-            record,
-            ordinal,
-            parent: None,
-            clipped: Interval::default(),
-            is_detached: false,
-            outlives_parent: false,
-            starts_before_parent: false,
-            in_statistics: true,
-            is_synthetic: false,
-        }
-    }
-
-    /// From creation to end.
-    pub fn whole(&self) -> Interval {
-        Interval::new(self.record.start, self.record.end)
-    }
-
-    /// From first running to end.
-    pub fn running(&self) -> Interval {
-        let whole = self.whole();
-        Interval::new(whole.start.saturating_add(self.record.timing.queued).min(whole.end), whole.end)
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 impl Run {
-    /// Builds the run of `records`, which are of one trace. `None` if there are none. O(n log n).
+    /// Makes a tree of the spans of one trace, or of one run cut out of a trace; `None` if there are none.
+    ///
+    /// * A span with the id, parent, name and times of another is dropped; of the copies, one that tells more
+    ///   stays. Of different spans with one id, the one that starts first, then the longest, gets the children.
+    /// * All-zero ids mean none: such a span has no children, such a parent does not exist.
+    /// * A span whose parent is not among the records, and the earliest member of a ring of parents, are strays.
+    ///   If exactly one span has no parent, it adopts them. Otherwise, unless there is but one stray and no other
+    ///   top, all tops are put under a root made up from their first start to their last end.
+    /// * Every span is clipped to its parent, from the top down; see [`RunSpan`].
+    ///
+    /// Hand in the root of a run that is cut out of a larger trace without its parent id, or it counts as a span
+    /// whose parent is missing.
+    ///
+    /// O(n log n) time, no recursion.
     pub fn from_records(records: Vec<SpanRecord>) -> Option<Run> {
-        let mut builder = Builder { spans: Vec::with_capacity(records.len() + 1), warnings: BTreeMap::new() };
-        let owners = builder.without_duplicates(records);
-        builder.put_times_right();
-        let mut strays = builder.find_parents(&owners);
-        strays.extend(builder.cut_cycles());
-        let root = builder.find_root(strays)?;
-        let mut run = builder.into_run(root);
-        run.clip();
-        Some(run)
+        let mut warnings = Warnings::default();
+        let mut records = in_canonical_order(records, &mut warnings);
+        if records.is_empty() {
+            return None;
+        }
+        let names = IdOwners::of(&records, &mut warnings);
+        let (parents, is_synthetic) = one_tree(&mut records, &names, &mut warnings);
+
+        let order = preorder(&parents);
+        let mut position_of = vec![0; order.len()];
+        for (position, &rank) in order.iter().enumerate() {
+            position_of[rank] = position;
+        }
+        let mut ranked: Vec<Option<SpanRecord>> = records.into_iter().map(Some).collect();
+        let mut spans = Vec::with_capacity(order.len());
+        for &rank in &order {
+            let Some(record) = ranked[rank].take() else { continue };
+            let parent = parents[rank].map(|parent| SpanIx::new(position_of[parent]));
+            let is_synthetic = is_synthetic && parent.is_none();
+            let span = settle(record, parent.map(|ix| &spans[ix.index()]), is_synthetic, &mut warnings);
+            spans.push(RunSpan { parent, ordinal: names.ordinals.get(rank).copied().unwrap_or(1), ..span });
+        }
+        let children = ChildLists::of(spans.iter().map(|span| span.parent.map(SpanIx::index)));
+        Some(Run { spans, root: SpanIx(0), warnings: warnings.counts, children })
     }
 
-    /// The span at `ix`.
+    /// The children of a span, in order of their starts.
+    pub fn children(&self, ix: SpanIx) -> &[SpanIx] {
+        self.children.of_parent(ix.index())
+    }
+
+    /// The span at `ix`, which must come from this run.
     pub fn span(&self, ix: SpanIx) -> &RunSpan {
         &self.spans[ix.index()]
     }
 
-    /// The spans below `ix`, by start, then end.
-    pub fn children(&self, ix: SpanIx) -> &[SpanIx] {
-        let (from, to) = (self.first_child[ix.index()], self.first_child[ix.index() + 1]);
-        &self.children[from as usize..to as usize]
+    /// The positions of all spans, in order.
+    pub fn indices(&self) -> impl DoubleEndedIterator<Item = SpanIx> + ExactSizeIterator + use<> {
+        (0..self.spans.len()).map(SpanIx::new)
     }
 
-    /// Every position.
-    pub fn indices(&self) -> impl Iterator<Item = SpanIx> + use<> {
-        (0..self.spans.len() as u32).map(SpanIx)
-    }
-
-    /// From the root's start to its end.
+    /// From the start of the root to its end.
     pub fn wall(&self) -> Duration {
         self.span(self.root).clipped.duration()
     }
+}
 
-    /// Every span below the root, each after its parent.
-    pub fn top_down(&self) -> Vec<SpanIx> {
-        let mut order = Vec::with_capacity(self.spans.len());
-        order.push(self.root);
-        let mut next = 0;
-        while let Some(ix) = order.get(next).copied() {
-            order.extend_from_slice(self.children(ix));
-            next += 1;
-        }
-        order
-    }
+#[derive(Default)]
+struct Warnings {
+    counts: BTreeMap<Warning, u64>,
+}
 
-    fn clip(&mut self) {
-        let root = self.root.index();
-        self.spans[root].clipped = self.spans[root].whole();
-        for ix in self.top_down() {
-            let Some(parent) = self.span(ix).parent else { continue };
-            let parent = self.span(parent);
-            let (bounds, above) = (parent.clipped, parent.whole());
-            let hands_over = parent.record.kind == SpanKind::Producer;
-            let is_above_detached = parent.is_detached;
-            let span = &mut self.spans[ix.index()];
-            let running = span.running();
-            span.starts_before_parent = !is_above_detached && span.record.start < above.start;
-            span.outlives_parent = !is_above_detached && running.end > above.end;
-            let is_handed_over = hands_over && span.record.kind == SpanKind::Consumer;
-            let within = match running.intersection(bounds) {
-                Some(within) => Some(within),
-                None if running.is_empty()
-                    && bounds.start <= running.start
-                    && running.start <= bounds.end =>
-                {
-                    Some(running)
-                }
-                None => None,
-            };
-            let blocks = !is_above_detached && !is_handed_over && !span.record.is_detached();
-            match within.filter(|_| blocks) {
-                Some(within) => span.clipped = within,
-                None => {
-                    span.clipped = running;
-                    span.is_detached = true;
-                }
-            }
-        }
+impl Warnings {
+    fn add(&mut self, warning: Warning) {
+        *self.counts.entry(warning).or_default() += 1;
     }
 }
 
-struct Builder {
-    spans: Vec<RunSpan>,
-    warnings: BTreeMap<Warning, u64>,
+/// Brings the records into an order that depends on nothing but themselves, and drops repeated ones. From here on
+/// a record goes by its rank in this order.
+fn in_canonical_order(mut records: Vec<SpanRecord>, warnings: &mut Warnings) -> Vec<SpanRecord> {
+    for record in &mut records {
+        record.parent_id = record.parent_id.filter(|id| !id.is_zero());
+    }
+    records.sort_unstable_by(|a, b| identity(a).cmp(&identity(b)).then_with(|| b.cmp(a)));
+    records.dedup_by(|next, kept| {
+        let is_repeated = !next.span_id.is_zero() && identity(next) == identity(kept);
+        if is_repeated {
+            warnings.add(Warning::DuplicateSpan);
+        }
+        is_repeated
+    });
+    records
 }
 
-impl Builder {
-    fn warn(&mut self, warning: Warning) {
-        *self.warnings.entry(warning).or_default() += 1;
-    }
+/// What makes two records the same span, in the order of precedence between different ones: first started, then
+/// longest.
+fn identity(record: &SpanRecord) -> impl Ord + '_ {
+    let end = record.end.max(record.start);
+    (record.start, Reverse(end), &record.name, record.span_id, record.parent_id, record.end)
+}
 
-    fn span(&self, ix: SpanIx) -> &RunSpan {
-        &self.spans[ix.index()]
-    }
+/// Which record an id means.
+struct IdOwners {
+    owners: HashMap<SpanId, usize>,
+    ordinals: Vec<u32>,
+}
 
-    /// Rule 1. Gives the owner of each id.
-    fn without_duplicates(&mut self, mut records: Vec<SpanRecord>) -> HashMap<SpanId, SpanIx> {
-        // Sorting brings the records of one id together, the owner first, and makes the order of arrival count for
-        // nothing.
-        records.sort_by(|a, b| {
-            let length = |r: &SpanRecord| r.end.saturating_since(r.start);
-            a.span_id
-                .cmp(&b.span_id)
-                .then(a.start.cmp(&b.start))
-                .then_with(|| length(b).cmp(&length(a)))
-                .then(b.end.cmp(&a.end))
-                .then_with(|| a.name.cmp(&b.name))
-                .then(a.parent_id.cmp(&b.parent_id))
-        });
+impl IdOwners {
+    fn of(records: &[SpanRecord], warnings: &mut Warnings) -> Self {
         let mut owners = HashMap::with_capacity(records.len());
-        for record in records {
-            let last = self.spans.last().filter(|last| last.record.span_id == record.span_id);
-            let ordinal = match last {
-                None => 1,
-                Some(last) if is_repeat(&last.record, &record) => {
-                    self.warn(Warning::DuplicateSpan);
-                    continue;
-                }
-                Some(last) => {
-                    let ordinal = last.ordinal + 1;
-                    self.warn(Warning::ConflictingSpanId);
-                    ordinal
-                }
-            };
-            let ix = SpanIx(self.spans.len() as u32);
-            owners.entry(record.span_id).or_insert(ix);
-            self.spans.push(RunSpan::new(record, ordinal));
-        }
-        owners
-    }
-
-    /// Rule 2.
-    fn put_times_right(&mut self) {
-        for at in 0..self.spans.len() {
-            let record = &mut self.spans[at].record;
-            if record.end >= record.start {
-                continue;
-            }
-            let warning = if record.end == Timestamp::EPOCH {
-                Warning::UnfinishedSpan
+        let mut conflicts: HashMap<SpanId, u32> = HashMap::new();
+        let mut ordinals = Vec::with_capacity(records.len());
+        for (rank, record) in records.iter().enumerate() {
+            let owner =
+                if record.span_id.is_zero() { rank } else { *owners.entry(record.span_id).or_insert(rank) };
+            if owner == rank {
+                ordinals.push(1);
             } else {
-                Warning::NegativeDuration
-            };
-            record.end = record.start;
-            self.spans[at].in_statistics = false;
-            self.warn(warning);
-        }
-    }
-
-    /// Rule 3. Gives the spans whose parent is missing.
-    fn find_parents(&mut self, owners: &HashMap<SpanId, SpanIx>) -> Vec<SpanIx> {
-        let mut strays = Vec::new();
-        for at in 0..self.spans.len() {
-            let Some(parent_id) = self.spans[at].record.parent_id.filter(|id| !id.is_zero()) else {
-                continue;
-            };
-            self.spans[at].parent = owners.get(&parent_id).copied();
-            if self.spans[at].parent.is_none() {
-                self.warn(Warning::MissingParent);
-                strays.push(SpanIx(at as u32));
+                warnings.add(Warning::ConflictingSpanId);
+                let further = conflicts.entry(record.span_id).or_default();
+                *further += 1;
+                ordinals.push(1 + *further);
             }
         }
-        strays
+        IdOwners { owners, ordinals }
     }
+}
 
-    /// Rule 4. Gives the spans that were cut loose.
-    fn cut_cycles(&mut self) -> Vec<SpanIx> {
-        /// Not looked at, on the way up from the span of this number, done.
-        #[derive(Clone, Copy, PartialEq)]
-        enum Mark {
-            New,
-            OnWay(u32),
-            Done,
-        }
-        let mut marks = vec![Mark::New; self.spans.len()];
-        let mut cut = Vec::new();
-        for from in 0..self.spans.len() as u32 {
-            let mut way = Vec::new();
-            let mut at = Some(SpanIx(from));
-            while let Some(ix) = at {
-                match marks[ix.index()] {
-                    Mark::New => {
-                        marks[ix.index()] = Mark::OnWay(from);
-                        way.push(ix);
-                        at = self.span(ix).parent;
-                    }
-                    Mark::OnWay(same) if same == from => {
-                        let start = way.iter().position(|on_way| *on_way == ix).unwrap_or(0);
-                        let earliest = way[start..].iter().min_by_key(|ix| {
-                            let record = &self.span(**ix).record;
-                            (record.start, record.name.clone(), record.span_id)
-                        });
-                        if let Some(earliest) = earliest.copied() {
-                            self.spans[earliest.index()].parent = None;
-                            self.warn(Warning::ParentCycle);
-                            cut.push(earliest);
-                        }
-                        break;
-                    }
-                    _ => break,
+/// Finds every record's parent, so that all of them hang below one top; adds that top where it is missing and says
+/// whether it did.
+fn one_tree(
+    records: &mut Vec<SpanRecord>,
+    names: &IdOwners,
+    warnings: &mut Warnings,
+) -> (Vec<Option<usize>>, bool) {
+    let mut parents = vec![None; records.len()];
+    let mut roots = Vec::new();
+    let mut strays = Vec::new();
+    for (rank, record) in records.iter().enumerate() {
+        match record.parent_id {
+            None => roots.push(rank),
+            Some(id) => match names.owners.get(&id) {
+                Some(&owner) => parents[rank] = Some(owner),
+                None => {
+                    warnings.add(Warning::MissingParent);
+                    strays.push(rank);
                 }
-            }
-            for ix in way {
-                marks[ix.index()] = Mark::Done;
-            }
+            },
         }
-        cut
+    }
+    for cut in cut_cycles(&mut parents) {
+        warnings.add(Warning::ParentCycle);
+        strays.push(cut);
     }
 
-    /// Rules 5 and 6.
-    fn find_root(&mut self, strays: Vec<SpanIx>) -> Option<SpanIx> {
-        let all = || (0..self.spans.len() as u32).map(SpanIx);
-        let is_stray: std::collections::HashSet<SpanIx> = strays.iter().copied().collect();
-        let tops: Vec<SpanIx> = all().filter(|ix| self.span(*ix).parent.is_none()).collect();
-        let mut roots = tops.iter().copied().filter(|ix| !is_stray.contains(ix));
-        if let (Some(root), None) = (roots.next(), roots.next()) {
-            for stray in strays {
-                self.spans[stray.index()].parent = Some(root);
+    match (&roots[..], &strays[..]) {
+        ([root], strays) => {
+            for &stray in strays {
+                parents[stray] = Some(*root);
             }
-            return Some(root);
+            (parents, false)
         }
-        if tops.len() <= 1 {
-            return tops.first().copied();
-        }
-        self.warn(Warning::MultipleRoots);
-        let start = tops.iter().map(|ix| self.span(*ix).record.start).min()?;
-        let end = tops.iter().map(|ix| self.span(*ix).record.end).max()?;
-        let root = SpanIx(self.spans.len() as u32);
-        let first = &self.span(*tops.first()?).record;
-        let mut synthetic = RunSpan::new(synthetic_root(first.trace_id, &first.origin, start, end), 1);
-        synthetic.is_synthetic = true;
-        synthetic.in_statistics = false;
-        self.spans.push(synthetic);
-        for top in tops {
-            self.spans[top.index()].parent = Some(root);
-        }
-        Some(root)
-    }
-
-    fn into_run(self, root: SpanIx) -> Run {
-        let mut first_child = vec![0u32; self.spans.len() + 1];
-        for parent in self.spans.iter().filter_map(|span| span.parent) {
-            first_child[parent.index() + 1] += 1;
-        }
-        for at in 1..first_child.len() {
-            first_child[at] += first_child[at - 1];
-        }
-        let mut next = first_child.clone();
-        let mut children = vec![root; self.spans.len() - 1];
-        for (at, span) in self.spans.iter().enumerate() {
-            if let Some(parent) = span.parent {
-                let slot = &mut next[parent.index()];
-                children[*slot as usize] = SpanIx(at as u32);
-                *slot += 1;
+        ([], [_only]) => (parents, false),
+        (roots, strays) => {
+            warnings.add(Warning::MultipleRoots);
+            let made_up = records.len();
+            for &top in roots.iter().chain(strays) {
+                parents[top] = Some(made_up);
             }
+            let tops = roots.iter().chain(strays).map(|&top| &records[top]);
+            let root = synthetic_root(tops);
+            records.push(root);
+            parents.push(None);
+            (parents, true)
         }
-        let mut run = Run { spans: self.spans, root, warnings: self.warnings, first_child, children };
-        for parent in 0..run.spans.len() {
-            let (from, to) = (run.first_child[parent] as usize, run.first_child[parent + 1] as usize);
-            let spans = &run.spans;
-            run.children[from..to].sort_by_key(|ix| {
-                let span = &spans[ix.index()];
-                (span.running().start, span.record.end, span.record.span_id, span.ordinal)
-            });
-        }
-        run
     }
 }
 
-fn is_repeat(a: &SpanRecord, b: &SpanRecord) -> bool {
-    (a.span_id, a.parent_id, a.start, a.end) == (b.span_id, b.parent_id, b.start, b.end) && a.name == b.name
+/// Cuts every ring of parents at its member of lowest rank, the earliest to start; gives the cut ones.
+fn cut_cycles(parents: &mut [Option<usize>]) -> Vec<usize> {
+    let mut cuts = Vec::new();
+    let mut visited_by = vec![None; parents.len()];
+    for walk in 0..parents.len() {
+        let mut at = walk;
+        while visited_by[at].is_none() {
+            visited_by[at] = Some(walk);
+            match parents[at] {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+        if visited_by[at] != Some(walk) || parents[at].is_none() {
+            continue;
+        }
+        let mut earliest = at;
+        let mut member = at;
+        while let Some(next) = parents[member] {
+            earliest = earliest.min(next);
+            member = next;
+            if member == at {
+                break;
+            }
+        }
+        parents[earliest] = None;
+        cuts.push(earliest);
+    }
+    cuts
 }
 
-fn synthetic_root(trace_id: TraceId, origin: &Arc<Origin>, start: Timestamp, end: Timestamp) -> SpanRecord {
+fn synthetic_root<'a>(tops: impl Iterator<Item = &'a SpanRecord>) -> SpanRecord {
+    let mut trace_id = None;
+    let (mut start, mut end) = (Timestamp::MAX, Timestamp::EPOCH);
+    for top in tops {
+        trace_id.get_or_insert(top.trace_id);
+        start = start.min(top.start);
+        end = end.max(top.start).max(top.end);
+    }
     SpanRecord {
-        trace_id,
+        trace_id: trace_id.unwrap_or_default(),
         span_id: SpanId::default(),
         parent_id: None,
-        name: SYNTHETIC_ROOT.into(),
+        name: SYNTHETIC_ROOT_NAME.into(),
         kind: SpanKind::Internal,
         start,
         end,
         status: Status::Unset,
         timing: Timing::default(),
         facts: None,
-        origin: origin.clone(),
+        origin: Arc::new(Origin::default()),
         local: None,
+    }
+}
+
+/// The ranks in preorder, children of one parent by rank.
+fn preorder(parents: &[Option<usize>]) -> Vec<usize> {
+    let children = ChildLists::of(parents.iter().copied());
+    let mut order = Vec::with_capacity(parents.len());
+    let mut open: Vec<usize> = (0..parents.len()).filter(|&rank| parents[rank].is_none()).collect();
+    while let Some(rank) = open.pop() {
+        order.push(rank);
+        open.extend(children.of_parent(rank).iter().rev().map(|child| child.index()));
+    }
+    order
+}
+
+/// Places a span within its parent, which is settled already.
+fn settle(
+    record: SpanRecord,
+    parent: Option<&RunSpan>,
+    is_synthetic: bool,
+    warnings: &mut Warnings,
+) -> RunSpan {
+    let is_unfinished = record.end == Timestamp::EPOCH && record.start != Timestamp::EPOCH;
+    let is_negative = !is_unfinished && record.end < record.start;
+    if is_unfinished {
+        warnings.add(Warning::UnfinishedSpan);
+    }
+    if is_negative {
+        warnings.add(Warning::NegativeDuration);
+    }
+    let mut span = RunSpan {
+        record,
+        ordinal: 1,
+        parent: None,
+        clipped: Interval::default(),
+        is_detached: false,
+        outlives_parent: false,
+        starts_before_parent: false,
+        in_statistics: !is_unfinished && !is_negative && !is_synthetic,
+        is_synthetic,
+    };
+    let Some(parent) = parent else {
+        span.clipped = span.interval();
+        return span;
+    };
+
+    let (own, around) = (span.interval(), parent.interval());
+    span.starts_before_parent = !parent.is_detached && own.start < around.start;
+    span.outlives_parent = !parent.is_detached && own.end > around.end;
+
+    let running = span.run_interval();
+    let inside = parent.clipped;
+    // A span without length may stand on either edge of its parent; one with length must share time with it.
+    let shared = if running.is_empty() {
+        (inside.start <= running.start && running.start <= inside.end).then_some(running)
+    } else {
+        running.intersection(inside)
+    };
+    let is_handed_over = parent.record.kind == SpanKind::Producer && span.record.kind == SpanKind::Consumer;
+    span.is_detached = parent.is_detached || is_handed_over || span.record.is_detached() || shared.is_none();
+    let nowhere = running.start.clamp(inside.start, inside.end);
+    span.clipped = shared.filter(|_| !span.is_detached).unwrap_or(Interval::new(nowhere, nowhere));
+    span
+}
+
+/// The children of every span, one list after the other.
+#[derive(Clone, Debug, PartialEq)]
+struct ChildLists {
+    /// Where the list of each span starts; one more at the end.
+    starts: Vec<u32>,
+    children: Vec<SpanIx>,
+}
+
+impl ChildLists {
+    /// A counting sort of the spans by their parents; each list in ascending order.
+    fn of(parents: impl ExactSizeIterator<Item = Option<usize>> + Clone) -> Self {
+        let mut starts = vec![0; parents.len() + 1];
+        for parent in parents.clone().flatten() {
+            starts[parent + 1] += 1;
+        }
+        for index in 1..starts.len() {
+            starts[index] += starts[index - 1];
+        }
+        let mut next = starts.clone();
+        let mut children = vec![SpanIx(0); parents.clone().flatten().count()];
+        for (child, parent) in parents.enumerate() {
+            if let Some(parent) = parent {
+                children[next[parent] as usize] = SpanIx::new(child);
+                next[parent] += 1;
+            }
+        }
+        ChildLists { starts, children }
+    }
+
+    fn of_parent(&self, parent: usize) -> &[SpanIx] {
+        &self.children[self.starts[parent] as usize..self.starts[parent + 1] as usize]
     }
 }

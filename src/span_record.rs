@@ -13,7 +13,7 @@ use crate::money::Money;
 use crate::time::{Duration, Timestamp};
 
 /// One finished span.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SpanRecord {
     /// The trace it belongs to.
     pub trace_id: TraceId,
@@ -42,7 +42,7 @@ pub struct SpanRecord {
 }
 
 /// A span's role in a call between processes, as in OTLP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SpanKind {
     /// Not said.
     Unspecified,
@@ -74,7 +74,7 @@ impl SpanKind {
 }
 
 /// How a span ended, as in OTLP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// Nobody said; counts as success.
     #[default]
@@ -87,7 +87,7 @@ pub enum Status {
 
 /// What running a span looked like from inside its process. A *poll* is one thread's stretch from entering the
 /// span to leaving it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timing {
     /// Creation to first running.
     pub queued: Duration,
@@ -104,7 +104,7 @@ pub struct Timing {
 }
 
 /// What a span's attributes tell about its place in a workflow.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "each field is the attribute of the same name in `conventions`")]
 pub struct NodeFacts {
     pub node_id: Option<Arc<str>>,
@@ -133,7 +133,7 @@ pub struct NodeFacts {
 }
 
 /// Token counts of one call, as reported: input includes cached tokens, output includes reasoning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct TokenCounts {
     pub input: Option<u64>,
@@ -144,7 +144,7 @@ pub struct TokenCounts {
 }
 
 /// How a span's work ended, where the status does not say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// A panic unwound through it.
     Panicked,
@@ -155,7 +155,7 @@ pub enum Outcome {
 }
 
 /// Who sent a span: its resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// `service.name`.
     pub service_name: Option<Arc<str>>,
@@ -166,7 +166,7 @@ pub struct Origin {
 }
 
 /// What only the process that ran a span knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LocalFacts {
     /// It has no parent in this process.
     pub is_local_root: bool,

@@ -1,62 +1,61 @@
-//! What set a run's length.
-//!
-//! Walk backwards from the end of the root. While the walk is in a span and reaches the end of a child that blocks
-//! it, go down into that child; when it reaches the child's start, it is back in the span at that instant. Time
-//! spent in a span itself is that span's.
+//! The critical path: the chain of work that had to be shorter for the run to be shorter.
 //!
 //! ```text
-//!   root    ==================        root 0–2, a 2–8, root 8–10, c 10–16, root 16–18
-//!   a         ======
-//!   b           ====                  ended before a did: a child that ends earlier did not set the pace
-//!   c                 ======
+//! ms      0    10   20   30   40   50
+//! root    =========================        path: root 0–4, fetch 4–20, root 20–22,
+//! fetch     ========                             embed 22–44, root 44–50
+//! parse     =====
+//! embed              ===========
 //! ```
 //!
-//! The segments tile the root: no gap, no overlap, their sum is the wall time. A sibling that is still running when
-//! the chosen child starts is passed over: the child cannot have waited for it, so what launched the child is the
-//! parent, and the time is the parent's. A child that ends at the very instant the next one starts is its
-//! predecessor (the rule Jaeger's critical path has, with `<` made `<=`; coarse clocks make this the common case).
+//! Walk backwards from the end of the root. Whenever the walk is in a span and comes to the end of a child the span
+//! can have waited for, it goes down into that child; at the child's start it is back in the span. Time the walk
+//! spends in a span itself is that span's. So at every instant one span is charged, and the segments tile the wall
+//! time without a gap or an overlap: shares of the path add up to 1.
+//!
+//! A child that still runs when the chosen one starts is passed over: the chosen one cannot have waited for it. A
+//! child may end at the very instant the next begins. Zero-length children own no time and hide nobody.
+//!
+//! Where several children end at the same instant, the walk takes the first to start, then the one with more
+//! children, then the lesser name, then the lesser id.
+
+use std::cmp::Reverse;
 
 use crate::run::{Run, SpanIx};
 use crate::time::{Interval, Timestamp};
 
-/// A stretch of the critical path inside one span.
+/// A stretch of the critical path in one span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// The span.
+    /// The span that is charged.
     pub span: SpanIx,
-    /// When.
+    /// The time; never empty.
     pub interval: Interval,
 }
 
-/// The critical path of `run` in time order; neighbouring segments are of different spans.
+/// The critical path of a run, in time order. It tiles the root's interval exactly, each stretch as long as it can
+/// be; empty if the root takes no time.
 ///
-/// Empty for a run without length. O(n log n) time, O(n) memory.
+/// A span starts at its first running: the time it was queued belongs to the path of its parent.
 pub fn critical_path(run: &Run) -> Vec<Segment> {
-    let live_children: Vec<u32> = run.indices().map(|ix| live_children(run, ix)).collect();
-    let mut backwards: Vec<Segment> = Vec::new();
-    let mut emit = |span: SpanIx, start: Timestamp, end: Timestamp| {
-        if start >= end {
-            return;
+    let mut walk = Walk { run, blocking_children: blocking_children(run), candidates: Vec::new() };
+    let mut backwards = Vec::new();
+    let mut open = vec![walk.enter(run.root)];
+    while let Some(frame) = open.last_mut() {
+        let span = frame.span;
+        let child = walk.next_child(frame);
+        let stays_until = child.map_or(run.span(span).clipped.start, |child| run.span(child).clipped.end);
+        if stays_until < frame.now {
+            backwards.push(Segment { span, interval: Interval::new(stays_until, frame.now) });
         }
-        match backwards.last_mut() {
-            Some(later) if later.span == span && later.interval.start == end => later.interval.start = start,
-            _ => backwards.push(Segment { span, interval: Interval { start, end } }),
-        }
-    };
-    let mut frames = vec![Frame::new(run, run.root, run.span(run.root).clipped.end, &live_children)];
-    while let Some(frame) = frames.last_mut() {
-        let start = run.span(frame.span).clipped.start;
-        match frame.next_blocking(run) {
+        match child {
             Some(child) => {
-                let clipped = run.span(child).clipped;
-                let end = clipped.end.min(frame.at);
-                emit(frame.span, end, frame.at);
-                frame.at = clipped.start;
-                frames.push(Frame::new(run, child, end, &live_children));
+                frame.now = run.span(child).clipped.start;
+                open.push(walk.enter(child));
             }
             None => {
-                emit(frame.span, start, frame.at);
-                frames.pop();
+                walk.candidates.truncate(frame.first);
+                open.pop();
             }
         }
     }
@@ -68,35 +67,41 @@ pub fn critical_path(run: &Run) -> Vec<Segment> {
 struct Frame {
     span: SpanIx,
     /// How far back the walk has come.
-    at: Timestamp,
-    /// Children that may block, last to end first.
-    children: Vec<SpanIx>,
+    now: Timestamp,
+    /// Its children in `Walk::candidates`, to the end of it while this frame is on top.
+    first: usize,
+    /// The next of them to look at.
     next: usize,
 }
 
-impl Frame {
-    fn new(run: &Run, span: SpanIx, at: Timestamp, live_children: &[u32]) -> Self {
-        let blocks = |ix: &SpanIx| !run.span(*ix).is_detached && !run.span(*ix).clipped.is_empty();
-        let mut children: Vec<SpanIx> = run.children(span).iter().copied().filter(blocks).collect();
-        children.sort_by(|a, b| {
-            let (one, other) = (run.span(*a), run.span(*b));
-            (other.clipped.end.cmp(&one.clipped.end))
-                .then(one.record.start.cmp(&other.record.start))
-                .then(live_children[b.index()].cmp(&live_children[a.index()]))
-                .then_with(|| one.record.name.cmp(&other.record.name))
-                .then(one.record.span_id.cmp(&other.record.span_id))
-                .then(one.ordinal.cmp(&other.ordinal))
+struct Walk<'r> {
+    run: &'r Run,
+    blocking_children: Vec<u32>,
+    /// The children of all open spans, latest end first.
+    candidates: Vec<SpanIx>,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, span: SpanIx) -> Frame {
+        let run = self.run;
+        let first = self.candidates.len();
+        let blocking = run.children(span).iter().filter(|child| run.span(**child).is_blocking());
+        self.candidates.extend(blocking);
+        self.candidates[first..].sort_unstable_by_key(|&ix| {
+            let child = run.span(ix);
+            let record = &child.record;
+            let fan_out = Reverse(self.blocking_children[ix.index()]);
+            (Reverse(child.clipped.end), record.start, fan_out, &record.name, record.span_id, ix)
         });
-        Frame { span, at, children, next: 0 }
+        Frame { span, now: run.span(span).clipped.end, first, next: first }
     }
 
-    /// The child that ends last among those that end by now. One that ends later now ends later for good, since
-    /// the walk only goes back.
-    fn next_blocking(&mut self, run: &Run) -> Option<SpanIx> {
-        while let Some(child) = self.children.get(self.next).copied() {
-            self.next += 1;
-            let clipped = run.span(child).clipped;
-            if clipped.end <= self.at && clipped.start < self.at {
+    /// The child the span was waiting for at this point. One that is passed over can never come again, because the
+    /// point only moves back.
+    fn next_child(&self, frame: &mut Frame) -> Option<SpanIx> {
+        while let Some(&child) = self.candidates.get(frame.next) {
+            frame.next += 1;
+            if self.run.span(child).clipped.end <= frame.now {
                 return Some(child);
             }
         }
@@ -104,6 +109,15 @@ impl Frame {
     }
 }
 
-fn live_children(run: &Run, ix: SpanIx) -> u32 {
-    run.children(ix).iter().filter(|child| !run.span(**child).is_detached).count() as u32
+/// How many children of each span are not detached.
+fn blocking_children(run: &Run) -> Vec<u32> {
+    let mut counts = vec![0; run.spans.len()];
+    for span in &run.spans {
+        if let Some(parent) = span.parent
+            && !span.is_detached
+        {
+            counts[parent.index()] += 1;
+        }
+    }
+    counts
 }

@@ -1,181 +1,196 @@
-//! What if some spans had been faster: a replay of the run under the order that was seen.
+//! What the run's length would have been if spans had been faster: the run as a graph of starts and ends.
 //!
-//! Two events per span, its start S and its end E. Inside a parent, a child waits for every sibling that had ended
-//! by the time it started, and the rest of the time before it is the parent's own:
+//! Every blocking span has two events, its start and its end. Within one parent they depend on each other so:
 //!
-//! ```text
-//!   parent  ----====----====--        base(c) = the latest end of a predecessor, else the parent's start
-//!   a           ====                  lag(c)  = c's start − base(c)              parent's own time
-//!   c               ----====          tail(p) = p's end − its last child's end   parent's own time
-//! ```
+//! * a child starts a fixed *lag* after its **base**: the latest end among the siblings that had ended by then, or
+//!   the parent's start if none had;
+//! * the parent ends a fixed *tail* after the latest end among its children, or after its own start.
 //!
-//! `S'(c) = max(S'(p), E' of predecessors) + f(p)·lag(c)`, `E'(p) = max(S'(p), E' of children) + f(p)·tail(p)`,
-//! a leaf's `E' = S' + f·length`, where `f` scales a span's own time. With every `f` 1 each observed end is
-//! reproduced exactly.
+//! Lags and tails are the parent's own time; a leaf's own time is all of it. Changing own times and letting the
+//! events happen again, in their old order, gives the new length. Unchanged, it gives the old one exactly.
 //!
-//! It is a prediction. Predecessors inferred from time are more than the true ones, so savings are rather under-
-//! than overestimated; a predecessor that hands over while it still runs is not seen.
+//! It is a prediction from an order inferred from time: a sibling that happened to end before another began counts
+//! as its predecessor. True dependencies are among the inferred ones, so what speeding up would save is, if
+//! anything, estimated too low. Spans without length and detached spans hold nobody up and take no part.
 
 use crate::run::{Run, SpanIx};
 use crate::time::{Duration, Timestamp};
 
-/// By how much a span's own time is scaled.
+/// A factor for a span's own time: `num / den`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
-    numerator: u32,
-    denominator: u32,
+    /// What to multiply by.
+    pub num: u32,
+    /// What to divide by; zero counts as one.
+    pub den: u32,
 }
 
 impl Scale {
     /// No time at all.
-    pub const FREE: Scale = Scale { numerator: 0, denominator: 1 };
+    pub const FREE: Scale = Scale { num: 0, den: 1 };
     /// As it was.
-    pub const SAME: Scale = Scale { numerator: 1, denominator: 1 };
+    pub const SAME: Scale = Scale { num: 1, den: 1 };
 
-    /// So many times faster; zero counts as one.
-    pub fn faster(times: u32) -> Scale {
-        Scale { numerator: 1, denominator: times.max(1) }
+    /// So many times faster.
+    pub const fn faster(times: u32) -> Self {
+        Scale { num: 1, den: times }
     }
 }
 
-/// The events of a run and what each waits for.
-#[derive(Debug)]
+/// The starts and ends of a run, in an order in which each comes after all it depends on.
+#[derive(Clone, Debug)]
 pub struct EventGraph<'r> {
     pub(super) run: &'r Run,
-    /// Children of each span that block it, by start. Spans without length wait for nobody and nobody for them.
-    pub(super) children: Vec<Vec<SpanIx>>,
-    /// Every blocking span, each after its parent.
-    pub(super) top_down: Vec<SpanIx>,
+    pub(super) events: Vec<Event>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event {
+    pub(super) kind: EventKind,
+    pub(super) span: SpanIx,
+    pub(super) parent: Option<SpanIx>,
+    /// For an end, the span's tail; otherwise the lag, which is its parent's own time.
+    pub(super) own_time: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EventKind {
+    /// A queued span was created: it could have started here if nothing had queued it.
+    Creation,
+    /// A queued span started.
+    QueuedStart,
+    /// A span that was not queued started.
+    Start,
+    /// A span ended.
+    End,
 }
 
 impl<'r> EventGraph<'r> {
-    /// The graph of `run`. O(n).
+    /// The graph of a run. O(n log n); every replay afterwards is O(n).
     pub fn new(run: &'r Run) -> Self {
-        let blocks =
-            |ix: &SpanIx| *ix == run.root || !run.span(*ix).is_detached && !run.span(*ix).clipped.is_empty();
-        let mut children: Vec<Vec<SpanIx>> = vec![Vec::new(); run.spans.len()];
-        let top_down: Vec<SpanIx> = run.top_down().into_iter().filter(blocks).collect();
-        for ix in &top_down {
-            let blocking = &mut children[ix.index()];
-            blocking.extend(run.children(*ix).iter().copied().filter(blocks));
-            blocking.sort_by_key(|child| run.span(*child).clipped.start);
+        let mut moments = Vec::with_capacity(run.spans.len() * 2);
+        for ix in run.indices().filter(|ix| run.span(*ix).is_blocking()) {
+            let span = run.span(ix);
+            let earliest = span.parent.map_or(span.clipped.start, |parent| run.span(parent).clipped.start);
+            let creation = span.record.start.max(earliest);
+            if creation < span.clipped.start {
+                moments.push((creation, EventKind::Creation, ix));
+                moments.push((span.clipped.start, EventKind::QueuedStart, ix));
+            } else {
+                moments.push((span.clipped.start, EventKind::Start, ix));
+            }
+            moments.push((span.clipped.end, EventKind::End, ix));
         }
-        EventGraph { run, children, top_down }
+        // At one instant ends come first, because who starts then may have waited for them; among ends children
+        // come before parents, among starts parents before children. A parent's position is below its children's.
+        moments.sort_unstable_by_key(|&(at, kind, ix)| match kind {
+            EventKind::End => (at, 0, usize::MAX - ix.index()),
+            _ => (at, 1, ix.index()),
+        });
+
+        let mut base = vec![Timestamp::EPOCH; run.spans.len()];
+        let events = moments.into_iter().map(|(at, kind, span)| {
+            let parent = run.span(span).parent;
+            let since = match kind {
+                EventKind::End => Some(span),
+                _ => parent,
+            };
+            let own_time = since.map_or(Duration::ZERO, |ix| at.saturating_since(base[ix.index()]));
+            match kind {
+                EventKind::Creation => {}
+                EventKind::QueuedStart | EventKind::Start => base[span.index()] = at,
+                EventKind::End => {
+                    if let Some(parent) = parent {
+                        base[parent.index()] = at;
+                    }
+                }
+            }
+            Event { kind, span, parent, own_time }
+        });
+        EventGraph { run, events: events.collect() }
     }
 
-    /// How long the run would have taken with the own time of the chosen spans scaled. O(n log n).
-    pub fn replay(&self, chosen: impl Fn(SpanIx) -> bool, scale: Scale) -> Duration {
-        self.run_again(&chosen, scale, &|_| false)
+    /// The wall time if every span's own time were scaled so; rounded half up once, at the end.
+    ///
+    /// With scales of at most 1 it is at most the wall time, and falls short of it by at most what the scales take
+    /// from the critical path. Larger scales never make it shorter. O(n).
+    pub fn replay(&self, scale: impl Fn(SpanIx) -> Scale) -> Duration {
+        self.happen_again(scale, |_| false)
     }
 
-    /// How long the run would have taken had the chosen spans run as soon as they were created: each then waits
-    /// only for what had ended before its creation. O(n log n).
-    pub fn replay_without_queueing(&self, chosen: impl Fn(SpanIx) -> bool) -> Duration {
-        self.run_again(&|_| false, Scale::SAME, &chosen)
+    /// The wall time if the spans for which `which` holds had never been queued: each runs from its creation on,
+    /// after the siblings that had ended by then. Nothing else changes. O(n).
+    pub fn replay_without_queueing(&self, which: impl Fn(SpanIx) -> bool) -> Duration {
+        self.happen_again(|_| Scale::SAME, which)
     }
 
-    /// How many spans were taken to wait for a sibling because it had ended when they started. O(n log n).
+    /// How many spans were taken to wait for a sibling, because it had ended when they started. O(n).
     pub fn inferred_edges(&self) -> u64 {
-        let waits = |siblings: &Vec<SpanIx>| {
-            let clipped = || siblings.iter().map(|ix| self.run.span(*ix).clipped);
-            let Some(first_end) = clipped().map(|clipped| clipped.end).min() else { return 0 };
-            clipped().filter(|clipped| clipped.start >= first_end).count() as u64
-        };
-        self.children.iter().map(waits).sum()
+        let mut has_ended_child = vec![false; self.run.spans.len()];
+        let mut edges = 0u64;
+        for event in &self.events {
+            let Some(parent) = event.parent else { continue };
+            match event.kind {
+                EventKind::End => has_ended_child[parent.index()] = true,
+                EventKind::Start | EventKind::QueuedStart => edges += u64::from(has_ended_child[parent.index()]),
+                EventKind::Creation => {}
+            }
+        }
+        edges
     }
 
-    fn run_again(
+    fn happen_again(
         &self,
-        chosen: &dyn Fn(SpanIx) -> bool,
-        scale: Scale,
-        unqueued: &dyn Fn(SpanIx) -> bool,
+        scale: impl Fn(SpanIx) -> Scale,
+        starts_at_creation: impl Fn(SpanIx) -> bool,
     ) -> Duration {
-        let own = |ix: SpanIx, time: Duration| {
-            let factor = if chosen(ix) { scale.numerator } else { scale.denominator };
-            u128::from(time.as_nanos()) * u128::from(factor)
+        // Of each span the latest of its start and its children's ends so far; in the end, its own end.
+        let mut latest = vec![Fixed::default(); self.run.spans.len()];
+        for event in &self.events {
+            let skipped = match event.kind {
+                EventKind::Creation => !starts_at_creation(event.span),
+                EventKind::QueuedStart => starts_at_creation(event.span),
+                EventKind::Start | EventKind::End => false,
+            };
+            if skipped {
+                continue;
+            }
+            let span = event.span.index();
+            if event.kind == EventKind::End {
+                latest[span] = latest[span].plus_scaled(event.own_time, scale(event.span));
+                if let Some(parent) = event.parent {
+                    latest[parent.index()] = latest[parent.index()].max(latest[span]);
+                }
+            } else if let Some(parent) = event.parent {
+                latest[span] = latest[parent.index()].plus_scaled(event.own_time, scale(parent));
+            }
+        }
+        latest[self.run.root.index()].rounded()
+    }
+}
+
+/// Time since the start of the run in 2⁻³² ns. With whole nanoseconds, a parent of a thousand children would gather
+/// a thousand rounding errors.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Fixed(u128);
+
+impl Fixed {
+    const FRACTION_BITS: u32 = 32;
+
+    fn plus_scaled(self, own_time: Duration, scale: Scale) -> Self {
+        let nanos = u128::from(own_time.as_nanos());
+        let scaled = match scale {
+            Scale { num: 0, .. } => 0,
+            Scale { num, den } if num == den => nanos << Self::FRACTION_BITS,
+            // Exactly 64 + 32 + 32 bits at most.
+            Scale { num, den } => (nanos << Self::FRACTION_BITS) * u128::from(num) / u128::from(den.max(1)),
         };
-        // Times are kept times the denominator, so that nothing is rounded on the way.
-        let mut end_of: Vec<u128> = vec![0; self.run.spans.len()];
-        let mut frames = vec![Replay::new(self, self.run.root, 0)];
-        while let Some(frame) = frames.last_mut() {
-            let span = frame.span;
-            match frame.siblings.get(frame.next).copied() {
-                Some(child) => {
-                    frame.next += 1;
-                    let ready = self.ready(child, unqueued(child), self.run.span(span).clipped.start);
-                    let (base, predecessors_end) = frame.predecessors(self.run, &end_of, ready);
-                    let lag = own(span, ready.saturating_since(base));
-                    let start = frame.start.max(predecessors_end).saturating_add(lag);
-                    frames.push(Replay::new(self, child, start));
-                }
-                None => {
-                    let clipped = self.run.span(span).clipped;
-                    let last = frame.last_observed_end(self.run);
-                    let ended = frame.siblings.iter().map(|ix| end_of[ix.index()]).max().unwrap_or(0);
-                    let tail = own(span, clipped.end.saturating_since(last));
-                    end_of[span.index()] = frame.start.max(ended).saturating_add(tail);
-                    frames.pop();
-                }
-            }
-        }
-        let denominator = u128::from(scale.denominator);
-        let wall = (end_of[self.run.root.index()] + denominator / 2) / denominator;
-        Duration::from_nanos(u64::try_from(wall).unwrap_or(u64::MAX))
+        Fixed(self.0.saturating_add(scaled))
     }
 
-    /// When a span could have started to run.
-    fn ready(&self, ix: SpanIx, unqueued: bool, not_before: Timestamp) -> Timestamp {
-        let span = self.run.span(ix);
-        let created = span.record.start.max(not_before).min(span.clipped.start);
-        if unqueued { created } else { span.clipped.start }
-    }
-}
-
-/// A span being replayed.
-struct Replay {
-    span: SpanIx,
-    /// Its new start.
-    start: u128,
-    siblings: Vec<SpanIx>,
-    next: usize,
-    /// The siblings replayed so far by observed end: a prefix of these are a child's predecessors.
-    ended: std::collections::BTreeMap<Timestamp, u128>,
-    ended_up_to: usize,
-}
-
-impl Replay {
-    fn new(graph: &EventGraph<'_>, span: SpanIx, start: u128) -> Self {
-        let siblings = graph.children[span.index()].clone();
-        Replay { span, start, siblings, next: 0, ended: std::collections::BTreeMap::new(), ended_up_to: 0 }
-    }
-
-    /// The latest observed end of a sibling that had ended by `ready`, and the latest replayed end of those.
-    fn predecessors(&mut self, run: &Run, end_of: &[u128], ready: Timestamp) -> (Timestamp, u128) {
-        // Siblings come by start, and one that had ended by `ready` started before it: all of them are replayed.
-        for at in self.ended_up_to..self.next - 1 {
-            let sibling = self.siblings[at];
-            self.take_in(run.span(sibling).clipped.end, end_of[sibling.index()]);
-        }
-        self.ended_up_to = self.next - 1;
-        let before = self.ended.range(..=ready).next_back();
-        before.map_or((run.span(self.span).clipped.start, 0), |(end, replayed)| (*end, *replayed))
-    }
-
-    /// Keeps for each observed end the latest replayed end up to it, so that one look answers.
-    fn take_in(&mut self, observed: Timestamp, replayed: u128) {
-        let before = self.ended.range(..=observed).next_back().map_or(0, |(_, end)| *end);
-        self.ended.insert(observed, before.max(replayed));
-        let later = (std::ops::Bound::Excluded(observed), std::ops::Bound::Unbounded);
-        for (_, end) in self.ended.range_mut(later) {
-            if *end >= replayed {
-                break;
-            }
-            *end = replayed;
-        }
-    }
-
-    fn last_observed_end(&self, run: &Run) -> Timestamp {
-        let ends = self.siblings.iter().map(|ix| run.span(*ix).clipped.end);
-        ends.max().unwrap_or(run.span(self.span).clipped.start)
+    fn rounded(self) -> Duration {
+        let half = 1 << (Self::FRACTION_BITS - 1);
+        let nanos = self.0.saturating_add(half) >> Self::FRACTION_BITS;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }

@@ -1,6 +1,8 @@
-//! What a run's spans say about its time: pure functions from a [`Run`](crate::run::Run) to numbers.
+//! What a run's spans say about its length: which of them set it, and what changing one would do.
 //!
-//! All of it is iterative, so the depth of a trace costs heap and never stack.
+//! Every function here reads a [`Run`](crate::run::Run) and returns plain numbers by
+//! [`SpanIx`](crate::run::SpanIx). None reads a clock, fails, or recurses: stacks are on the heap, so a chain of
+//! a hundred thousand spans takes memory but no stack. All are O(n log n).
 
 pub mod critical_path;
 pub mod event_graph;

@@ -1,46 +1,51 @@
-//! Nodes by their share of the sum of all nodes' times: the seeds' idea of a bottleneck.
+//! Which nodes take most of the time, by the simplest measure: each one's total as a share of all totals.
 //!
-//! Nested nodes count twice in the sum, and with three balanced nodes none can be above half, so this is a figure
-//! beside the critical path and not the verdict.
+//! A node inside another is counted in both, so this says where time was spent, not what made the run long; for
+//! that see [`critical_path`](super::critical_path).
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::time::Duration;
 
-/// A node's part of the sum.
+/// One node's part in the sum of all nodes' totals.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Share {
     /// The node.
     pub node: Arc<str>,
-    /// Sum of its executions.
+    /// How long its executions took together.
     pub total: Duration,
     /// How many there were.
     pub calls: u64,
-    /// Its total as a percentage of the sum; zero where the sum is zero.
+    /// Its total as a percentage of the sum of all totals; 0 where that sum is zero.
     pub percent_of_total: f64,
 }
 
-/// The shares of nodes given as name, total and calls, in the same order.
+/// The share of every node, highest total first, in the given order on ties. So the first is the slowest node.
+/// O(n log n).
 pub fn shares(totals: &[(Arc<str>, Duration, u64)]) -> Vec<Share> {
-    let sum: Duration = totals.iter().map(|(_, total, _)| *total).sum();
-    let share = |(node, total, calls): &(Arc<str>, Duration, u64)| Share {
-        node: node.clone(),
-        total: *total,
-        calls: *calls,
-        percent_of_total: total.ratio_of(sum).unwrap_or(0.0) * 100.0,
+    let sum: u128 = totals.iter().map(|(_, total, _)| u128::from(total.as_nanos())).sum();
+    let percent = |total: Duration| match sum {
+        0 => 0.0,
+        sum => total.as_nanos() as f64 * 100.0 / sum as f64,
     };
-    totals.iter().map(share).collect()
+    let mut shares: Vec<_> = totals
+        .iter()
+        .map(|(node, total, calls)| Share {
+            node: node.clone(),
+            total: *total,
+            calls: *calls,
+            percent_of_total: percent(*total),
+        })
+        .collect();
+    shares.sort_by_key(|share| Reverse(share.total));
+    shares
 }
 
-/// The node with the highest total, the first on a tie; `None` if there are none.
-pub fn slowest(shares: &[Share]) -> Option<&Share> {
-    shares.iter().reduce(|slowest, share| if share.total > slowest.total { share } else { slowest })
-}
-
-/// The nodes strictly above `threshold_percent`, highest total first, ties in the given order.
-pub fn bottlenecks(shares: &[Share], threshold_percent: f64) -> Vec<&Share> {
-    let mut above: Vec<&Share> =
-        shares.iter().filter(|share| share.percent_of_total > threshold_percent).collect();
-    above.sort_by_key(|share| std::cmp::Reverse(share.total));
-    above
+/// The nodes whose share is strictly above `threshold_percent`, highest total first. None where all totals are
+/// zero. A node alone has 100 %; of two equal ones neither is above 50 %.
+pub fn bottlenecks(totals: &[(Arc<str>, Duration, u64)], threshold_percent: f64) -> Vec<Share> {
+    let mut shares = shares(totals);
+    shares.retain(|share| !share.total.is_zero() && share.percent_of_total > threshold_percent);
+    shares
 }

@@ -1,58 +1,40 @@
-//! How much later a span could have ended without making its run longer.
-//!
-//! The event graph read backwards: a span's end is followed by its parent's tail and by every sibling that started
-//! after it had ended. `slack(root) = 0`, and
-//! `slack(c) = min(slack(p) + last child's end − c's end, min over successors y of slack(y) + base(y) − c's end)`.
-//! Every span on the critical path has none; so may others that tie with it.
+//! How much later each span could have ended with the run as long as before: the event graph, backwards.
 
-use std::collections::BTreeMap;
-
-use super::event_graph::EventGraph;
-use crate::run::SpanIx;
-use crate::time::{Duration, Interval, Timestamp};
+use super::event_graph::{EventGraph, EventKind};
+use crate::time::{Duration, Timestamp};
 
 impl EventGraph<'_> {
-    /// The slack of each span, by [`SpanIx::index`]; `None` for spans without length, detached ones and a
-    /// synthetic root. O(n log n).
+    /// The slack of every span, by [`SpanIx`](crate::run::SpanIx): how much longer it could have run, all else as
+    /// it was, before the run would have become longer. Zero on the critical path, and on paths as long as it.
+    ///
+    /// `None` for spans that block nobody, being detached or without length, and for a made-up root. O(n).
     pub fn slack(&self) -> Vec<Option<Duration>> {
-        let mut slack: Vec<Duration> = vec![Duration::ZERO; self.run.spans.len()];
-        for parent in &self.top_down {
-            self.slack_of_children(*parent, &mut slack);
-        }
-        let mut told: Vec<Option<Duration>> = vec![None; slack.len()];
-        for ix in &self.top_down {
-            let span = self.run.span(*ix);
-            if !span.is_synthetic {
-                told[ix.index()] = Some(slack[ix.index()]);
+        let run = self.run;
+        let mut slack = vec![None; run.spans.len()];
+        // Of each span, the point by which its children must have ended that have ended before the events seen so
+        // far: the last of them, so that it ends no later than it may; the others, so that their successors start
+        // no later than they may.
+        let mut deadline = vec![Timestamp::MAX; run.spans.len()];
+        for event in self.events.iter().rev() {
+            let clipped = run.span(event.span).clipped;
+            let span = event.span.index();
+            match (event.kind, event.parent) {
+                (EventKind::End, parent) => {
+                    let own = parent
+                        .map_or(Duration::ZERO, |ix| deadline[ix.index()].saturating_since(clipped.end));
+                    slack[span] = Some(own);
+                    deadline[span] = clipped.end.saturating_sub(event.own_time).saturating_add(own);
+                }
+                (EventKind::Start | EventKind::QueuedStart, Some(parent)) => {
+                    let base = clipped.start.saturating_sub(event.own_time);
+                    let latest_base = base.saturating_add(slack[span].unwrap_or_default());
+                    deadline[parent.index()] = deadline[parent.index()].min(latest_base);
+                }
+                (EventKind::Start | EventKind::QueuedStart, None) | (EventKind::Creation, _) => {}
             }
         }
-        told
-    }
-
-    fn slack_of_children(&self, parent: SpanIx, slack: &mut [Duration]) {
-        let interval = |ix: &SpanIx| self.run.span(*ix).clipped;
-        let children = &self.children[parent.index()];
-        let Some(last_end) = children.iter().map(|ix| interval(ix).end).max() else { return };
-        let mut ends: Vec<Timestamp> = children.iter().map(|ix| interval(ix).end).collect();
-        ends.sort_unstable();
-        let base = |start: Timestamp| {
-            let ended = ends.partition_point(|end| *end <= start);
-            ended.checked_sub(1).map(|at| ends[at])
-        };
-        let parent_allows = last_end.saturating_add(slack[parent.index()]);
-        // From the last start to the first: by then every successor is done. `latest` holds, by start, the latest
-        // time by which what starts there or later lets its predecessors end.
-        let mut latest: BTreeMap<Timestamp, Timestamp> = BTreeMap::new();
-        let mut soonest = Timestamp::MAX;
-        for ix in children.iter().rev() {
-            let Interval { start, end } = interval(ix);
-            let successors = latest.range(end..).next().map_or(Timestamp::MAX, |(_, allows)| *allows);
-            let own = parent_allows.min(successors).saturating_since(end);
-            slack[ix.index()] = own;
-            if let Some(base) = base(start) {
-                soonest = soonest.min(base.saturating_add(own));
-            }
-            latest.insert(start, soonest);
-        }
+        // A root without length has no events, and yet nothing it does may take longer.
+        slack[run.root.index()] = (!run.span(run.root).is_synthetic).then_some(Duration::ZERO);
+        slack
     }
 }

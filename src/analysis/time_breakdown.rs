@@ -1,67 +1,76 @@
-//! What the words for time mean here, and the ones that need nothing but intervals.
+//! Where a span's time goes. The words longpole uses, once and for all:
 //!
-//! Respected libraries disagree on these words, so they are defined once:
+//! | word | of a span |
+//! |---|---|
+//! | *duration* | from creation to the end of work, queueing included |
+//! | *queued* | from creation to first running: its own first enter or a child's, whichever is earlier |
+//! | *self time* | the part of its duration in which none of its children existed |
+//! | *busy* | the time in which at least one thread ran inside it, children included; known only from inside the process |
+//! | *idle* | duration less busy: waiting for something, or not scheduled; says nothing about the processor |
+//! | *path time* | the time the critical path charges to it |
+//! | *slack* | how much later it could have ended with the run as long as before |
 //!
-//! - **duration** of a span: its end minus its start, being queued included. Its end is the end of its work.
-//! - **queued**: creation to first running: its own first enter, or a child's, whichever is earlier.
-//! - **running interval**: first running to end. This is what the critical path and the event graph see.
-//! - **self time**: the part of the duration that no child's duration covers: `|p| − |⋃ children ∩ p|`, over raw
-//!   times of all children, blocking or not. Never `duration − Σ children`, which goes negative as soon as children
-//!   overlap.
-//! - **busy**: time in which at least one thread was inside the span (entered). **Poll**: one thread's stretch from
-//!   entering to leaving it. What is not busy is waiting, or ready and not scheduled; it is not called CPU time.
-//! - **path time**: the length of a span's segments of the critical path. Self time counts all a span did alone,
-//!   path time only what delayed the end.
-//! - **work** of a run: self times without queueing, summed over all spans. **Wall time**: the root's duration.
-//! - **slack** of a span: how much later it could have ended without making the run longer.
+//! Self time and path time differ: self time counts everything a span did alone, path time only what delayed the
+//! end of the run.
+//!
+//! Self time is duration less the *union* of the children's intervals, never less their sum, which goes below zero
+//! as soon as children run side by side. All children count, whether the span waited for them or not. A child counts
+//! from its creation: its queueing is part of the child's duration, and would be counted twice if it were the
+//! parent's as well. Where children stay inside their parents and do not overlap, the self times of a run add up to
+//! its wall time.
 
 use crate::run::{Run, SpanIx};
 use crate::time::{Duration, Interval, Timestamp};
 
-/// The self time of each span, by [`SpanIx::index`]. Zero for a synthetic root's position too unless time in it is
-/// covered by no top. O(n log n).
+/// The self time of every span, by [`SpanIx`](crate::run::SpanIx). O(n).
 pub fn self_times(run: &Run) -> Vec<Duration> {
-    run.indices().map(|ix| self_time(run, ix)).collect()
+    run.indices()
+        .map(|ix| {
+            let own = run.span(ix).interval();
+            let children = run.children(ix).iter().map(|child| run.span(*child).interval());
+            let covered = covered_time(children.filter_map(|child| child.intersection(own)));
+            own.duration().saturating_sub(covered)
+        })
+        .collect()
 }
 
-fn self_time(run: &Run, ix: SpanIx) -> Duration {
-    let own = run.span(ix).whole();
-    let mut covered: Vec<Interval> =
-        run.children(ix).iter().filter_map(|child| run.span(*child).whole().intersection(own)).collect();
-    covered.sort_unstable_by_key(|interval| interval.start);
-    let mut sum = Duration::ZERO;
-    let mut reached = own.start;
-    for interval in covered {
-        let start = interval.start.max(reached);
-        sum = sum.saturating_add(interval.end.saturating_since(start));
-        reached = reached.max(interval.end);
+/// The length of the union of intervals that come in order of their starts.
+fn covered_time(intervals: impl Iterator<Item = Interval>) -> Duration {
+    let mut covered = Duration::ZERO;
+    let mut covered_until = Timestamp::EPOCH;
+    for interval in intervals {
+        let fresh = Interval::new(interval.start.max(covered_until), interval.end);
+        covered = covered.saturating_add(fresh.duration());
+        covered_until = covered_until.max(interval.end);
     }
-    own.duration().saturating_sub(sum)
+    covered
 }
 
-/// How many of `intervals` overlap at most. One that ends when another starts does not overlap it. O(n log n).
+/// How many of the intervals overlap where most of them do. They are half-open: one that ends where another starts
+/// does not overlap it. Empty ones overlap nothing. O(n log n).
 pub fn peak_concurrency(intervals: impl Iterator<Item = Interval>) -> u64 {
-    let mut changes: Vec<(Timestamp, i64)> = Vec::new();
-    for interval in intervals.filter(|interval| !interval.is_empty()) {
-        changes.push((interval.start, 1));
-        changes.push((interval.end, -1));
+    let (mut starts, mut ends): (Vec<_>, Vec<_>) = intervals
+        .filter(|interval| !interval.is_empty())
+        .map(|interval| (interval.start, interval.end))
+        .unzip();
+    starts.sort_unstable();
+    ends.sort_unstable();
+    let mut ended = 0;
+    let mut peak = 0;
+    for (started, start) in (1..).zip(starts) {
+        while ends.get(ended).is_some_and(|end| *end <= start) {
+            ended += 1;
+        }
+        peak = peak.max(started - ended as u64);
     }
-    // Ends come before starts of the same instant.
-    changes.sort_unstable();
-    let mut now = 0i64;
-    let mut peak = 0i64;
-    for (_, change) in changes {
-        now += change;
-        peak = peak.max(now);
-    }
-    peak.unsigned_abs()
+    peak
 }
 
 /// How many spans without a running child ran at once at most: how wide the run really was. O(n log n).
 pub fn peak_leaves(run: &Run) -> u64 {
     let mut changes: Vec<(Timestamp, bool, SpanIx)> = Vec::new();
     for ix in run.indices().filter(|ix| !run.span(*ix).is_synthetic) {
-        let running = run.span(ix).running();
+        let running = run.span(ix).run_interval();
         if !running.is_empty() {
             changes.push((running.start, true, ix));
             changes.push((running.end, false, ix));
@@ -97,18 +106,4 @@ pub fn peak_leaves(run: &Run) -> u64 {
         peak = peak.max(leaves);
     }
     peak.unsigned_abs()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn touching_intervals_are_not_concurrent() {
-        let at =
-            |start, end| Interval::new(Timestamp::from_unix_nanos(start), Timestamp::from_unix_nanos(end));
-        assert_eq!(peak_concurrency([at(0, 5), at(5, 9)].into_iter()), 1);
-        assert_eq!(peak_concurrency([at(0, 6), at(5, 9), at(5, 5)].into_iter()), 2);
-        assert_eq!(peak_concurrency(std::iter::empty()), 0);
-    }
 }

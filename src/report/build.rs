@@ -210,7 +210,7 @@ fn node_reports(
     savings: &[(NodeIx, Duration)],
     slack: &[Option<Duration>],
 ) -> Vec<NodeReport> {
-    let sum: Duration = seed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
+    let sum: Duration = summed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
     let mut nodes: Vec<NodeReport> = (0..booking.nodes.len())
         .map(|node| {
             let tally = &booking.nodes[node];
@@ -274,15 +274,15 @@ pub(crate) fn duration_summary(stats: &DurationStats) -> DurationSummary {
     }
 }
 
-/// The nodes whose times the seed summary adds up: all, but the one that is only the run itself if there are others.
-fn seed_nodes<'b>(run: &Run, booking: &'b Booking) -> impl Iterator<Item = &'b NodeTally> + use<'b> {
+/// The nodes whose times the summary adds up: all, but the one that is only the run itself if there are others.
+fn summed_nodes<'b>(run: &Run, booking: &'b Booking) -> impl Iterator<Item = &'b NodeTally> + use<'b> {
     let root = (0..booking.nodes.len()).find(|node| booking.is_root_alone(run, *node));
     let skipped = root.filter(|_| booking.nodes.len() > 1);
     (0..booking.nodes.len()).filter(move |node| Some(*node) != skipped).map(|node| &booking.nodes[node])
 }
 
 fn bottleneck_info(run: &Run, booking: &Booking, threshold_percent: f64) -> Summary {
-    let totals = seed_nodes(run, booking);
+    let totals = summed_nodes(run, booking);
     summary(
         totals
             .map(|tally| (tally.name.clone(), tally.durations.sum(), tally.executions.len() as u64))
@@ -291,14 +291,15 @@ fn bottleneck_info(run: &Run, booking: &Booking, threshold_percent: f64) -> Summ
     )
 }
 
-/// The seed summary of nodes given as name, total and calls, in the order in which they were recorded.
+/// The summary of nodes given as name, total and calls, in the order in which they were recorded.
 pub(crate) fn summary(totals: Vec<(Arc<str>, Duration, u64)>, threshold_percent: f64) -> Summary {
     let shares = shares::shares(&totals);
+    let above = shares::bottlenecks(&totals, threshold_percent);
     Summary {
         total_time_ms: shares.iter().map(|share| share.total).sum::<Duration>().as_millis_f64(),
         node_count: shares.len() as u64,
-        slowest_node: shares::slowest(&shares).map(bottleneck),
-        bottlenecks: shares::bottlenecks(&shares, threshold_percent).into_iter().map(bottleneck).collect(),
+        slowest_node: shares.first().map(bottleneck),
+        bottlenecks: above.iter().map(bottleneck).collect(),
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn savings(
 
 fn saved(run: &Run, booking: &Booking, graph: &EventGraph<'_>, node: NodeIx, scale: Scale) -> Duration {
     let of_node = |ix: SpanIx| ix != run.root && booking.node_of[ix.index()] == Some(node);
-    run.wall().saturating_sub(graph.replay(of_node, scale))
+    run.wall().saturating_sub(graph.replay(|ix| if of_node(ix) { scale } else { Scale::SAME }))
 }
 
 /// The findings, most saving first.

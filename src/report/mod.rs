@@ -41,7 +41,7 @@ pub struct Report {
     /// What to fix, first thing first; at most [`Report::MAX_FINDINGS`].
     #[serde(rename = "insights")]
     pub findings: Vec<Finding>,
-    /// The seed summary: shares of the sum of node times.
+    /// Shares of the sum of node times, as a summary.
     pub bottleneck_info: Summary,
     /// How much to trust it.
     pub quality: Quality,
@@ -256,7 +256,7 @@ pub struct NodeReport {
     pub retries: u64,
     /// How long its executions took, queueing included.
     pub duration: DurationSummary,
-    /// Time in which none of its executions' children ran.
+    /// Time in which no nested node existed, being queued included.
     pub self_ns: Duration,
     /// Time a thread ran inside its executions; absent where not measured.
     pub busy_ns: Option<Duration>,
@@ -269,7 +269,7 @@ pub struct NodeReport {
     pub slack_ns: Option<Duration>,
     /// What the run would save if it took no time; absent off the path.
     pub save_max_ns: Option<Duration>,
-    /// Its total as a share of the sum of all nodes' totals. Counts nested nodes twice; the seeds' definition.
+    /// Its total as a share of the sum of all nodes' totals. Counts nested nodes twice.
     pub sum_ratio: f64,
     /// Its total as a share of the wall time; above 1 where executions ran at once.
     pub wall_ratio: f64,
@@ -428,7 +428,7 @@ pub enum Suggestion {
     },
 }
 
-/// The seed summary of a run or of many: shares of the sum of node times.
+/// A summary of a run or of many by shares of the sum of node times.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Sum of all nodes' totals, in milliseconds.
@@ -441,7 +441,7 @@ pub struct Summary {
     pub bottlenecks: Vec<Bottleneck>,
 }
 
-/// One row of the seed summary.
+/// One row of a [`Summary`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bottleneck {
     /// The node.
