@@ -97,7 +97,6 @@ struct Pending {
     left_out: u64,
     first_arrival: Timestamp,
     changed: bool,
-    has_made_a_run: bool,
     has_got_advice: bool,
 }
 
@@ -188,7 +187,7 @@ impl RunAssembler {
         left.sort_unstable();
         for (_, trace_id) in left {
             let Some(mut pending) = self.traces.remove(&trace_id) else { continue };
-            let made_a_run = pending.has_made_a_run;
+            let made_a_run = !pending.left_with_a_run.is_empty();
             let marked = outermost_marked(&pending);
             if marked.is_empty() && !made_a_run {
                 let arrived = std::mem::take(&mut pending.below).into_values().flatten().collect();
@@ -202,7 +201,7 @@ impl RunAssembler {
                     run.records.push(root.record);
                     continue;
                 }
-                let mut arrived = pending.take_below(root_id);
+                let (mut arrived, _) = pending.take_below(root_id);
                 arrived.push(root);
                 run_of.insert(root_id, runs.len());
                 runs.push(FinishedRun {
@@ -264,22 +263,18 @@ impl RunAssembler {
                     continue;
                 }
                 let is_marked = root.is_marked();
-                let is_local_root = root.record.local.is_some_and(|local| local.is_local_root);
-                let (trace_root, run) = (root.record.clone(), pending.take_run(root));
+                let (root_record, (run, runs_inside)) = (root.record.clone(), pending.take_run(root));
                 freed = run.records.iter().map(SpanRecord::weight).fold(freed, usize::saturating_add);
-                if is_marked || !pending.has_made_a_run {
+                if is_marked || runs_inside == 0 {
                     runs.push(run);
-                    pending.has_made_a_run |= is_marked;
                 } else {
-                    self.dismissed.push(trace_root);
-                }
-                if is_local_root {
-                    pending.has_made_a_run = false;
+                    self.dismissed.push(root_record);
                 }
             }
             self.bytes = self.bytes.saturating_sub(freed);
             let ended_short = runs.iter().skip(before).any(|run| run.missing > 0);
-            let is_empty = pending.spans == 0;
+            // A trace from which runs have left is remembered until the root around them closes.
+            let is_empty = pending.spans == 0 && pending.left_with_a_run.is_empty();
             if !pending.closed_roots.is_empty() {
                 still_closing.push(trace_id);
             }
@@ -327,11 +322,13 @@ impl Pending {
         missing
     }
 
-    fn take_run(&mut self, root: ClosedRoot) -> FinishedRun {
+    /// Takes out the run of `root`; says also how many marked runs have left from below it before.
+    fn take_run(&mut self, root: ClosedRoot) -> (FinishedRun, u64) {
         let missing = self.missing_below(&root.record);
         let root_id = root.record.span_id;
-        let mut arrived = self.take_below(root_id);
-        if let Some(parent) = root.record.parent_id {
+        let is_local_root = root.record.local.is_some_and(|local| local.is_local_root);
+        let (mut arrived, runs_inside) = self.take_below(root_id);
+        if let Some(parent) = root.record.parent_id.filter(|_| !is_local_root) {
             let gone = self.left_with_a_run.entry(parent).or_default();
             *gone = gone.saturating_add(1);
         }
@@ -340,21 +337,23 @@ impl Pending {
         let left_out = std::mem::take(&mut self.left_out);
         // Spans that were left out were started too: they are told as left out, not as missing.
         let missing = missing.saturating_sub(left_out);
-        FinishedRun { missing, left_out, ..FinishedRun::of(arrived, Some(root_id)) }
+        (FinishedRun { missing, left_out, ..FinishedRun::of(arrived, Some(root_id)) }, runs_inside)
     }
 
-    /// Takes out everything below `root`. Ends on cycles too, since what is taken out is not met again.
-    fn take_below(&mut self, root: SpanId) -> Vec<Arrived> {
+    /// Takes out everything below `root`, and says how many runs have left from there. Ends on cycles too, since
+    /// what is taken out is not met again.
+    fn take_below(&mut self, root: SpanId) -> (Vec<Arrived>, u64) {
         let mut taken = Vec::new();
+        let mut runs_inside = 0u64;
         let mut parents = vec![root];
         while let Some(parent) = parents.pop() {
-            self.left_with_a_run.remove(&parent);
+            runs_inside = runs_inside.saturating_add(self.left_with_a_run.remove(&parent).unwrap_or(0));
             if let Some(children) = self.below.remove(&Some(parent)) {
                 parents.extend(children.iter().map(|child| child.record.span_id));
                 taken.extend(children);
             }
         }
-        taken
+        (taken, runs_inside)
     }
 }
 
