@@ -48,7 +48,13 @@ fn push_all(assembler: &mut RunAssembler, records: impl IntoIterator<Item = Span
 
 /// Root 1 with 2 (with 4 and 5) and 3.
 fn tree() -> Vec<SpanRecord> {
-    vec![local(1, None, 2), local(2, Some(1), 2), local(3, Some(1), 0), local(4, Some(2), 0), local(5, Some(2), 0)]
+    vec![
+        local(1, None, 2),
+        local(2, Some(1), 2),
+        local(3, Some(1), 0),
+        local(4, Some(2), 0),
+        local(5, Some(2), 0),
+    ]
 }
 
 proptest! {

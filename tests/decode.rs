@@ -5,10 +5,14 @@ use longpole::money::Money;
 use longpole::span_record::{NodeFacts, Outcome, SpanKind, SpanRecord, Status, TokenCounts};
 use longpole::time::Duration;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::Event;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status as ProtoStatus, TracesData};
+use opentelemetry_proto::tonic::trace::v1::{
+    ResourceSpans, ScopeSpans, Span, Status as ProtoStatus, TracesData,
+};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -21,12 +25,15 @@ fn text(value: &str) -> Value {
 }
 
 fn strings(values: &[&str]) -> Value {
-    Value::ArrayValue(ArrayValue { values: values.iter().map(|v| AnyValue { value: Some(text(v)) }).collect() })
+    Value::ArrayValue(ArrayValue {
+        values: values.iter().map(|v| AnyValue { value: Some(text(v)) }).collect(),
+    })
 }
 
 fn traces(spans: Vec<Span>) -> TracesData {
     let scope = InstrumentationScope { name: "test".to_owned(), ..InstrumentationScope::default() };
-    let resource = Resource { attributes: vec![attribute("service.name", text("svc"))], ..Resource::default() };
+    let resource =
+        Resource { attributes: vec![attribute("service.name", text("svc"))], ..Resource::default() };
     TracesData {
         resource_spans: vec![ResourceSpans {
             resource: Some(resource),
@@ -165,7 +172,9 @@ fn dialects_of_json_read_the_same() {
             .replace("07070707070707070707070707070707", "BwcHBwcHBwcHBwcHBwcHBw==")
             .replace("\"0101010101010101\"", "\"AQEBAQEBAQE=\"")
             .replace("0202020202020202", "AgICAgICAgI"),
-        standard.replace("\"kind\":3", "\"kind\":\"SPAN_KIND_CLIENT\"").replace("\"code\":2", "\"code\":\"STATUS_CODE_ERROR\""),
+        standard
+            .replace("\"kind\":3", "\"kind\":\"SPAN_KIND_CLIENT\"")
+            .replace("\"code\":2", "\"code\":\"STATUS_CODE_ERROR\""),
         standard.replace("\"kind\":3", "\"kind\":\"client\"").replace("\"code\":2", "\"code\":\"Error\""),
         standard.replace("\"1700000000000000001\"", "1700000000000000001").replace("\"2\"", "2.0"),
         format!(r#"{{"result":{standard}}}"#),
@@ -224,7 +233,8 @@ fn what_is_wrong_is_said_with_its_place() {
         decoded.problems[0].to_string(),
         "resourceSpans[0].scopeSpans[0].spans[1].spanId: \"010203\" is not 8 bytes"
     );
-    let json = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz","spanId":"0101010101010101"}]}]}]}"#;
+    let json =
+        r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz","spanId":"0101010101010101"}]}]}]}"#;
     assert_eq!(
         decode(json.as_bytes()).unwrap_err().to_string(),
         "line 1: resourceSpans[0].scopeSpans[0].spans[0].traceId: \"xyz\" is not 16 bytes in hex or base64"
@@ -308,23 +318,25 @@ fn any_spans() -> impl Strategy<Value = Vec<Span>> {
         Just("node.cost_usd".to_owned()),
         "[a-z.]{0,20}",
     ];
-    let attributes = prop::collection::vec((key, value).prop_map(|(key, value)| attribute(&key, value)), 0..6);
+    let attributes =
+        prop::collection::vec((key, value).prop_map(|(key, value)| attribute(&key, value)), 0..6);
     let fields = (any::<[u8; 16]>(), any::<[u8; 8]>(), any::<[u8; 8]>(), any::<String>(), 0..6i32, 0..3i32);
-    let span = (fields, any::<u64>(), any::<u64>(), attributes).prop_map(|(fields, start, end, attributes)| {
-        let (trace_id, span_id, parent, name, kind, code) = fields;
-        Span {
-            trace_id: trace_id.to_vec(),
-            span_id: span_id.to_vec(),
-            parent_span_id: if parent[0] < 128 { Vec::new() } else { parent.to_vec() },
-            name,
-            kind,
-            start_time_unix_nano: start,
-            end_time_unix_nano: end,
-            attributes,
-            status: Some(ProtoStatus { code, message: String::new() }),
-            ..Span::default()
-        }
-    });
+    let span =
+        (fields, any::<u64>(), any::<u64>(), attributes).prop_map(|(fields, start, end, attributes)| {
+            let (trace_id, span_id, parent, name, kind, code) = fields;
+            Span {
+                trace_id: trace_id.to_vec(),
+                span_id: span_id.to_vec(),
+                parent_span_id: if parent[0] < 128 { Vec::new() } else { parent.to_vec() },
+                name,
+                kind,
+                start_time_unix_nano: start,
+                end_time_unix_nano: end,
+                attributes,
+                status: Some(ProtoStatus { code, message: String::new() }),
+                ..Span::default()
+            }
+        });
     prop::collection::vec(span, 1..8)
 }
 

@@ -15,7 +15,8 @@ use tracing::{field::Empty, info, info_span};
 use tracing_subscriber::prelude::*;
 
 fn attributes(attributes: &[KeyValue]) -> BTreeMap<&str, &Value> {
-    let pairs = attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_ref().unwrap().value.as_ref().unwrap()));
+    let pairs =
+        attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_ref().unwrap().value.as_ref().unwrap()));
     let unique: BTreeMap<&str, &Value> = pairs.collect();
     assert_eq!(unique.len(), attributes.len(), "attribute keys are unique");
     unique
@@ -51,7 +52,12 @@ fn program() {
     first.in_scope(|| info!(rows = 3, "fetched"));
     first.record("late", "now");
     first.record_cost(0.25);
-    let second = info_span!("failing", node.id = "draft", otel.status_code = "ERROR", otel.status_description = "no ink");
+    let second = info_span!(
+        "failing",
+        node.id = "draft",
+        otel.status_code = "ERROR",
+        otel.status_description = "no ink"
+    );
     second.follows_from(&first);
     second.in_scope(|| ());
     drop((first, second));
@@ -61,8 +67,12 @@ fn program() {
 #[test]
 fn a_backend_gets_every_span_once_and_the_verdict_on_the_root() {
     let sink = Sink::accepting();
-    let (layer, longpole) =
-        longpole::builder().otlp_endpoint(sink.url()).service_name("desk-service").version("7").build().unwrap();
+    let (layer, longpole) = longpole::builder()
+        .otlp_endpoint(sink.url())
+        .service_name("desk-service")
+        .version("7")
+        .build()
+        .unwrap();
     assert_eq!(longpole.destinations(), [Destination::Otlp(sink.url())]);
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), program);
     let last = longpole.shutdown();
@@ -129,14 +139,19 @@ fn a_backend_gets_every_span_once_and_the_verdict_on_the_root() {
     let told = attributes(&root.attributes);
     let pole = &report.findings[0];
     assert_eq!(told["longpole.bottleneck.node"], &text(&pole.subject));
-    assert_eq!(told["longpole.bottleneck.save_max_ns"], &Value::IntValue(pole.saves_max_ns.as_nanos() as i64));
+    assert_eq!(
+        told["longpole.bottleneck.save_max_ns"],
+        &Value::IntValue(pole.saves_max_ns.as_nanos() as i64)
+    );
     assert_eq!(told["longpole.run.wall_ns"], &Value::IntValue(report.run.wall_ns.as_nanos() as i64));
     assert_eq!(told["longpole.run.work_ns"], &Value::IntValue(report.run.work_ns.as_nanos() as i64));
     assert_eq!(told["longpole.run.cost_usd"], &Value::DoubleValue(0.25));
     assert_eq!(told["longpole.run.complete"], &Value::BoolValue(true));
     let Value::ArrayValue(path) = told["longpole.critical_path"] else { panic!("no array") };
     assert_eq!(path.values.len(), report.critical_path.rows.len());
-    let Some(AnyValue { value: Some(Value::StringValue(step)) }) = path.values.first() else { panic!("no text") };
+    let Some(AnyValue { value: Some(Value::StringValue(step)) }) = path.values.first() else {
+        panic!("no text")
+    };
     assert!(step.starts_with(&report.critical_path.rows[0].node), "{step}");
     let Value::StringValue(info) = told["bottleneck_info"] else { panic!("no text") };
     let info: longpole::report::Summary = serde_json::from_str(info).unwrap();
@@ -167,7 +182,9 @@ fn the_file_and_the_backend_get_the_same_spans() {
     let from_file = longpole::decode::decode(lines.as_bytes()).unwrap().spans;
     let mut from_backend = Vec::new();
     for received in sink.received() {
-        from_backend.extend(longpole::decode::decode(&prost::Message::encode_to_vec(&received.request)).unwrap().spans);
+        from_backend.extend(
+            longpole::decode::decode(&prost::Message::encode_to_vec(&received.request)).unwrap().spans,
+        );
     }
     let key = |span: &longpole::span_record::SpanRecord| span.span_id;
     let (mut one, mut other) = (from_file, from_backend);
@@ -187,7 +204,8 @@ fn a_root_around_marked_runs_is_sent_without_a_verdict() {
     let last = longpole.shutdown();
     assert_eq!((last.flush.acknowledged, last.flush.runs), (4, 1));
     let spans = sink.spans();
-    let has_verdict = |name: &str| attributes(&named(&spans, name).attributes).contains_key("longpole.run.wall_ns");
+    let has_verdict =
+        |name: &str| attributes(&named(&spans, name).attributes).contains_key("longpole.run.wall_ns");
     assert!(has_verdict("run"));
     assert!(!has_verdict("server"));
 }
@@ -198,6 +216,9 @@ fn without_a_destination_nothing_is_prepared_for_one() {
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), program);
     let last = longpole.shutdown();
     assert!(longpole.destinations().is_empty());
-    assert_eq!((last.flush.closed, last.flush.acknowledged, last.flush.written, last.flush.runs), (3, 0, 0, 1));
+    assert_eq!(
+        (last.flush.closed, last.flush.acknowledged, last.flush.written, last.flush.runs),
+        (3, 0, 0, 1)
+    );
     assert_eq!(longpole.node("fetch").unwrap().cost_usd.unwrap().to_string(), "0.25");
 }

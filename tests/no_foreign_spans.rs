@@ -50,7 +50,8 @@ fn no_span_and_no_event_of_ours_at_trace_without_any_filter() {
     assert!(sink.received().len() >= 5);
     longpole.shutdown();
     let seen = everything.0.lock().unwrap().clone();
-    let own = |(target, thread): &&(String, String)| target == module_path!() && !thread.starts_with("longpole");
+    let own =
+        |(target, thread): &&(String, String)| target == module_path!() && !thread.starts_with("longpole");
     let foreign: Vec<_> = seen.iter().filter(|seen| !own(seen)).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
     assert_eq!(seen.len(), 10, "five runs of two spans");

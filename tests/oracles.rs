@@ -295,7 +295,11 @@ fn histogram_buckets_are_exact_at_every_scale() {
     assert!(rows.len() > 100);
     for row in rows {
         let (value, scale) = (row["value"].as_u64().unwrap(), row["scale"].as_i64().unwrap() as i32);
-        assert_eq!(Some(i64::from(index_at_scale(value.try_into().unwrap(), scale))), row["index"].as_i64(), "{row}");
+        assert_eq!(
+            Some(i64::from(index_at_scale(value.try_into().unwrap(), scale))),
+            row["index"].as_i64(),
+            "{row}"
+        );
     }
 }
 
@@ -315,8 +319,7 @@ fn quantiles_stay_within_their_error_on_every_sample() {
             let exact = exact.as_f64().unwrap();
             let told = stats.quantile(q.parse().unwrap()).unwrap().as_nanos() as f64;
             // Half a nanosecond for rounding to whole ones.
-            let error =
-                if values.len() <= DurationStats::EXACT { 0.0 } else { exact * 0.010_83 + 0.5 };
+            let error = if values.len() <= DurationStats::EXACT { 0.0 } else { exact * 0.010_83 + 0.5 };
             assert!((told - exact).abs() <= error, "{}: q {q} gave {told}, exactly {exact}", case["name"]);
         }
     }

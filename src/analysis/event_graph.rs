@@ -132,7 +132,9 @@ impl<'r> EventGraph<'r> {
             let Some(parent) = event.parent else { continue };
             match event.kind {
                 EventKind::End => has_ended_child[parent.index()] = true,
-                EventKind::Start | EventKind::QueuedStart => edges += u64::from(has_ended_child[parent.index()]),
+                EventKind::Start | EventKind::QueuedStart => {
+                    edges += u64::from(has_ended_child[parent.index()])
+                }
                 EventKind::Creation => {}
             }
         }
