@@ -253,7 +253,7 @@ impl Builder {
             notes.push("disabled by OTEL_SDK_DISABLED or LONGPOLE_DISABLED".to_owned());
             None
         } else {
-            let dispatch_of = Arc::downgrade(&core);
+            let (dispatch_of, losses_of) = (Arc::downgrade(&core), Arc::downgrade(&core));
             let config = RunThreadConfig {
                 assembler: assembler_config(&limits),
                 report: ReportOptions {
@@ -263,6 +263,9 @@ impl Builder {
                 marked_only: self.marked_only,
                 origin: attributes.origin(),
                 on_run: self.on_run,
+                layer_losses: Box::new(move || {
+                    losses_of.upgrade().map_or_else(Default::default, |core| core.lost_spans())
+                }),
                 host_dispatch: Box::new(move || dispatch_of.upgrade()?.host_dispatch()),
             };
             match Pipeline::start(shards, delivery, config) {

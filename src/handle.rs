@@ -356,14 +356,8 @@ impl Inner {
     fn losses(&self) -> BTreeMap<String, u64> {
         let mut losses = self.layer.lost_spans();
         if let Some(pipeline) = &self.pipeline {
-            losses.extend(
-                pipeline.outputs.state().losses.iter().map(|(reason, count)| ((*reason).to_owned(), *count)),
-            );
-            if let Some(delivery) = &pipeline.delivery {
-                let dropped = delivery.status().dropped;
-                losses
-                    .extend(dropped.into_iter().map(|(reason, count)| (format!("delivery_{reason}"), count)));
-            }
+            losses.extend(pipeline.outputs.losses());
+            losses.extend(pipeline.delivery.iter().flat_map(|delivery| delivery.losses()));
         }
         losses
     }

@@ -22,7 +22,7 @@
 use crate::run::{Run, SpanIx};
 use crate::time::{Duration, Interval, Timestamp};
 
-/// The self time of every span, by [`SpanIx`](crate::run::SpanIx). O(n).
+/// The self time of every span, by [`SpanIx`]. O(n).
 pub fn self_times(run: &Run) -> Vec<Duration> {
     run.indices()
         .map(|ix| {

@@ -56,6 +56,7 @@ pub(crate) struct DeliveryConfig {
     pub(crate) resource: Vec<u8>,
     /// An encoded `InstrumentationScope` message.
     pub(crate) scope: Vec<u8>,
+    #[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "there is none"))]
     pub(crate) endpoint: Option<HttpEndpoint>,
     pub(crate) spans_file: Option<PathBuf>,
     /// Spans waiting, held and in flight, in bytes.
@@ -143,6 +144,12 @@ impl Delivery {
 
     pub(crate) fn status(&self) -> DeliveryStatus {
         self.queue.status()
+    }
+
+    /// Spans that will not arrive, by reason; those a backend rejected are counted by [`DeliveryStatus`].
+    pub(crate) fn losses(&self) -> BTreeMap<String, u64> {
+        let dropped = self.queue.status().dropped.into_iter();
+        dropped.map(|(reason, spans)| (format!("delivery_{reason}"), spans)).collect()
     }
 }
 

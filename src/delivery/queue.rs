@@ -92,8 +92,10 @@ impl Batch {
 
 /// What became of spans at their destination.
 pub(super) enum Done {
+    #[cfg(feature = "otlp")]
     Acked,
     Written,
+    #[cfg(feature = "otlp")]
     Rejected,
     Dropped(&'static str),
 }
@@ -257,8 +259,10 @@ impl Queue {
         for (outcome, spans) in outcomes {
             let status = &mut state.status;
             let count = match outcome {
+                #[cfg(feature = "otlp")]
                 Done::Acked => &mut status.acked_spans,
                 Done::Written => &mut status.written_spans,
+                #[cfg(feature = "otlp")]
                 Done::Rejected => &mut status.rejected_spans,
                 Done::Dropped(reason) => status.dropped.entry(reason).or_default(),
             };
@@ -274,6 +278,7 @@ impl Queue {
     }
 
     /// Spans that went into the file and on to a backend, which decides what became of them.
+    #[cfg(feature = "otlp")]
     pub(super) fn also_written(&self, spans: u64, error: Option<String>) {
         let mut state = self.state();
         state.status.written_spans = state.status.written_spans.saturating_add(spans);

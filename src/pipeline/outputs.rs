@@ -47,6 +47,11 @@ impl Outputs {
         *count = count.saturating_add(spans);
     }
 
+    /// Spans the pipeline lost so far, by reason.
+    pub(crate) fn losses(&self) -> BTreeMap<String, u64> {
+        self.state().losses.iter().map(|(reason, spans)| ((*reason).to_owned(), *spans)).collect()
+    }
+
     pub(crate) fn note(&self, sentence: String) {
         let mut state = self.state();
         if state.notes.len() < KEPT_NOTES && !state.notes.contains(&sentence) {

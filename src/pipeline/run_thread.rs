@@ -20,8 +20,8 @@ use crate::encode::verdict::verdict_attributes;
 use crate::layer::fence::Fence;
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
-use crate::report::Report;
 use crate::report::build::{ReportOptions, report_with_sums};
+use crate::report::{PipelineLosses, Report};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
 use crate::span_record::{Interner, LocalFacts, Origin, SpanRecord};
 use crate::time::Timestamp;
@@ -38,6 +38,8 @@ pub(crate) struct RunThreadConfig {
     pub(crate) marked_only: bool,
     pub(crate) origin: Arc<Origin>,
     pub(crate) on_run: Vec<OnRun>,
+    /// Spans the layer lost so far, by reason.
+    pub(crate) layer_losses: Box<dyn Fn() -> PipelineLosses + Send>,
     /// The program's subscriber while it lives, for callbacks.
     pub(crate) host_dispatch: Box<dyn Fn() -> Option<Dispatch> + Send>,
 }
@@ -167,19 +169,33 @@ impl RunThread {
             }
             return;
         }
-        let Some((mut report, sums)) = report_with_sums(run, &self.config.report) else { return };
+        let spans = run.records.len() as u64;
+        // A mistake of ours in the analysis costs one report, never the thread.
+        let analysed = catch_unwind(AssertUnwindSafe(|| report_with_sums(run, &self.config.report)));
+        let attributes = match &analysed {
+            Ok(Some((report, _))) => verdict_attributes(report),
+            Ok(None) | Err(_) => Vec::new(),
+        };
         if let Some(key) = key {
-            self.send_verdict(key, verdict_attributes(&report));
+            self.send_verdict(key, attributes);
         }
-        {
-            let mut state = self.outputs.state();
-            state.aggregates.add_run(report.run.wall_ns, sums);
-            let losses = state.losses.iter();
-            report.pipeline = Some(losses.map(|(reason, spans)| ((*reason).to_owned(), *spans)).collect());
-        }
+        let Ok(Some((mut report, sums))) = analysed else {
+            self.outputs.lost("analysis_failed", spans);
+            return;
+        };
+        self.outputs.state().aggregates.add_run(report.run.wall_ns, sums);
+        report.pipeline = Some(self.losses());
         let report = Arc::new(report);
         self.outputs.keep(report.clone());
         self.call_back(&report);
+    }
+
+    /// Everything lost so far on the way from the layer to here and on to the backend.
+    fn losses(&self) -> PipelineLosses {
+        let mut losses = (self.config.layer_losses)();
+        losses.extend(self.outputs.losses());
+        losses.extend(self.delivery.iter().flat_map(|delivery| delivery.losses()));
+        losses
     }
 
     fn send_verdict(&self, key: RootKey, attributes: Vec<u8>) {
