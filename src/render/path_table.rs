@@ -12,6 +12,8 @@ use crate::time::Duration;
 
 /// The most rows that are shown.
 const MAX_ROWS: usize = 12;
+/// Rows with less of the wall time than this are only counted, unless there are no others.
+const LEAST_RATIO: f64 = 0.005;
 /// The most names in a line about nodes.
 const MAX_NAMES: usize = 4;
 
@@ -32,11 +34,14 @@ pub(super) fn put(page: &mut Page, report: &Report) {
     put_queueing(page, &path.rows, report.run.wall_ns);
 }
 
-/// The rows in path order, and whether each is one of the [`MAX_ROWS`] with most time.
+/// The rows in path order, and whether each is one of the [`MAX_ROWS`] with most time and has enough of it.
 fn largest(rows: &[PathRow]) -> impl Iterator<Item = (&PathRow, bool)> {
     let mut by_time: Vec<usize> = (0..rows.len()).collect();
     by_time.sort_by_key(|index| Reverse(rows.get(*index).map(|row| row.duration_ns)));
-    by_time.truncate(MAX_ROWS);
+    // What rounds to nothing is not worth a line of its own beside what does not.
+    let is_worth_a_row = |index: &usize| rows.get(*index).is_some_and(|row| row.wall_ratio >= LEAST_RATIO);
+    let worth = by_time.iter().take_while(|index| is_worth_a_row(index)).count();
+    by_time.truncate(worth.clamp(1, MAX_ROWS));
     rows.iter().enumerate().map(move |(index, row)| (row, by_time.contains(&index)))
 }
 
