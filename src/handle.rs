@@ -321,7 +321,10 @@ impl Inner {
         self.layer.set_enabled(false);
         if let Some(pipeline) = &self.pipeline {
             is_complete = pipeline.stop(deadline);
-            self.layer.shards.close();
+            let left = self.layer.shards.close();
+            if left > 0 {
+                pipeline.outputs.lost("closed_during_shutdown", left);
+            }
             if let Some(delivery) = &pipeline.delivery {
                 is_complete &= delivery.shutdown(deadline).is_complete;
             }

@@ -192,9 +192,12 @@ impl Shards {
         Some(std::mem::replace(&mut *chunk, std::mem::take(empty)))
     }
 
-    /// Refuses every span from now on.
-    pub(crate) fn close(&self) {
+    /// Refuses every span from now on, and says how many were left that nobody will take.
+    pub(crate) fn close(&self) -> u64 {
         self.is_closed.store(true, Ordering::Relaxed);
+        let mut empty = Chunk::default();
+        let left = (0..self.count()).filter_map(|index| self.take(index, &mut empty));
+        left.map(|chunk| chunk.heads.len() as u64).sum()
     }
 
     /// How many shards there are.
