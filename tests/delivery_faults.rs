@@ -4,11 +4,12 @@
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "shared by test files that each use a part")]
 mod otlp_sink;
 
-use std::net::TcpListener;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use longpole::{BuildError, FlushReport, Longpole};
 use otlp_sink::{Reply, Sink};
+use socket2::{Domain, Socket, Type};
 use tracing::info_span;
 use tracing_subscriber::prelude::*;
 
@@ -42,18 +43,25 @@ fn patient(longpole: &Longpole) -> FlushReport {
 
 #[test]
 fn what_was_sent_while_nobody_listened_arrives_when_somebody_does() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Bound and not listening: nobody else gets the port, and whoever connects is refused.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
     let longpole = run_against(format!("http://{address}/v1/traces"));
-    let while_away = longpole.flush_within(Duration::from_millis(1));
-    assert!(!while_away.is_complete);
-    assert_eq!((while_away.pending, while_away.acknowledged), (SPANS, 0));
-    assert_conserved(&while_away);
-    let sink = Sink::on(TcpListener::bind(address).unwrap(), |_| Reply::ok());
+    let deadline = Instant::now() + otlp_sink::PATIENCE;
+    let error = loop {
+        let while_away = longpole.flush_within(Duration::from_millis(1));
+        assert!(!while_away.is_complete && while_away.acknowledged == 0);
+        if let Some(error) = longpole.diagnostics().last_error {
+            break error;
+        }
+        assert!(Instant::now() < deadline, "no attempt was made");
+    };
+    assert!(error.to_lowercase().contains("refused"), "{error}");
+    socket.listen(16).unwrap();
+    let sink = Sink::on(socket.into(), |_| Reply::ok());
     assert_eq!(patient(&longpole).acknowledged, SPANS);
     assert_eq!(sink.spans().len() as u64, SPANS);
-    assert!(longpole.diagnostics().last_error.unwrap().to_lowercase().contains("refused"));
 }
 
 #[test]
@@ -128,7 +136,7 @@ fn a_backend_that_never_answers_delays_shutdown_by_its_deadline_only() {
     let sink = Sink::start(|_| Reply::Hang);
     let longpole = run_against(sink.url());
     sink.wait_until(|received| !received.is_empty());
-    let last = longpole.shutdown_within(Duration::from_millis(50));
+    let last = longpole.shutdown_within(Duration::from_secs(1));
     assert!(!last.flush.is_complete);
     assert_eq!((last.flush.pending, last.flush.acknowledged), (SPANS, 0));
     assert_conserved(&last.flush);
@@ -155,7 +163,7 @@ fn a_full_queue_refuses_and_counts_and_the_report_does_not_suffer() {
             assert_eq!(told.recv_timeout(otlp_sink::PATIENCE).unwrap(), 129);
         }
     });
-    let last = longpole.shutdown_within(Duration::from_millis(50));
+    let last = longpole.shutdown_within(Duration::from_secs(1));
     assert_conserved(&last.flush);
     assert!(last.flush.lost["delivery_queue_full"] > 0, "{last}");
     assert_eq!(longpole.node("step").unwrap().calls, 64 * 128);
