@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::record::{Record, RootKey, goes_with_its_chunk};
 use super::{DeliveryConfig, DeliveryStatus, Refused};
+use crate::encode::span::append_field;
 use crate::pipeline::shard::{Chunk, Shards};
 
 /// Shared by whoever offers, whoever flushes and the net thread.
@@ -78,14 +79,7 @@ impl Batch {
     }
 
     fn push_message(&mut self, message: &[u8]) {
-        self.fields.push(0x12);
-        let mut rest = message.len();
-        while rest >= 0x80 {
-            self.fields.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        self.fields.push(rest as u8);
-        self.fields.extend_from_slice(message);
+        append_field(&mut self.fields, 0x12, message);
         self.ends.push(self.fields.len());
     }
 }

@@ -2,6 +2,8 @@
 //! scope, spans… } } }`.
 
 use super::queue::Batch;
+use crate::encode::span::append_field;
+use crate::encode::varint;
 
 /// The parts of a request that are always the same.
 #[derive(Clone, Debug)]
@@ -15,9 +17,8 @@ pub(super) struct Envelope {
 impl Envelope {
     pub(super) fn new(resource: &[u8], scope: &[u8]) -> Self {
         let field = |message: &[u8]| {
-            let mut field = Vec::with_capacity(message.len().saturating_add(6));
-            push_head(&mut field, 0x0a, message.len());
-            field.extend_from_slice(message);
+            let mut field = Vec::new();
+            append_field(&mut field, 0x0a, message);
             field
         };
         Envelope { resource: field(resource), scope: field(scope) }
@@ -40,13 +41,9 @@ impl Envelope {
 }
 
 /// Tag and length of a field.
-fn push_head(out: &mut Vec<u8>, tag: u8, mut length: usize) {
+fn push_head(out: &mut Vec<u8>, tag: u8, length: usize) {
     out.push(tag);
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
+    varint::append(out, length as u64);
 }
 
 impl Batch {

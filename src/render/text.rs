@@ -3,7 +3,7 @@
 //! Blocks with a blank line between them, no boxes and no rules, so that it survives copying into a chat. It is
 //! compact: long lists end with how much they leave out.
 
-use super::page::{Line, Page, Role, plain};
+use super::page::Page;
 use super::{fix_first, header, path_table, trust, units};
 use crate::report::{QualityLevel, Report, RunStatus};
 
@@ -88,11 +88,4 @@ fn put_advice(page: &mut Page, report: &Report) {
         };
     }
     page.put_words(2, &text);
-}
-
-/// A line that starts with what it is about: `Confidence    high: …`.
-pub(super) fn put_labelled(page: &mut Page, label: &str, text: String) {
-    let mut line = Line::default();
-    page.add(&mut line, Role::Plain, label);
-    page.put_wrapped(line, 14, [plain(text)]);
 }

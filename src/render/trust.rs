@@ -2,8 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::page::{Page, no_break};
-use super::text::put_labelled;
+use super::page::{Line, Page, Role, no_break, plain};
 use super::units;
 use crate::money::Money;
 use crate::report::{NodeReport, Quality, QualityLevel, Report};
@@ -102,4 +101,11 @@ fn put_losses(page: &mut Page, report: &Report) {
     if !losses.is_empty() {
         put_labelled(page, "Lost", losses.join(", "));
     }
+}
+
+/// A line that starts with what it is about: `Confidence    high: …`.
+fn put_labelled(page: &mut Page, label: &str, text: String) {
+    let mut line = Line::default();
+    page.add(&mut line, Role::Plain, label);
+    page.put_wrapped(line, 14, [plain(text)]);
 }
