@@ -27,6 +27,10 @@ pub(crate) struct Booking {
     pub(crate) execution_of: Vec<Option<SpanIx>>,
     /// For each span the node of that execution.
     pub(crate) node_of: Vec<Option<NodeIx>>,
+    /// What the run cost, spans outside every node included.
+    pub(crate) cost: Option<Money>,
+    /// What tokens it used, likewise.
+    pub(crate) tokens: Option<Tokens>,
 }
 
 /// What one node's executions add up to.
@@ -76,14 +80,19 @@ impl Booking {
             .iter()
             .map(|execution| by_name.get(ids[execution.as_ref()?.index()].as_ref()?).copied())
             .collect();
+        let (mut cost, mut tokens) = (None, None);
         for ix in run.indices() {
+            let span = run.span(ix);
+            let told_cost = span.record.facts.as_ref().and_then(|facts| facts.cost);
+            let told_cost = told_cost.filter(|_| reported[ix.index()].cost);
+            cost = add_money(cost, told_cost);
+            if reported[ix.index()].tokens {
+                add_tokens(&mut tokens, &span.record);
+            }
             let Some(node) = node_of[ix.index()] else { continue };
             let tally = &mut nodes[node];
-            let span = run.span(ix);
             tally.self_time = tally.self_time.saturating_add(self_times[ix.index()]);
-            if reported[ix.index()].cost {
-                tally.cost = add_money(tally.cost, span.record.facts.as_ref().and_then(|facts| facts.cost));
-            }
+            tally.cost = add_money(tally.cost, told_cost);
             if reported[ix.index()].tokens {
                 add_tokens(&mut tally.tokens, &span.record);
             }
@@ -96,7 +105,7 @@ impl Booking {
                 *total = total.saturating_add(span.record.end.saturating_since(span.record.start));
             }
         }
-        let mut booking = Booking { nodes, execution_of, node_of };
+        let mut booking = Booking { nodes, execution_of, node_of, cost, tokens };
         booking.settle(run, self_times);
         booking
     }

@@ -9,12 +9,12 @@ use crate::analysis::shares::{self, Share};
 use crate::analysis::time_breakdown::{peak_leaves, self_times};
 use crate::histogram::DurationStats;
 use crate::money::Money;
-use crate::report::booking::{Booking, NodeIx, NodeTally, add_money};
+use crate::report::booking::{Booking, NodeIx, NodeTally};
 use crate::report::findings::{findings, savings};
 use crate::report::path::{BookedPath, path_segments};
 use crate::report::{
     Bottleneck, CriticalPath, DurationSummary, Generator, NodeReport, PathKind, PhaseReport, Quality,
-    QualityLevel, Report, RunStatus, RunSummary, SCHEMA, Source, Summary, Tokens, Totals,
+    QualityLevel, Report, RunStatus, RunSummary, SCHEMA, Source, Summary, Totals,
 };
 use crate::run::{Run, Warning};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
@@ -101,11 +101,8 @@ fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Re
             parallelism_peak: peak_leaves(run),
             unattributed_ns: path.unattributed,
             queued_ns: rows.iter().map(|row| row.queued_ns).sum(),
-            cost_usd: booking.nodes.iter().map(|tally| tally.cost).fold(None, add_money),
-            tokens: booking.nodes.iter().filter_map(|tally| tally.tokens).reduce(|a, b| Tokens {
-                input: a.input.saturating_add(b.input),
-                output: a.output.saturating_add(b.output),
-            }),
+            cost_usd: booking.cost,
+            tokens: booking.tokens,
         },
         critical_path: CriticalPath {
             kind: PathKind::AsRun,
