@@ -136,8 +136,7 @@ pub struct Totals {
     pub parallelism_peak: u64,
     /// Path time that belongs to no node: the root's own, and that of spans outside every node.
     pub unattributed_ns: Duration,
-    /// Path time in which the next node on the path was already there and waiting to be run, and executions on
-    /// the path waited while another was running: the sum of the queueing of all executions on the path.
+    /// How long the executions on the path waited before they ran, together.
     pub queued_ns: Duration,
     /// What the run cost; absent where nothing recorded a cost.
     pub cost_usd: Option<Money>,
