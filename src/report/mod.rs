@@ -99,7 +99,7 @@ pub struct RunSummary {
     pub status: RunStatus,
     /// From the root's start to its end.
     pub wall_ns: Duration,
-    /// Self time of all spans together.
+    /// Self time of all spans together, without the time they were queued.
     pub work_ns: Duration,
     /// How many spans it has.
     pub spans: u64,
