@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
 
 /// Adds longpole's layer to a subscriber. rig's spans are at level INFO; below it is only the plumbing.
 fn measure() -> anyhow::Result<Longpole> {
-    let builder = longpole::builder().report_to_stderr();
+    let builder = longpole::builder().service_name("rig-example").report_to_stderr();
     let (layer, longpole) = if sends_spans() {
         builder.otlp_from_env().build()?
     } else {
