@@ -13,6 +13,7 @@ use tracing_subscriber::prelude::*;
 const IS_CHILD: &str = "LONGPOLE_TEST_CHILD";
 
 /// One run of one step, and what the handle says afterwards.
+#[allow(clippy::print_stdout, reason = "how the child tells its parent")]
 fn program() {
     let (layer, longpole) = longpole::builder().otlp_from_env().build().unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
