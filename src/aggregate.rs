@@ -70,8 +70,8 @@ const OTHER_NODES: &str = "__other__";
 impl Aggregates {
     /// Reports on a finished run and adds it to the sums; `None` if it has no spans.
     pub fn report_on_run(&mut self, finished: FinishedRun, options: &ReportOptions) -> Option<Report> {
-        let (report, nodes) = report_with_sums(finished, options)?;
-        self.add_run(report.run.wall_ns, nodes);
+        let (report, sums) = report_with_sums(finished, options)?;
+        self.add_run(report.run.wall_ns, sums.nodes);
         Some(report)
     }
 
@@ -83,6 +83,14 @@ impl Aggregates {
             row.runs = row.runs.saturating_add(1);
             row.add(&node);
         }
+    }
+
+    /// Adds one execution of a node that was only timed.
+    pub fn add_timed_node(&mut self, name: &Arc<str>, took: Duration) {
+        let mut durations = DurationStats::default();
+        durations.record(took);
+        let node = NodeSums { counts_in_sum: true, durations, ..NodeSums::default() };
+        self.row(name).add(&node);
     }
 
     /// Adds a span that its run had no room for.

@@ -53,6 +53,10 @@ keys! {
     HELD_OPEN_NS = "longpole.held_open_ns";
     /// `panicked`, `cancelled` or `partial`; `ok` and `error` follow from the status and are not written.
     OUTCOME = "longpole.outcome";
+    /// On metrics: how many nodes an execution is nested in.
+    DEPTH = "longpole.depth";
+    /// On metrics: why spans were lost.
+    REASON = "longpole.reason";
 
     /// On the run's root: the node to fix first.
     BOTTLENECK_NODE = "longpole.bottleneck.node";

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::aggregate::NodeTotals;
+use crate::environment::Propagators;
 use crate::layer::LayerCore;
+#[cfg(feature = "metrics")]
+use crate::metrics::facade;
+use crate::metrics::hub::{self, MetricHub};
+use crate::metrics::instrument::Instrument;
+use crate::metrics::store::Labels;
 use crate::pipeline::Pipeline;
 use crate::report::{Bottleneck, Report, Summary};
 
@@ -26,6 +33,13 @@ pub(crate) struct Inner {
     pub(crate) layer: Arc<LayerCore>,
     /// Absent where longpole is disabled: then there are no threads.
     pub(crate) pipeline: Option<Pipeline>,
+    pub(crate) metrics: Arc<MetricHub>,
+    #[cfg(feature = "prometheus")]
+    pub(crate) metrics_page: Mutex<Option<crate::metrics_page::MetricsPage>>,
+    #[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "nothing is handed on"))]
+    pub(crate) propagators: Propagators,
+    #[cfg(feature = "metrics")]
+    pub(crate) uses_facade: bool,
     pub(crate) destinations: Vec<Destination>,
     pub(crate) bottleneck_threshold_percent: f64,
     /// What was wrong with the settings.
@@ -33,14 +47,24 @@ pub(crate) struct Inner {
     pub(crate) shutdown_report: Mutex<Option<ShutdownReport>>,
 }
 
-/// Where a program's spans go.
+/// Where a program's spans and metrics go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Destination {
-    /// Over OTLP/HTTP to this address.
+    /// Spans over OTLP to this address.
     Otlp(String),
-    /// Into this file, as OTLP JSON lines.
+    /// Spans into this file, as OTLP JSON lines.
     File(PathBuf),
+    /// Spans to standard output, as OTLP JSON lines.
+    Console,
+    /// Spans to an exporter of OpenTelemetry's SDK.
+    Exporter,
+    /// Metrics over OTLP to this address.
+    Metrics(String),
+    /// Metrics to standard output, as OTLP JSON lines.
+    MetricsConsole,
+    /// Metrics on a page for Prometheus at this address.
+    MetricsPage(SocketAddr),
 }
 
 impl fmt::Display for Destination {
@@ -48,6 +72,11 @@ impl fmt::Display for Destination {
         match self {
             Destination::Otlp(url) => write!(f, "spans go to {url}"),
             Destination::File(path) => write!(f, "spans are written to {}", path.display()),
+            Destination::Console => f.write_str("spans are printed"),
+            Destination::Exporter => f.write_str("spans go to a span exporter"),
+            Destination::Metrics(url) => write!(f, "metrics go to {url}"),
+            Destination::MetricsConsole => f.write_str("metrics are printed"),
+            Destination::MetricsPage(address) => write!(f, "metrics are at http://{address}/metrics"),
         }
     }
 }
@@ -135,8 +164,12 @@ pub struct Diagnostics {
     pub runs: u64,
     /// Everything lost, shortened or suppressed so far, counted by reason. Empty: nothing.
     pub counts: BTreeMap<String, u64>,
-    /// What went wrong last on the way to a backend or a file.
+    /// What went wrong last with spans on the way to a backend or a file.
     pub last_error: Option<String>,
+    /// Requests with metrics that a backend has taken.
+    pub metrics_requests: u64,
+    /// What went wrong last with metrics on the way to a backend.
+    pub last_metrics_error: Option<String>,
     /// What the user should know, each told once: variables that made no sense, roots that never end.
     pub notes: Vec<String>,
 }
@@ -166,6 +199,11 @@ impl Longpole {
         let owner: std::sync::Weak<Inner> = Arc::downgrade(&inner);
         let _ = inner.layer.owner.set(owner);
         Longpole { inner }
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
@@ -251,19 +289,35 @@ impl Longpole {
             runs: 0,
             counts: self.inner.counts(),
             last_error: None,
+            metrics_requests: 0,
+            last_metrics_error: None,
             notes: self.inner.notes.clone(),
         };
         if let Some(pipeline) = &self.inner.pipeline {
             diagnostics.closed_spans = pipeline.outputs.closed_spans.load(Ordering::Relaxed);
             diagnostics.runs = pipeline.outputs.runs.load(Ordering::Relaxed);
             diagnostics.notes.extend(pipeline.outputs.state().notes.iter().cloned());
-            diagnostics.last_error =
-                pipeline.delivery.as_ref().and_then(|delivery| delivery.status().last_error);
+            if let Some(status) = pipeline.delivery.as_ref().map(|delivery| delivery.status()) {
+                diagnostics.last_error = status.last_error;
+                diagnostics.metrics_requests = status.metrics_requests;
+                diagnostics.last_metrics_error = status.last_metrics_error;
+                diagnostics.notes.extend(status.notes);
+            }
         }
         diagnostics
     }
 
-    /// Reports on every run whose root has closed and sends what has been closed so far. Waits at most
+    /// Adds an execution of a node that no span measures. It counts in sums and metrics, not in any run's report.
+    pub fn record_node(&self, name: &str, took: Duration) {
+        let name: Arc<str> = name.into();
+        if let Some(pipeline) = &self.inner.pipeline {
+            pipeline.outputs.state().aggregates.add_timed_node(&name, took.into());
+            self.inner.metrics.store().record_timed_node(&name, took.into(), hub::now());
+        }
+    }
+
+    /// Reports on every run whose root has closed and sends what has been closed so far, metrics included: those once,
+    /// whatever the answer, since later ones tell the same and more. Waits at most
     /// [`FLUSH_TIMEOUT`], on any thread and in any runtime.
     pub fn flush(&self) -> FlushReport {
         self.flush_within(FLUSH_TIMEOUT)
@@ -308,6 +362,74 @@ impl Longpole {
     }
 }
 
+/// Metrics of other parts of the crate.
+impl Longpole {
+    pub(crate) fn count_metric(&self, of: Instrument, labels: Labels) {
+        #[cfg(feature = "metrics")]
+        self.tell_facade(of, &labels, facade::Change::Add(1));
+        self.inner.metrics.store().add(of, labels, 1, hub::now());
+    }
+
+    pub(crate) fn record_metric(&self, of: Instrument, labels: Labels, value: u64) {
+        #[cfg(feature = "metrics")]
+        self.tell_facade(of, &labels, facade::Change::Record(value));
+        self.inner.metrics.store().record(of, labels, value, None, hub::now());
+    }
+
+    pub(crate) fn change_metric(&self, of: Instrument, labels: Labels, by: i64) {
+        #[cfg(feature = "metrics")]
+        self.tell_facade(of, &labels, facade::Change::Move(by));
+        self.inner.metrics.store().change_level(of, labels, by, hub::now());
+    }
+
+    /// The recorder is the program's, and this may run while a panic unwinds.
+    #[cfg(feature = "metrics")]
+    fn tell_facade(&self, of: Instrument, labels: &Labels, change: facade::Change) {
+        if self.inner.uses_facade {
+            let emit = std::panic::AssertUnwindSafe(|| facade::emit(of, labels, change));
+            let _ = std::panic::catch_unwind(emit);
+        }
+    }
+}
+
+#[cfg(feature = "otlp")]
+impl Longpole {
+    /// Offers longpole's counters and levels as observable instruments of a program's own meter. Histograms cannot be
+    /// offered that way: OpenTelemetry has no observable ones. They go over OTLP, see
+    /// [`Builder::otlp_metrics_endpoint`](crate::Builder::otlp_metrics_endpoint).
+    pub fn register_instruments(&self, meter: &opentelemetry::metrics::Meter) {
+        crate::metrics::instruments::register(&self.inner.metrics, meter);
+    }
+}
+
+#[cfg(feature = "prometheus")]
+impl Longpole {
+    /// Serves metrics for Prometheus on `address`, at `/metrics`, until this handle is shut down; gives the address,
+    /// with the port the system chose if zero was asked for. A page that is served already goes.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub fn serve_metrics(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        let page = crate::metrics_page::serve(address, self.inner.metrics.clone())?;
+        let address = page.address();
+        *self.inner.metrics_page.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
+        Ok(address)
+    }
+}
+
+/// Serves the metrics of the current subscriber's longpole layer for Prometheus, on `127.0.0.1:9090` or where
+/// `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT` say, at `/metrics`.
+///
+/// # Errors
+/// If there is no such layer, or if the address cannot be listened on.
+#[cfg(feature = "prometheus")]
+pub fn init_metrics_exporter() -> std::io::Result<SocketAddr> {
+    let none = || std::io::Error::other("the current subscriber has no longpole layer");
+    let longpole = current().ok_or_else(none)?;
+    let named = crate::environment::read(|name| std::env::var(name).ok()).prometheus;
+    longpole.serve_metrics(crate::metrics_page::address_of(&named)?)
+}
+
 impl Inner {
     fn shutdown(&self, timeout: Duration) -> ShutdownReport {
         let started = Instant::now();
@@ -329,6 +451,8 @@ impl Inner {
                 is_complete &= delivery.shutdown(deadline).is_complete;
             }
         }
+        #[cfg(feature = "prometheus")]
+        drop(self.metrics_page.lock().unwrap_or_else(PoisonError::into_inner).take());
         let last = ShutdownReport { flush: self.flush_report(is_complete, started), open };
         *report = Some(last.clone());
         last

@@ -69,6 +69,8 @@ mod builder;
 #[cfg(feature = "layer")]
 mod clock;
 #[cfg(feature = "layer")]
+pub mod compat;
+#[cfg(feature = "layer")]
 mod delivery;
 #[cfg(feature = "layer")]
 mod encode;
@@ -79,7 +81,15 @@ mod handle;
 #[cfg(feature = "layer")]
 mod layer;
 #[cfg(feature = "layer")]
+mod metrics;
+#[cfg(feature = "prometheus")]
+mod metrics_page;
+#[cfg(feature = "layer")]
 mod pipeline;
+#[cfg(feature = "otlp")]
+pub mod propagation;
+#[cfg(feature = "layer")]
+mod sampler;
 #[cfg(feature = "layer")]
 mod terminal;
 #[cfg(feature = "layer")]
@@ -89,7 +99,9 @@ pub use report::Report;
 pub use report::build::{ReportOptions, report_on, report_on_run};
 
 #[cfg(feature = "layer")]
-pub use builder::{BuildError, Builder, InitError, builder, init};
+pub use builder::{BuildError, Builder, InitError, OtlpProtocol, builder, init};
+#[cfg(feature = "prometheus")]
+pub use handle::init_metrics_exporter;
 #[cfg(feature = "layer")]
 pub use handle::{
     Destination, Diagnostics, FLUSH_TIMEOUT, FlushReport, Longpole, SHUTDOWN_TIMEOUT, ShutdownReport, State,
@@ -98,8 +110,10 @@ pub use handle::{
 #[cfg(feature = "layer")]
 #[doc(hidden)]
 pub use layer::harness;
+#[cfg(feature = "otlp")]
+pub use layer::otel_context::OtelSpanExt;
 #[cfg(feature = "layer")]
-pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value};
+pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value, phase};
 
 /// Keeps the README's code compiling.
 #[cfg(all(doctest, feature = "otlp"))]

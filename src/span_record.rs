@@ -172,6 +172,8 @@ pub struct LocalFacts {
     pub is_local_root: bool,
     /// It is marked with a workflow name, and no span above it in this process is.
     pub is_outermost_marked: bool,
+    /// Its trace is exported, so it can be looked up.
+    pub is_sampled: bool,
     /// How many children were started under it in this process. With these a run knows when all of it arrived.
     pub children: u32,
 }

@@ -15,10 +15,12 @@ pub(crate) fn print_report(report: &Report) {
 
 /// Prints what is wrong with the settings.
 pub(crate) fn print_notes(notes: &[String]) {
-    let mut stderr = anstream::stderr().lock();
-    for note in notes {
-        let _ = writeln!(stderr, "longpole: {note}");
-    }
+    notes.iter().for_each(|note| print_note(note));
+}
+
+/// Prints something the user should know.
+pub(crate) fn print_note(note: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "longpole: {note}");
 }
 
 /// Whether the locale's character set is UTF-8, as the C library decides it.

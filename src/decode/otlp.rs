@@ -180,6 +180,20 @@ fn decode_span_at(
     Ok(record)
 }
 
+/// The node that `Span.attributes` fields name, if they do.
+#[cfg(feature = "layer")]
+pub(crate) fn node_of_attributes(fields: &[u8], interner: &mut Interner) -> Option<Arc<str>> {
+    let mut record = empty_record(&Arc::default(), interner);
+    for field in Fields::new(fields, 0).map_while(Result::ok) {
+        if let Field { number: 9, value: Value::Bytes(attribute) } = field
+            && let Some((key, value)) = attribute_of(attribute)
+        {
+            record.read_attribute(key, &value, interner);
+        }
+    }
+    record.node_id()
+}
+
 /// A record with nothing in it yet.
 pub(super) fn empty_record(origin: &Arc<Origin>, interner: &mut Interner) -> SpanRecord {
     SpanRecord {

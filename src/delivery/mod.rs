@@ -7,14 +7,22 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 #[cfg(feature = "otlp")]
-mod http;
+mod backend;
+#[cfg(feature = "otlp")]
+mod endpoint;
+#[cfg(feature = "otlp")]
+mod metrics_sender;
 mod net_thread;
 mod queue;
 pub(crate) mod record;
 mod request;
 #[cfg(feature = "otlp")]
 mod retry;
+#[cfg(feature = "otlp")]
+mod span_exporter;
 mod spans_file;
+#[cfg(feature = "otlp")]
+mod transport;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,17 +30,67 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "otlp")]
-pub(crate) use http::{HttpEndpoint, endpoint};
-pub(crate) use spans_file::check as check_spans_file;
+pub(crate) use endpoint::{Endpoint, endpoint};
+#[cfg(feature = "otlp")]
+pub(crate) use metrics_sender::{MetricsConfig, MetricsTarget};
+#[cfg(feature = "otlp")]
+pub(crate) use span_exporter::AnyExporter;
+pub(crate) use spans_file::{SpansOutput, check as check_spans_file};
 
 use crate::delivery::queue::Queue;
 use crate::delivery::record::Record;
 use crate::pipeline::shard::Shards;
 
+/// How a request is put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    #[default]
+    HttpProtobuf,
+    HttpJson,
+    Grpc,
+}
+
+/// What is known of a backend before its address is checked.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct EndpointSettings {
+    pub(crate) url: String,
+    pub(crate) protocol: Protocol,
+    /// Values are secrets.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) is_compressed: bool,
+    /// For an address without a scheme.
+    pub(crate) is_insecure: bool,
+    /// PEM files: whom to trust, and who we are.
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) client_certificate: Option<PathBuf>,
+    pub(crate) client_key: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for EndpointSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndpointSettings")
+            .field("url", &self.url)
+            .field("protocol", &self.protocol)
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("timeout", &self.timeout)
+            .field("is_compressed", &self.is_compressed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SignalName {
+    Spans,
+    #[cfg(feature = "otlp")]
+    Metrics,
+}
+
 /// Without the `otlp` feature there is no endpoint to send to.
 #[cfg(not(feature = "otlp"))]
 #[derive(Debug)]
-pub(crate) enum HttpEndpoint {}
+pub(crate) enum Endpoint {}
 
 /// Nothing can be sent.
 #[cfg(not(feature = "otlp"))]
@@ -41,11 +99,7 @@ pub(crate) enum HttpEndpoint {}
 pub(crate) struct EndpointError;
 
 #[cfg(not(feature = "otlp"))]
-pub(crate) fn endpoint(
-    _url: &str,
-    _headers: &[(String, String)],
-    _timeout: Option<Duration>,
-) -> Result<HttpEndpoint, EndpointError> {
+pub(crate) fn endpoint(_settings: &EndpointSettings) -> Result<Endpoint, EndpointError> {
     Err(EndpointError)
 }
 
@@ -57,10 +111,19 @@ pub(crate) struct DeliveryConfig {
     /// An encoded `InstrumentationScope` message.
     pub(crate) scope: Vec<u8>,
     #[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "there is none"))]
-    pub(crate) endpoint: Option<HttpEndpoint>,
-    pub(crate) spans_file: Option<PathBuf>,
+    pub(crate) endpoint: Option<Endpoint>,
+    /// Takes the spans in the endpoint's place.
+    #[cfg(feature = "otlp")]
+    pub(crate) exporter: Option<AnyExporter>,
+    pub(crate) spans_output: Option<SpansOutput>,
+    #[cfg(feature = "otlp")]
+    pub(crate) metrics: Option<MetricsConfig>,
+    /// Prints what the user should know at once.
+    pub(crate) tell: Option<fn(&str)>,
     /// Spans waiting, held and in flight, in bytes.
     pub(crate) max_queue_bytes: usize,
+    /// The same in spans.
+    pub(crate) max_queue_spans: u64,
     pub(crate) max_request_bytes: usize,
     pub(crate) max_request_spans: usize,
     pub(crate) max_in_flight: usize,
@@ -76,8 +139,14 @@ impl Default for DeliveryConfig {
             resource: Vec::new(),
             scope: Vec::new(),
             endpoint: None,
-            spans_file: None,
+            #[cfg(feature = "otlp")]
+            exporter: None,
+            spans_output: None,
+            #[cfg(feature = "otlp")]
+            metrics: None,
+            tell: None,
             max_queue_bytes: 16 << 20,
+            max_queue_spans: u64::MAX,
             max_request_bytes: 1 << 20,
             max_request_spans: 2_048,
             max_in_flight: 4,
@@ -103,6 +172,12 @@ pub(crate) struct DeliveryStatus {
     pub(crate) requests: u64,
     pub(crate) retries: u64,
     pub(crate) last_error: Option<String>,
+    /// Requests with metrics that were taken.
+    pub(crate) metrics_requests: u64,
+    /// What went wrong last with metrics.
+    pub(crate) last_metrics_error: Option<String>,
+    /// What the user should know, each told once.
+    pub(crate) notes: Vec<String>,
     /// For a flush or shutdown: whether everything offered before it is done with.
     pub(crate) is_complete: bool,
 }
@@ -110,6 +185,16 @@ pub(crate) struct DeliveryStatus {
 /// The sending side of one layer.
 pub(crate) struct Delivery {
     queue: Arc<Queue>,
+    takes_spans: bool,
+}
+
+impl DeliveryConfig {
+    fn takes_spans(&self) -> bool {
+        let is_sent = self.endpoint.is_some() || self.spans_output.is_some();
+        #[cfg(feature = "otlp")]
+        let is_sent = is_sent || self.exporter.is_some();
+        is_sent
+    }
 }
 
 /// The record was not taken; its spans are counted.
@@ -119,13 +204,17 @@ pub(crate) struct Refused;
 /// Starts `longpole-net`.
 pub(crate) fn start(config: DeliveryConfig, shards: Arc<Shards>) -> std::io::Result<Delivery> {
     let queue = Arc::new(Queue::new(&config));
+    let takes_spans = config.takes_spans();
     net_thread::spawn(config, queue.clone(), shards)?;
-    Ok(Delivery { queue })
+    Ok(Delivery { queue, takes_spans })
 }
 
 impl Delivery {
     /// Takes a record for delivery. Never blocks longer than a push.
     pub(crate) fn offer(&self, record: Record) -> Result<(), Refused> {
+        if !self.takes_spans {
+            return Ok(());
+        }
         self.queue.offer(record)
     }
 
@@ -140,6 +229,11 @@ impl Delivery {
         let status = self.queue.flush(deadline);
         self.queue.stop();
         status
+    }
+
+    /// Whether spans are wanted; else it sends metrics only.
+    pub(crate) fn takes_spans(&self) -> bool {
+        self.takes_spans
     }
 
     pub(crate) fn status(&self) -> DeliveryStatus {

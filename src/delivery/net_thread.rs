@@ -43,21 +43,39 @@ struct Net<'q> {
     queue: &'q Arc<Queue>,
     shards: &'q Shards,
     envelope: Envelope,
-    file: Option<SpansFile>,
+    output: Option<SpansFile>,
     #[cfg(feature = "otlp")]
-    backend: Option<super::http::Backend>,
+    backend: Option<super::backend::Backend>,
+    #[cfg(feature = "otlp")]
+    exporter: Option<super::span_exporter::ExporterThread>,
+    #[cfg(feature = "otlp")]
+    metrics: Option<super::metrics_sender::MetricsSender>,
 }
 
 impl<'q> Net<'q> {
     fn new(mut config: DeliveryConfig, queue: &'q Arc<Queue>, shards: &'q Shards) -> Self {
         let envelope = Envelope::new(&config.resource, &config.scope);
         Net {
-            file: config.spans_file.take().map(SpansFile::new),
+            output: config.spans_output.take().map(SpansFile::new),
             #[cfg(feature = "otlp")]
             backend: config
                 .endpoint
                 .take()
-                .map(|endpoint| super::http::Backend::new(endpoint, config.max_in_flight, queue.clone())),
+                .map(|endpoint| super::backend::Backend::new(endpoint, config.max_in_flight, queue.clone())),
+            #[cfg(feature = "otlp")]
+            exporter: config.exporter.take().and_then(|exporter| {
+                let started = super::span_exporter::ExporterThread::start(exporter, queue.clone());
+                let told = |error: &std::io::Error| {
+                    let error = format!("the exporter's thread cannot be started: {error}");
+                    queue.tell(super::SignalName::Spans, &error, "");
+                };
+                started.inspect_err(told).ok()
+            }),
+            #[cfg(feature = "otlp")]
+            metrics: config
+                .metrics
+                .take()
+                .map(|metrics| super::metrics_sender::MetricsSender::new(metrics, queue.clone())),
             config,
             queue,
             shards,
@@ -73,7 +91,7 @@ impl<'q> Net<'q> {
                 let Some(batch) = self.queue.take_batch(&self.config, self.shards, now) else { break };
                 self.deliver(batch);
             }
-            self.start_due_retries(now);
+            self.start_due_requests(now);
             if self.queue.is_stopped() {
                 return;
             }
@@ -82,20 +100,54 @@ impl<'q> Net<'q> {
     }
 
     fn deliver(&mut self, batch: Batch) {
-        let request = self.envelope.request(&batch.fields);
-        let written = self.file.as_mut().map(|file| file.append(&request));
+        #[cfg(feature = "otlp")]
+        let is_sent = self.backend.is_some() || self.exporter.is_some();
+        #[cfg(not(feature = "otlp"))]
+        let is_sent = false;
+        // An exporter alone needs no request.
+        let request = if self.output.is_some() || self.has_backend() {
+            self.envelope.request(&batch.fields)
+        } else {
+            Vec::new()
+        };
+        let written = self.output.as_mut().map(|output| output.append(&request));
         let error = written.as_ref().and_then(|written| written.as_ref().err());
         let error = error.map(|error| format!("cannot write to the spans file: {error}"));
+        if let Some(error) = &error {
+            self.queue.tell(super::SignalName::Spans, error, "");
+        }
+        if !is_sent {
+            let outcome = match written {
+                Some(Ok(())) => Done::Written,
+                Some(Err(_)) => Done::Dropped("file_error"),
+                None => Done::Dropped("no_destination"),
+            };
+            return self.queue.done(&[(outcome, batch.spans())], batch.fields.len(), error);
+        }
         #[cfg(feature = "otlp")]
-        if let Some(backend) = &mut self.backend {
+        {
             if written.is_some() {
                 self.queue.also_written(if error.is_none() { batch.spans() } else { 0 }, error);
             }
-            backend.send(super::http::Request::new(batch, request));
-            return;
+            if let Some(exporter) = &self.exporter {
+                if let Err(batch) = exporter.send(batch) {
+                    let outcome = Done::Dropped("exporter_ended");
+                    self.queue.done(&[(outcome, batch.spans())], batch.fields.len(), None);
+                }
+            } else if let Some(backend) = &mut self.backend {
+                backend.send_batch(batch, request);
+            }
         }
-        let outcome = if error.is_none() { Done::Written } else { Done::Dropped("file_error") };
-        self.queue.done(&[(outcome, batch.spans())], batch.fields.len(), error);
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    fn has_backend(&self) -> bool {
+        false
+    }
+
+    #[cfg(feature = "otlp")]
+    fn has_backend(&self) -> bool {
+        self.backend.is_some() && self.exporter.is_none()
     }
 
     #[cfg(not(feature = "otlp"))]
@@ -105,16 +157,23 @@ impl<'q> Net<'q> {
 
     #[cfg(feature = "otlp")]
     fn has_room(&self) -> bool {
-        self.backend.as_ref().is_none_or(|backend| backend.has_room())
+        match (&self.exporter, &self.backend) {
+            (Some(exporter), _) => exporter.has_room(),
+            (None, Some(backend)) => backend.has_room(),
+            (None, None) => true,
+        }
     }
 
     #[cfg(not(feature = "otlp"))]
-    fn start_due_retries(&mut self, _now: Instant) {}
+    fn start_due_requests(&mut self, _now: Instant) {}
 
     #[cfg(feature = "otlp")]
-    fn start_due_retries(&mut self, now: Instant) {
+    fn start_due_requests(&mut self, now: Instant) {
         if let Some(backend) = &mut self.backend {
             backend.start_due_retries(now, &self.envelope);
+        }
+        if let Some(metrics) = &mut self.metrics {
+            metrics.start_if_due(now);
         }
     }
 
@@ -123,21 +182,39 @@ impl<'q> Net<'q> {
         // While no further request may be on its way, spans that wait are no reason to look.
         let next = if self.has_room() { self.queue.next_deadline(self.config.send_delay) } else { None };
         #[cfg(feature = "otlp")]
-        let (next, answered) = match &mut self.backend {
-            Some(backend) => {
-                ([next, backend.next_retry()].into_iter().flatten().min(), Some(backend.answered()))
-            }
-            None => (next, None),
+        let next = {
+            let retry = self.backend.as_ref().and_then(|backend| backend.next_retry());
+            let metrics = self.metrics.as_ref().and_then(|metrics| metrics.next_due());
+            [next, retry, metrics].into_iter().flatten().min()
+        };
+        let queue = self.queue;
+        #[cfg(feature = "otlp")]
+        let (spans, metrics) = (&mut self.backend, &mut self.metrics);
+        #[cfg(feature = "otlp")]
+        let answered = async {
+            let spans = async {
+                match spans {
+                    Some(backend) => backend.answered().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let metrics = async {
+                match metrics {
+                    Some(metrics) => metrics.answered().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let (mut spans, mut metrics) = (pin!(spans), pin!(metrics));
+            poll_fn(|context| {
+                let is_answered = spans.as_mut().poll(context).is_ready();
+                let are_metrics_answered = metrics.as_mut().poll(context).is_ready();
+                if is_answered || are_metrics_answered { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
         };
         #[cfg(not(feature = "otlp"))]
-        let answered: Option<std::future::Pending<()>> = None;
-        let answered = async {
-            match answered {
-                Some(answered) => answered.await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut wake = pin!(self.queue.wake.notified());
+        let answered = std::future::pending::<()>();
+        let mut wake = pin!(queue.wake.notified());
         let mut deadline = pin!(sleep_until(next));
         let mut answered = pin!(answered);
         poll_fn(|context| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::record::{Record, RootKey, goes_with_its_chunk};
-use super::{DeliveryConfig, DeliveryStatus, Refused};
+use super::{DeliveryConfig, DeliveryStatus, Refused, SignalName};
 use crate::encode::span::append_field;
 use crate::pipeline::shard::{Chunk, Shards};
 
@@ -19,7 +19,10 @@ pub(super) struct Queue {
     /// Tells those who flush that something is done.
     progress: Condvar,
     max_bytes: usize,
+    max_spans: u64,
     hold: Duration,
+    has_metrics: bool,
+    tell: Option<fn(&str)>,
 }
 
 #[derive(Default)]
@@ -38,6 +41,9 @@ struct State {
     done_spans: u64,
     /// How many flushes are on.
     flushes: u32,
+    /// The number of the last flush that asked for metrics, and of the last whose metrics are done with.
+    metrics_flush: u64,
+    metrics_flushed: u64,
     is_stopped: bool,
     has_thread_ended: bool,
     status: DeliveryStatus,
@@ -57,6 +63,8 @@ struct Held {
 
 /// How many verdicts without a root are kept.
 const MAX_EARLY: usize = 1_024;
+/// How many sentences are kept for the user.
+const MAX_NOTES: usize = 32;
 /// Tag and length in front of a message, at most.
 const FIELD_HEAD: usize = 6;
 
@@ -101,7 +109,13 @@ impl Queue {
             wake: Notify::new(),
             progress: Condvar::new(),
             max_bytes: config.max_queue_bytes,
+            max_spans: config.max_queue_spans,
             hold: config.hold,
+            #[cfg(feature = "otlp")]
+            has_metrics: config.metrics.is_some(),
+            #[cfg(not(feature = "otlp"))]
+            has_metrics: false,
+            tell: config.tell,
         }
     }
 
@@ -112,9 +126,10 @@ impl Queue {
     pub(super) fn offer(&self, record: Record) -> Result<(), Refused> {
         let taken = {
             let mut state = self.state();
+            let limits = (self.max_bytes, self.max_spans);
             match record {
-                Record::Traces(chunk) => state.offer_chunk(chunk, self.max_bytes),
-                Record::HeldRoot { key, message } => state.offer_root(key, message, self.max_bytes),
+                Record::Traces(chunk) => state.offer_chunk(chunk, limits),
+                Record::HeldRoot { key, message } => state.offer_root(key, message, limits),
                 Record::RootAttributes { key, attributes } => state.offer_verdict(key, attributes),
             }
         };
@@ -126,11 +141,18 @@ impl Queue {
         let mut state = self.state();
         let target = state.status.offered_spans;
         state.flushes = state.flushes.saturating_add(1);
+        let mut flush = 0;
+        if self.has_metrics {
+            state.metrics_flush = state.metrics_flush.saturating_add(1);
+            flush = state.metrics_flush;
+        }
         state.release_held(|_| true);
         drop(state);
         self.wake.notify_one();
         let mut state = self.state();
-        let is_done = |state: &State| state.done_spans >= target || state.has_thread_ended;
+        let is_done = |state: &State| {
+            (state.done_spans >= target && state.metrics_flushed >= flush) || state.has_thread_ended
+        };
         while !is_done(&state) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -292,6 +314,57 @@ impl Queue {
     pub(super) fn note_error(&self, error: String) {
         self.state().status.last_error = Some(error);
     }
+
+    /// Tells the user what went wrong, each sentence once. `then`: what becomes of it.
+    pub(super) fn tell(&self, about: SignalName, error: &str, then: &str) {
+        let sentence = match about {
+            SignalName::Spans => format!("spans: {error}{then}"),
+            #[cfg(feature = "otlp")]
+            SignalName::Metrics => format!("metrics: {error}{then}"),
+        };
+        {
+            let mut state = self.state();
+            let notes = &mut state.status.notes;
+            if notes.len() >= MAX_NOTES || notes.contains(&sentence) {
+                return;
+            }
+            notes.push(sentence.clone());
+        }
+        if let Some(tell) = self.tell {
+            tell(&sentence);
+        }
+    }
+
+    /// The number of the last flush that asked for metrics.
+    #[cfg(feature = "otlp")]
+    pub(super) fn metrics_flush(&self) -> u64 {
+        self.state().metrics_flush
+    }
+
+    /// The number of the last flush whose metrics are done with.
+    #[cfg(feature = "otlp")]
+    pub(super) fn metrics_flushed(&self) -> u64 {
+        self.state().metrics_flushed
+    }
+
+    /// Metrics collected after flush number `flush` are done with.
+    #[cfg(feature = "otlp")]
+    pub(super) fn metrics_done(&self, flush: u64) {
+        let mut state = self.state();
+        state.metrics_flushed = state.metrics_flushed.max(flush);
+        drop(state);
+        self.progress.notify_all();
+    }
+
+    /// Books a request with metrics.
+    #[cfg(feature = "otlp")]
+    pub(super) fn metrics_sent(&self, error: Option<String>) {
+        let mut state = self.state();
+        match error {
+            None => state.status.metrics_requests = state.status.metrics_requests.saturating_add(1),
+            error => state.status.last_metrics_error = error,
+        }
+    }
 }
 
 fn has_room(batch: &Batch, size: usize, config: &DeliveryConfig) -> bool {
@@ -301,11 +374,17 @@ fn has_room(batch: &Batch, size: usize, config: &DeliveryConfig) -> bool {
 }
 
 impl State {
-    fn admit(&mut self, spans: u64, bytes: usize, max_bytes: usize) -> Result<(), Refused> {
+    fn admit(
+        &mut self,
+        spans: u64,
+        bytes: usize,
+        (max_bytes, max_spans): (usize, u64),
+    ) -> Result<(), Refused> {
+        let pending = self.status.offered_spans.saturating_sub(self.done_spans);
         self.status.offered_spans = self.status.offered_spans.saturating_add(spans);
         let reason = if self.is_stopped {
             "after_shutdown"
-        } else if self.bytes.saturating_add(bytes) > max_bytes {
+        } else if self.bytes.saturating_add(bytes) > max_bytes || pending.saturating_add(spans) > max_spans {
             "queue_full"
         } else {
             self.bytes = self.bytes.saturating_add(bytes);
@@ -317,18 +396,18 @@ impl State {
         Err(Refused)
     }
 
-    fn offer_chunk(&mut self, chunk: Arc<Chunk>, max_bytes: usize) -> Result<(), Refused> {
+    fn offer_chunk(&mut self, chunk: Arc<Chunk>, limits: (usize, u64)) -> Result<(), Refused> {
         let heads = chunk.heads.iter().filter(|head| goes_with_its_chunk(head));
         let (spans, bytes) = heads.fold((0u64, 0usize), |(spans, bytes), head| {
             (spans.saturating_add(1), bytes.saturating_add(chunk.field(head).len()))
         });
-        self.admit(spans, bytes, max_bytes)?;
+        self.admit(spans, bytes, limits)?;
         self.wait(Waiting::Chunk { chunk, next: 0 }, spans, bytes);
         Ok(())
     }
 
-    fn offer_root(&mut self, key: RootKey, message: Vec<u8>, max_bytes: usize) -> Result<(), Refused> {
-        self.admit(1, message.len(), max_bytes)?;
+    fn offer_root(&mut self, key: RootKey, message: Vec<u8>, limits: (usize, u64)) -> Result<(), Refused> {
+        self.admit(1, message.len(), limits)?;
         if let Some(attributes) = self.early.remove(&key) {
             self.send_root(message, &attributes);
         } else if let Some(same) = self.held.insert(key, Held { message, since: Instant::now() }) {

@@ -1,6 +1,8 @@
-//! What an answer means and how long to wait after it: the OTLP/HTTP rules as pure functions.
+//! What an answer means and how long to wait after it: the rules of OTLP as pure functions.
 
 use std::time::{Duration, SystemTime};
+
+use tonic::Code;
 
 /// What to do after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,25 @@ pub(super) fn classify(status: u16, retry_after: Option<&str>, now: SystemTime) 
             Verdict::Retry(retry_after.and_then(|header| parse_retry_after(header, now)))
         }
         413 => Verdict::TooLarge,
+        _ => Verdict::Rejected,
+    }
+}
+
+/// What the answer `code` means that came with this delay of a `RetryInfo`. Of the 16 codes that are no success, seven
+/// may pass by themselves; a full backend only if it says when.
+pub(super) fn classify_grpc(code: Code, message: &str, retry_delay: Option<Duration>) -> Verdict {
+    let wait = retry_delay.map(|delay| delay.min(MAX_RETRY_AFTER)).filter(|delay| !delay.is_zero());
+    match code {
+        Code::Ok => Verdict::Accepted,
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => Verdict::Retry(wait),
+        Code::ResourceExhausted if retry_delay.is_some() => Verdict::Retry(wait),
+        // Also what a message over the backend's limit is answered with; only its text tells.
+        Code::ResourceExhausted if message.contains("larger than") => Verdict::TooLarge,
         _ => Verdict::Rejected,
     }
 }
@@ -68,6 +89,28 @@ mod tests {
             };
             assert_eq!(classify(status, None, NOW), expected, "{status}");
         }
+    }
+
+    #[test]
+    fn of_the_codes_of_grpc_seven_are_retried_one_of_them_on_request() {
+        for number in 0..=16 {
+            let code = Code::from_i32(number);
+            let expected = match number {
+                0 => Verdict::Accepted,
+                1 | 4 | 10 | 11 | 14 | 15 => Verdict::Retry(None),
+                _ => Verdict::Rejected,
+            };
+            assert_eq!(classify_grpc(code, "", None), expected, "{code:?}");
+            let expected = match number {
+                1 | 4 | 8 | 10 | 11 | 14 | 15 => Verdict::Retry(Some(Duration::from_secs(3))),
+                _ => expected,
+            };
+            assert_eq!(classify_grpc(code, "", Some(Duration::from_secs(3))), expected, "{code:?}");
+        }
+        let no_delay = classify_grpc(Code::ResourceExhausted, "", Some(Duration::ZERO));
+        assert_eq!(no_delay, Verdict::Retry(None));
+        let go = "grpc: received message larger than max (5000000 vs. 4194304)";
+        assert_eq!(classify_grpc(Code::ResourceExhausted, go, None), Verdict::TooLarge);
     }
 
     #[test]

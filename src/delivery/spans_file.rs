@@ -6,10 +6,17 @@ use std::path::{Path, PathBuf};
 
 use crate::encode::json_lines::append_traces_line;
 
-/// An open spans file.
+/// Where lines of spans go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SpansOutput {
+    File(PathBuf),
+    Stdout,
+}
+
+/// An open spans file, or standard output.
 #[derive(Debug)]
 pub(super) struct SpansFile {
-    path: PathBuf,
+    output: SpansOutput,
     file: Option<File>,
     line: Vec<u8>,
     /// Whether the last write ended in the middle of a line.
@@ -34,8 +41,8 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
 }
 
 impl SpansFile {
-    pub(super) fn new(path: PathBuf) -> Self {
-        SpansFile { path, file: None, line: Vec::new(), is_torn: false }
+    pub(super) fn new(output: SpansOutput) -> Self {
+        SpansFile { output, file: None, line: Vec::new(), is_torn: false }
     }
 
     /// Appends a request as one line. After an error the next call opens the file anew.
@@ -45,9 +52,16 @@ impl SpansFile {
             self.line.push(b'\n');
         }
         append_traces_line(request, &mut self.line).map_err(io::Error::other)?;
+        let path = match &self.output {
+            SpansOutput::File(path) => path,
+            SpansOutput::Stdout => {
+                let mut stdout = io::stdout().lock();
+                return stdout.write_all(&self.line).and_then(|()| stdout.flush());
+            }
+        };
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(open(&self.path)?),
+            none => none.insert(open(path)?),
         };
         let written = file.write_all(&self.line).and_then(|()| file.flush());
         self.is_torn = written.is_err();

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::span::{EncodedKey, append_field, append_str};
+use super::span::{
+    EncodedKey, append_bool, append_double, append_field, append_int, append_str, append_strings,
+};
 use crate::span_record::Origin;
 
 /// `Resource.attributes`, `InstrumentationScope.name` and `.version`.
@@ -11,13 +13,47 @@ const SCOPE_NAME: u8 = 0x0a;
 const SCOPE_VERSION: u8 = 0x12;
 
 /// Resource attributes, in the order in which they are sent.
-pub(crate) struct ResourceAttributes(pub(crate) Vec<(String, String)>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ResourceAttributes(Vec<(String, ResourceValue)>);
+
+/// The value of a resource attribute.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "a resource of OpenTelemetry's may hold them"))]
+pub(crate) enum ResourceValue {
+    Text(String),
+    Int(i64),
+    Double(f64),
+    Bool(bool),
+    Texts(Vec<String>),
+}
 
 impl ResourceAttributes {
+    /// Sets an attribute; one that is set already keeps its place.
+    pub(crate) fn set(&mut self, key: &str, value: ResourceValue) {
+        match self.0.iter_mut().find(|(known, _)| known == key) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((key.to_owned(), value)),
+        }
+    }
+
+    pub(crate) fn set_text(&mut self, key: &str, value: impl Into<String>) {
+        self.set(key, ResourceValue::Text(value.into()));
+    }
+
+    pub(crate) fn set_all(&mut self, others: &ResourceAttributes) {
+        for (key, value) in &others.0 {
+            self.set(key, value.clone());
+        }
+    }
+
     /// What a decoder reads of them.
     pub(crate) fn origin(&self) -> Arc<Origin> {
-        let value =
-            |key: &str| self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str().into());
+        let value = |key: &str| {
+            self.0.iter().find_map(|(known, value)| match value {
+                ResourceValue::Text(text) if known == key => Some(text.as_str().into()),
+                _ => None,
+            })
+        };
         Arc::new(Origin {
             service_name: value("service.name"),
             service_version: value("service.version"),
@@ -30,7 +66,18 @@ impl ResourceAttributes {
 pub(crate) fn encode_resource(attributes: &ResourceAttributes) -> Vec<u8> {
     let mut resource = Vec::new();
     for (key, value) in &attributes.0 {
-        append_str(&mut resource, RESOURCE_ATTRIBUTE, &EncodedKey::new(key), value, value.len());
+        let key = EncodedKey::new(key);
+        match value {
+            ResourceValue::Text(text) => {
+                append_str(&mut resource, RESOURCE_ATTRIBUTE, &key, text, text.len())
+            }
+            ResourceValue::Int(number) => append_int(&mut resource, RESOURCE_ATTRIBUTE, &key, *number),
+            ResourceValue::Double(number) => append_double(&mut resource, RESOURCE_ATTRIBUTE, &key, *number),
+            ResourceValue::Bool(truth) => append_bool(&mut resource, RESOURCE_ATTRIBUTE, &key, *truth),
+            ResourceValue::Texts(texts) => {
+                append_strings(&mut resource, RESOURCE_ATTRIBUTE, &key, texts.iter().map(String::as_str));
+            }
+        }
     }
     resource
 }

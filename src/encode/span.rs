@@ -249,6 +249,11 @@ pub(crate) fn append_name(buffer: &mut Vec<u8>, name: &str) {
     append_field(buffer, 0x2a, name.as_bytes());
 }
 
+/// Appends `Span.trace_state`.
+pub(crate) fn append_trace_state(buffer: &mut Vec<u8>, state: &str) {
+    append_field(buffer, 0x1a, state.as_bytes());
+}
+
 /// Appends `Span.status`; nothing if `code` is zero.
 pub(crate) fn append_status(buffer: &mut Vec<u8>, code: u8, message: &str) {
     if code == 0 {

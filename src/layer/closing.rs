@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::conventions;
 use crate::encode::span::{
     self, Dropped, EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_dropped, append_name, append_status,
-    append_str,
+    append_str, append_trace_state,
 };
 use crate::encode::timing;
 use crate::pipeline::shard::{FrameHead, Refused, flags as frame_flags};
@@ -43,11 +43,11 @@ impl OwnKeys {
 
 /// What running the span looked like, settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Course {
+pub(super) struct Course {
     /// When it, or a child of it, first ran; its creation if nothing did.
     first_run: Timestamp,
     /// The end of work.
-    end: Timestamp,
+    pub(super) end: Timestamp,
     held_open: Duration,
 }
 
@@ -84,6 +84,9 @@ impl LayerCore {
             });
         }
 
+        if self.profilers.are_bound() {
+            self.record_in_profiler(slot, body, callsite.name, &course);
+        }
         let shadowed = body.has_other_keys || callsite.shadows_layer_keys;
         self.append_timing(body, &course, shadowed);
         self.append_outcome(body, shadowed);
@@ -114,6 +117,9 @@ impl LayerCore {
         }
         if !self.config.export || is_unsampled {
             flags_of_frame |= frame_flags::ANALYSIS_ONLY;
+        }
+        if !is_unsampled && (self.config.export || self.config.otel.takes_ids) {
+            flags_of_frame |= frame_flags::SAMPLED;
         }
         let frame = FrameHead {
             children: slot.children.load(Relaxed),
@@ -254,6 +260,9 @@ fn rare_fields(body: &Body, callsite: &Callsite) -> Vec<u8> {
         callsite.encoded_name.append(&mut fields);
     } else {
         append_name(&mut fields, &rare.name);
+    }
+    if let Some(foreign) = rare.foreign.as_deref().filter(|foreign| !foreign.trace_state.is_empty()) {
+        append_trace_state(&mut fields, &foreign.trace_state);
     }
     fields.extend_from_slice(&rare.events);
     fields.extend_from_slice(&rare.links);

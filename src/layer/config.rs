@@ -2,6 +2,8 @@
 
 use tracing_core::{Level, Metadata};
 
+use crate::sampler::Sampler;
+
 /// How a layer measures and what it writes.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerConfig {
@@ -15,6 +17,11 @@ pub(crate) struct LayerConfig {
     pub(crate) target: bool,
     /// The most verbose level of events that are kept.
     pub(crate) event_level: Level,
+    /// Which traces are exported.
+    pub(crate) sampler: Sampler,
+    /// Under which span of another process roots stand that have no parent here.
+    pub(crate) process_parent: Option<RemoteParent>,
+    pub(crate) otel: OtelContextUse,
     pub(crate) limits: Limits,
     /// Spans that are nodes without being marked.
     pub(crate) selectors: Vec<Selector>,
@@ -25,6 +32,54 @@ pub(crate) struct LayerConfig {
     pub(crate) workflow_version: Option<String>,
     /// About how many spans may be open at once; more are counted, not measured.
     pub(crate) max_open_spans: usize,
+}
+
+/// What a layer does with OpenTelemetry's own current context.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OtelContextUse {
+    /// Make each entered span the current one of OpenTelemetry's API.
+    pub(crate) activates: bool,
+    /// Take the ids from spans that another layer makes current: that layer exports them.
+    pub(crate) takes_ids: bool,
+}
+
+impl OtelContextUse {
+    #[cfg(feature = "otlp")]
+    #[inline]
+    pub(crate) fn is_used(self) -> bool {
+        self.activates || self.takes_ids
+    }
+}
+
+/// A span of another process, or of another library in this one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RemoteParent {
+    pub(crate) trace_id: [u64; 2],
+    pub(crate) span_id: u64,
+    pub(crate) is_sampled: bool,
+    /// In another process.
+    pub(crate) is_remote: bool,
+    pub(crate) origin: ForeignContext,
+}
+
+/// What else came with a parent and goes on to whatever the span calls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ForeignContext {
+    /// W3C `tracestate`; empty: none.
+    pub(crate) trace_state: String,
+    /// With baggage, and whatever else a program keeps in it.
+    #[cfg(feature = "otlp")]
+    pub(crate) context: Option<opentelemetry::Context>,
+}
+
+impl ForeignContext {
+    pub(crate) fn is_empty(&self) -> bool {
+        #[cfg(feature = "otlp")]
+        if self.context.is_some() {
+            return false;
+        }
+        self.trace_state.is_empty()
+    }
 }
 
 /// How much of a span is kept. Lengths are in bytes.
@@ -72,6 +127,9 @@ impl Default for LayerConfig {
             threads: false,
             target: false,
             event_level: Level::INFO,
+            sampler: Sampler::default(),
+            process_parent: None,
+            otel: OtelContextUse::default(),
             limits: Limits::default(),
             selectors: Vec::new(),
             ignored_targets: IGNORED_TARGETS.iter().map(|&target| target.to_owned()).collect(),

@@ -51,6 +51,8 @@ counters! {
     events_outside_spans,
     /// Values whose `Debug` or `Display` panicked.
     formatting_panics,
+    /// Parents of another process that could not be read: a new trace was begun.
+    traceparents_malformed,
     /// Spans, events and records made by formatting code the layer ran.
     reentered,
 }

@@ -58,6 +58,19 @@ pub trait FutureExt: Future + Sized {
 
 impl<F: Future> FutureExt for F {}
 
+/// A span that stands for a phase of the node around it: enter it, or instrument a future with it. Phases are added
+/// up by name in the node's report; what no phase covers is told as untracked.
+///
+/// ```
+/// tracing::info_span!("step", node.id = "fetch").in_scope(|| {
+///     longpole::phase("connect").in_scope(|| { /* … */ });
+///     longpole::phase("read").in_scope(|| { /* … */ });
+/// });
+/// ```
+pub fn phase(name: &str) -> Span {
+    info_span!(target: "workflow", "phase", otel.name = name, node.phase = name)
+}
+
 impl<F> InNode<F> {
     /// The node's span.
     pub fn span(&self) -> &Span {

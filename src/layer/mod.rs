@@ -6,6 +6,7 @@
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod active;
 mod callsite;
 mod closing;
 pub(crate) mod config;
@@ -21,7 +22,11 @@ mod id_generator;
 mod in_node;
 mod open_span;
 mod origin;
+#[cfg(feature = "otlp")]
+pub(crate) mod otel_context;
 mod poll_clock;
+pub(crate) mod profilers;
+mod root;
 mod slots;
 mod span_ext;
 #[cfg(test)]
@@ -49,7 +54,7 @@ use config::{LayerConfig, Verdict};
 use counters::LayerCounters;
 use field_visitor::{Changes, Scratch, SpanVisitor};
 use id_generator::random_id;
-pub use in_node::{FutureExt, InNode};
+pub use in_node::{FutureExt, InNode, phase};
 use open_span::{Body, Lineage, Slot, flags};
 use slots::Slots;
 pub use span_ext::{SetParentError, SpanExt, Value};
@@ -77,6 +82,7 @@ pub(crate) struct LayerCore {
     clock: Clock,
     slots: Slots,
     own_keys: OwnKeys,
+    pub(crate) profilers: profilers::Profilers,
 }
 
 impl LayerCore {
@@ -98,6 +104,7 @@ impl LayerCore {
             number: LayerNumber::next(),
             clock,
             own_keys: OwnKeys::new(),
+            profilers: profilers::Profilers::default(),
         }
     }
 
@@ -237,6 +244,14 @@ where
                 body.begin(callsite, start, parent.as_ref().map_or(0, |(_, lineage)| lineage.span_id));
                 body.is_selected = verdict.is_selected;
                 core.apply_to(slot, &mut body, scratch, &changes);
+                drop(body);
+                match &parent {
+                    None => core.settle_root(slot, attributes.is_contextual()),
+                    Some((id, lineage)) if lineage.flags & flags::FOREIGN_CONTEXT != 0 => {
+                        core.inherit_foreign_context(slot, *id);
+                    }
+                    Some(_) => {}
+                }
             });
             if claimed.is_err() {
                 core.counters.spans_open_limit.add(1);
@@ -308,6 +323,10 @@ where
         if began != Some(true) {
             current_span::forget();
         }
+        #[cfg(feature = "otlp")]
+        if began == Some(true) && core.config.otel.is_used() {
+            core.entered_in_otel(id);
+        }
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
@@ -317,6 +336,10 @@ where
             let now = slot.anchor().saturating_add(core.clock.elapsed());
             slot.lock().polls.exit(thread_ordinal(), now, std::thread::panicking())
         });
+        #[cfg(feature = "otlp")]
+        if ended.flatten().is_some() && core.config.otel.activates {
+            otel_context::detach(core.number, id);
+        }
         match ended.flatten() {
             Some(before) => current_span::leave(core.number, id, before),
             None => current_span::forget(),
@@ -325,5 +348,8 @@ where
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {
         self.core.slots.release(id.into_u64(), |slot| self.core.finish(slot));
+        if self.core.profilers.are_bound() {
+            self.core.profilers.unbind(id.into_u64());
+        }
     }
 }

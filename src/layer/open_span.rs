@@ -12,7 +12,7 @@ use crate::encode::span::{EncodedKey, STATUS_ERROR, STATUS_OK, append_link, attr
 use crate::time::Timestamp;
 
 use super::callsite::Callsite;
-use super::config::Limits;
+use super::config::{ForeignContext, Limits, RemoteParent};
 use super::counters::LayerCounters;
 use super::field_visitor::{Changes, Scratch};
 use super::id_generator::random_id;
@@ -28,6 +28,11 @@ pub(crate) mod flags {
     pub(crate) const UNSAMPLED: u32 = 4;
     /// Its parent is in another process.
     pub(crate) const REMOTE_PARENT: u32 = 8;
+    /// It, or a span above it, came with a [`ForeignContext`](super::super::config::ForeignContext).
+    pub(crate) const FOREIGN_CONTEXT: u32 = 16;
+    #[cfg(feature = "otlp")]
+    /// Its ids were taken from OpenTelemetry's current context, or cannot be.
+    pub(crate) const OTEL_IDS_SETTLED: u32 = 32;
 }
 
 /// A place for one open span, used again and again.
@@ -56,8 +61,18 @@ pub(crate) struct Lineage {
     pub(crate) trace_id: [u64; 2],
     pub(crate) span_id: u64,
     pub(crate) anchor: Timestamp,
-    pub(crate) is_unsampled: bool,
+    /// Those of the flags that descendants have too.
+    pub(crate) flags: u32,
 }
+
+impl Lineage {
+    pub(crate) fn is_unsampled(&self) -> bool {
+        self.flags & flags::UNSAMPLED != 0
+    }
+}
+
+/// What a span takes over from the one above it.
+const INHERITED: u32 = flags::UNSAMPLED | flags::FOREIGN_CONTEXT;
 
 impl Slot {
     /// Fills the atomics of a slot that was just claimed. `parent` is the registry's id and the lineage of the
@@ -71,11 +86,10 @@ impl Slot {
         self.first_child_run.store(u64::MAX, Relaxed);
         self.last_child_end.store(0, Relaxed);
         self.children.store(0, Relaxed);
-        let is_unsampled = parent.is_some_and(|(_, lineage)| lineage.is_unsampled);
-        self.flags.store(if is_unsampled { flags::UNSAMPLED } else { 0 }, Relaxed);
+        self.flags.store(parent.map_or(0, |(_, lineage)| lineage.flags), Relaxed);
     }
 
-    fn set_trace_id(&self, [new_high, new_low]: [u64; 2]) {
+    pub(crate) fn set_trace_id(&self, [new_high, new_low]: [u64; 2]) {
         let [high, low] = &self.trace_id;
         high.store(new_high, Relaxed);
         low.store(new_low, Relaxed);
@@ -91,13 +105,18 @@ impl Slot {
             trace_id: self.trace_id(),
             span_id: self.span_id(),
             anchor: self.anchor(),
-            is_unsampled: self.has(flags::UNSAMPLED),
+            flags: self.flags.load(Relaxed) & INHERITED,
         }
     }
 
     pub(crate) fn trace_id(&self) -> [u64; 2] {
         let [high, low] = &self.trace_id;
         [high.load(Relaxed), low.load(Relaxed)]
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn set_span_id(&self, span_id: u64) {
+        self.span_id.store(span_id, Relaxed);
     }
 
     pub(crate) fn span_id(&self) -> u64 {
@@ -118,17 +137,27 @@ impl Slot {
     }
 
     /// Puts the span under one of another process. Returns the registry's id of the parent it had here.
-    pub(crate) fn adopt_remote_parent(&self, trace_id: [u64; 2], span_id: u64, sampled: bool) -> Option<u64> {
+    pub(crate) fn adopt_remote_parent(&self, remote: RemoteParent, is_sampled: bool) -> Option<u64> {
         let former = self.parent();
-        self.set_trace_id(trace_id);
+        self.set_trace_id(remote.trace_id);
         self.parent.store(0, Relaxed);
-        self.lock().parent_span_id = span_id;
-        self.flags.fetch_or(flags::REMOTE_PARENT, Relaxed);
-        if sampled {
-            self.flags.fetch_and(!flags::UNSAMPLED, Relaxed);
-        } else {
-            self.flags.fetch_or(flags::UNSAMPLED, Relaxed);
+        let mut bits = self.flags.load(Relaxed) & !(INHERITED | flags::REMOTE_PARENT);
+        let mut body = self.lock();
+        body.parent_span_id = remote.span_id;
+        if remote.is_remote {
+            bits |= flags::REMOTE_PARENT;
         }
+        if !is_sampled {
+            bits |= flags::UNSAMPLED;
+        }
+        if !remote.origin.is_empty() {
+            bits |= flags::FOREIGN_CONTEXT;
+            body.set_foreign_context(remote.origin);
+        } else if body.foreign_context().is_some() {
+            body.rare_mut().foreign = None;
+        }
+        drop(body);
+        self.flags.store(bits, Relaxed);
         former
     }
 }
@@ -169,6 +198,8 @@ pub(crate) struct Rare {
     pub(crate) status_message: String,
     pub(crate) events: Vec<u8>,
     pub(crate) links: Vec<u8>,
+    /// Of this span or taken over from one above.
+    pub(crate) foreign: Option<Box<ForeignContext>>,
     event_count: u32,
     link_count: u32,
     pub(crate) dropped_attributes: u32,
@@ -239,6 +270,15 @@ impl Body {
     #[inline]
     pub(crate) fn rare(&self) -> Option<&Rare> {
         self.has_rare.then_some(&self.rare)
+    }
+
+    #[cold]
+    pub(crate) fn set_foreign_context(&mut self, context: ForeignContext) {
+        self.rare_mut().foreign = Some(Box::new(context));
+    }
+
+    pub(crate) fn foreign_context(&self) -> Option<&ForeignContext> {
+        self.rare()?.foreign.as_deref()
     }
 
     fn rare_mut(&mut self) -> &mut Rare {
@@ -388,7 +428,7 @@ impl Body {
         let fits = self.bytes() < limits.span_bytes;
         let rare = self.rare_mut();
         if fits && rare.link_count < limits.links {
-            let sampled = u32::from(!to.is_unsampled);
+            let sampled = u32::from(!to.is_unsampled());
             append_link(&mut rare.links, trace_id_bytes(to.trace_id), to.span_id.to_be_bytes(), sampled);
             rare.link_count = rare.link_count.saturating_add(1);
         } else {

@@ -218,13 +218,27 @@ impl Slots {
 
     /// How many spans are open. Looks at every slot.
     pub(crate) fn open_count(&self) -> u64 {
+        let taken = self.fixed_slots().filter(|slot| slot.id.load(Ordering::Relaxed) != 0).count() as u64;
+        taken.saturating_add(self.overflowing.load(Ordering::Relaxed))
+    }
+
+    /// Runs `f` with the slot of every span that is open. Spans that open or close meanwhile may be seen or not.
+    pub(crate) fn for_each_open(&self, mut f: impl FnMut(&Slot)) {
+        for slot in self.fixed_slots().filter(|slot| slot.id.load(Ordering::Acquire) != 0) {
+            f(slot);
+        }
+        if self.overflowing.load(Ordering::Acquire) > 0 {
+            let overflowed: Vec<Arc<Slot>> = self.lock_overflow().values().cloned().collect();
+            overflowed.iter().for_each(|slot| f(slot));
+        }
+    }
+
+    fn fixed_slots(&self) -> impl Iterator<Item = &Slot> {
         let threads = self.threads.iter().filter_map(OnceLock::get);
-        let slots = threads.flat_map(|thread| {
+        threads.flat_map(|thread| {
             let later = thread.segments.iter().filter_map(OnceLock::get).flat_map(|slots| slots.iter());
             thread.first.iter().chain(later)
-        });
-        let taken = slots.filter(|slot| slot.id.load(Ordering::Relaxed) != 0).count() as u64;
-        taken.saturating_add(self.overflowing.load(Ordering::Relaxed))
+        })
     }
 }
 

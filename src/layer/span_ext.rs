@@ -13,8 +13,9 @@ use crate::ids::{SpanId, TraceId};
 
 use super::LongpoleLayer;
 use super::callsite::{Role, role_of};
+use super::config::{ForeignContext, RemoteParent};
 use super::field_visitor::{Changes, Scratch, append_names, note_fact, set_property};
-use super::open_span::{flags, trace_id_bytes};
+use super::open_span::{Lineage, flags, trace_id_bytes};
 use super::{LayerCore, fence};
 
 /// The value of an attribute.
@@ -100,6 +101,10 @@ pub trait SpanExt {
     /// out already.
     fn set_parent(&self, trace_id: TraceId, span_id: SpanId, sampled: bool) -> Result<(), SetParentError>;
 
+    /// Links the span to one of another trace, as `follows_from` does to one of this process. Zero ids link to
+    /// nothing.
+    fn add_link(&self, trace_id: TraceId, span_id: SpanId);
+
     /// The ids under which the span is exported, for passing them on; `None` if no layer measures it. From then
     /// on its parent is fixed.
     fn span_context(&self) -> Option<(TraceId, SpanId)>;
@@ -124,8 +129,21 @@ impl SpanExt for Span {
         if trace_id.is_zero() || span_id.is_zero() {
             return Err(SetParentError::InvalidParent);
         }
-        with_layer(self, |core, id| core.set_parent(id, trace_id, span_id, sampled))
-            .unwrap_or(Err(SetParentError::NotMeasured))
+        let trace_id = u128::from_be_bytes(trace_id.to_bytes());
+        let remote = RemoteParent {
+            trace_id: [(trace_id >> 64) as u64, trace_id as u64],
+            span_id: u64::from_be_bytes(span_id.to_bytes()),
+            is_sampled: sampled,
+            is_remote: true,
+            origin: ForeignContext::default(),
+        };
+        with_layer(self, |core, id| core.set_parent(id, remote)).unwrap_or(Err(SetParentError::NotMeasured))
+    }
+
+    fn add_link(&self, trace_id: TraceId, span_id: SpanId) {
+        if !trace_id.is_zero() && !span_id.is_zero() {
+            with_layer(self, |core, id| core.add_link(id, trace_id, span_id));
+        }
     }
 
     fn span_context(&self) -> Option<(TraceId, SpanId)> {
@@ -198,31 +216,42 @@ impl LayerCore {
         }
     }
 
-    fn set_parent(
-        &self,
-        id: u64,
-        trace_id: TraceId,
-        span_id: SpanId,
-        sampled: bool,
-    ) -> Result<(), SetParentError> {
+    pub(super) fn set_parent(&self, id: u64, remote: RemoteParent) -> Result<(), SetParentError> {
+        let is_sampled = self.config.sampler.samples(remote.trace_id, Some(remote.is_sampled));
         let adopted = self.slots.with(id, |slot| {
             if slot.children.load(Relaxed) > 0 || slot.has(flags::IDS_GIVEN) {
                 return Err(SetParentError::InUse);
             }
-            let trace_id = u128::from_be_bytes(trace_id.to_bytes());
-            let halves = [(trace_id >> 64) as u64, trace_id as u64];
-            Ok(slot.adopt_remote_parent(halves, u64::from_be_bytes(span_id.to_bytes()), sampled))
+            Ok(slot.adopt_remote_parent(remote, is_sampled))
         });
         match adopted {
             Some(Ok(former_parent)) => {
                 if let Some(parent) = former_parent {
                     self.disown(parent);
                 }
+                #[cfg(feature = "otlp")]
+                if self.config.otel.activates {
+                    self.reattach(id);
+                }
                 Ok(())
             }
             Some(Err(error)) => Err(error),
             None => Err(SetParentError::NotMeasured),
         }
+    }
+
+    fn add_link(&self, id: u64, trace_id: TraceId, span_id: SpanId) {
+        if !self.config.export || !self.enabled.load(Relaxed) || fence::is_up() {
+            return;
+        }
+        let trace_id = u128::from_be_bytes(trace_id.to_bytes());
+        let to = Lineage {
+            trace_id: [(trace_id >> 64) as u64, trace_id as u64],
+            span_id: u64::from_be_bytes(span_id.to_bytes()),
+            anchor: crate::time::Timestamp::EPOCH,
+            flags: 0,
+        };
+        self.slots.with(id, |slot| slot.lock().push_link(to, &self.config.limits, &self.counters));
     }
 
     /// Notes that the future the span stands for was dropped before it was ready.

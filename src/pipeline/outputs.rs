@@ -15,6 +15,8 @@ pub(crate) struct Outputs {
     pub(crate) closed_spans: AtomicU64,
     /// Spans on their way to the run thread.
     pub(crate) waiting_spans: AtomicU64,
+    /// Time spent on analysing runs.
+    pub(crate) analysis_nanos: AtomicU64,
     /// Runs reported on.
     pub(crate) runs: AtomicU64,
     state: Mutex<State>,

@@ -18,6 +18,7 @@ use crate::delivery::Delivery;
 use crate::delivery::record::{Record, RootKey};
 use crate::encode::verdict::verdict_attributes;
 use crate::layer::fence::Fence;
+use crate::metrics::hub::{self, MetricHub};
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
 use crate::report::build::{ReportOptions, report_with_sums};
@@ -38,6 +39,10 @@ pub(crate) struct RunThreadConfig {
     pub(crate) marked_only: bool,
     pub(crate) origin: Arc<Origin>,
     pub(crate) on_run: Vec<OnRun>,
+    pub(crate) metrics: Arc<MetricHub>,
+    /// Whether the recorder of the `metrics` facade is told too.
+    #[cfg(feature = "metrics")]
+    pub(crate) uses_facade: bool,
     /// Spans the layer lost so far, by reason.
     pub(crate) layer_losses: Box<dyn Fn() -> PipelineLosses + Send>,
     /// The program's subscriber while it lives, for callbacks.
@@ -170,8 +175,11 @@ impl RunThread {
             return;
         }
         let spans = run.records.len() as u64;
+        let began = Instant::now();
         // A mistake of ours in the analysis costs one report, never the thread.
         let analysed = catch_unwind(AssertUnwindSafe(|| report_with_sums(run, &self.config.report)));
+        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.outputs.analysis_nanos.fetch_add(took, Ordering::Relaxed);
         let attributes = match &analysed {
             Ok(Some((report, _))) => verdict_attributes(report),
             Ok(None) | Err(_) => Vec::new(),
@@ -183,7 +191,13 @@ impl RunThread {
             self.outputs.lost("analysis_failed", spans);
             return;
         };
-        self.outputs.state().aggregates.add_run(report.run.wall_ns, sums);
+        self.config.metrics.store().record_run(&sums, hub::now());
+        #[cfg(feature = "metrics")]
+        if self.config.uses_facade {
+            // The recorder is the program's.
+            let _ = catch_unwind(AssertUnwindSafe(|| crate::metrics::facade::emit_run(&sums)));
+        }
+        self.outputs.state().aggregates.add_run(report.run.wall_ns, sums.nodes);
         report.pipeline = Some(self.losses());
         let report = Arc::new(report);
         self.outputs.keep(report.clone());
@@ -221,6 +235,7 @@ fn local_facts(head: &FrameHead) -> LocalFacts {
     LocalFacts {
         is_local_root: head.flags & flags::LOCAL_ROOT != 0,
         is_outermost_marked: head.flags & flags::OUTERMOST_MARKED != 0,
+        is_sampled: head.flags & flags::SAMPLED != 0,
         children: head.children,
     }
 }

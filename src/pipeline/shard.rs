@@ -35,6 +35,8 @@ pub(crate) mod flags {
     pub(crate) const OUTERMOST_MARKED: u8 = 2;
     /// For the report only: its bytes hold no more than the analysis reads.
     pub(crate) const ANALYSIS_ONLY: u8 = 4;
+    /// Its trace is exported, here or by whoever gave it its ids.
+    pub(crate) const SAMPLED: u8 = 8;
 }
 
 /// Finished spans, as one closing side left them and the io thread took them.

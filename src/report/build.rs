@@ -8,6 +8,7 @@ use crate::analysis::event_graph::EventGraph;
 use crate::analysis::shares::{self, Share};
 use crate::analysis::time_breakdown::{peak_leaves, self_times};
 use crate::histogram::DurationStats;
+use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
 use crate::report::booking::{Booking, NodeIx, NodeTally};
 use crate::report::findings::{findings, savings};
@@ -71,16 +72,13 @@ pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<R
 }
 
 /// The same, with what the run adds to sums over many runs.
-pub(crate) fn report_with_sums(
-    finished: FinishedRun,
-    options: &ReportOptions,
-) -> Option<(Report, Vec<NodeSums>)> {
+pub(crate) fn report_with_sums(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunSums)> {
     let (missing, left_out) = (finished.missing, finished.left_out);
     let run = Run::from_records(finished.records)?;
     Some(build(&run, missing, left_out, options))
 }
 
-fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Report, Vec<NodeSums>) {
+fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Report, RunSums) {
     let self_times = self_times(run);
     let booking = Booking::new(run, &self_times);
     let segments = critical_path(run);
@@ -118,7 +116,124 @@ fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Re
         quality,
         pipeline: None,
     };
-    (report, node_sums(run, booking, &path))
+    let sums = run_sums(run, booking, &path, &self_times, report.run.status);
+    (report, sums)
+}
+
+/// What one run adds to sums over many.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "layer"), allow(dead_code, reason = "metrics are of the live half"))]
+pub(crate) struct RunSums {
+    pub(crate) nodes: Vec<NodeSums>,
+    /// Every execution that counts in statistics, in order of the nodes.
+    pub(crate) executions: Vec<Execution>,
+    pub(crate) workflow: Option<Arc<str>>,
+    pub(crate) outcome: &'static str,
+    pub(crate) wall: Duration,
+    pub(crate) end: Timestamp,
+    pub(crate) trace_id: TraceId,
+    pub(crate) root_span: Option<SpanId>,
+    /// Whether its trace can be looked up in a backend.
+    pub(crate) is_sampled: bool,
+}
+
+/// One execution of a node.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "layer"), allow(dead_code, reason = "metrics are of the live half"))]
+pub(crate) struct Execution {
+    pub(crate) node: Arc<str>,
+    /// How many executions it is nested in.
+    pub(crate) depth: u32,
+    pub(crate) outcome: &'static str,
+    /// The class of its error, if it failed.
+    pub(crate) error_type: Option<Arc<str>>,
+    /// Queueing included.
+    pub(crate) duration: Duration,
+    /// Time in which no nested node ran.
+    pub(crate) self_time: Duration,
+    pub(crate) busy: Option<Duration>,
+    pub(crate) span_id: Option<SpanId>,
+    pub(crate) end: Timestamp,
+}
+
+fn run_sums(
+    run: &Run,
+    booking: Booking,
+    path: &BookedPath,
+    self_times: &[Duration],
+    status: RunStatus,
+) -> RunSums {
+    let root = run.span(run.root);
+    RunSums {
+        executions: executions(run, &booking, self_times),
+        nodes: node_sums(run, booking, path),
+        workflow: root.record.workflow_name().cloned(),
+        outcome: match status {
+            RunStatus::Ok => "ok",
+            RunStatus::Error => "error",
+            RunStatus::Panicked => "panicked",
+            RunStatus::Cancelled => "cancelled",
+            RunStatus::Incomplete => "partial",
+        },
+        wall: run.wall(),
+        end: root.clipped.end,
+        trace_id: root.record.trace_id,
+        root_span: (!root.is_synthetic).then_some(root.record.span_id),
+        is_sampled: root.record.local.is_some_and(|local| local.is_sampled),
+    }
+}
+
+fn executions(run: &Run, booking: &Booking, self_times: &[Duration]) -> Vec<Execution> {
+    let mut own_times = vec![Duration::ZERO; self_times.len()];
+    let mut depths = vec![0u32; self_times.len()];
+    // A parent stands before its children.
+    for ix in run.indices() {
+        let Some(execution) = booking.execution_of[ix.index()] else { continue };
+        let own = &mut own_times[execution.index()];
+        *own = own.saturating_add(self_times[ix.index()]);
+        let around = run.span(ix).parent.and_then(|parent| booking.execution_of[parent.index()]);
+        if execution == ix
+            && let Some(around) = around
+        {
+            depths[ix.index()] = depths[around.index()].saturating_add(1);
+        }
+    }
+    let of_node = |tally: &NodeTally| {
+        let node = tally.name.clone();
+        let counted = tally.executions.iter().copied().filter(|ix| run.span(*ix).in_statistics);
+        let execution = |ix: crate::run::SpanIx| {
+            let record = &run.span(ix).record;
+            let outcome = outcome(record);
+            let facts = record.facts.as_deref();
+            let class = facts.and_then(|facts| facts.error_type.clone());
+            Execution {
+                node: node.clone(),
+                depth: depths[ix.index()],
+                outcome,
+                error_type: record.failed().then(|| match outcome {
+                    "error" => class.unwrap_or_else(|| "_OTHER".into()),
+                    other => class.unwrap_or_else(|| other.into()),
+                }),
+                duration: record.end.saturating_since(record.start),
+                self_time: own_times[ix.index()],
+                busy: record.timing.busy,
+                span_id: (!run.span(ix).is_synthetic).then_some(record.span_id),
+                end: record.end,
+            }
+        };
+        counted.map(execution).collect::<Vec<_>>()
+    };
+    booking.nodes.iter().flat_map(of_node).collect()
+}
+
+fn outcome(record: &SpanRecord) -> &'static str {
+    match record.facts.as_ref().and_then(|facts| facts.outcome) {
+        Some(Outcome::Panicked) => "panicked",
+        Some(Outcome::Cancelled) => "cancelled",
+        Some(Outcome::Partial) => "partial",
+        None if record.status == Status::Error => "error",
+        None => "ok",
+    }
 }
 
 /// What one node's executions in one run add to the sums.

@@ -154,6 +154,11 @@ fn serve(
         let length = headers.iter().find(|(name, _)| name == "content-length").unwrap().1.parse().unwrap();
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
+        // Another signal; see otlp_receiver.rs for tests of it.
+        if path != "/v1/traces" {
+            writer.write_all(b"HTTP/1.1 404 said\r\ncontent-length: 0\r\n\r\n")?;
+            continue;
+        }
         let reply = next();
         let was_taken = matches!(reply, Reply::Status(200..=299, ..));
         let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();

@@ -195,7 +195,8 @@ fn the_root_is_named_after_the_configured_workflow_unless_it_is_marked() {
         let _within = info_span!("within", workflow.name = "deeper").entered();
     };
     let plain = measure(program);
-    let flags = |finished: &[Finished], name| named(finished, name).frame.flags;
+    let flags =
+        |finished: &[Finished], name| named(finished, name).frame.flags & (LOCAL_ROOT | OUTERMOST_MARKED);
     assert_eq!(
         ["root", "marked", "within"].map(|name| flags(&plain, name)),
         [LOCAL_ROOT, OUTERMOST_MARKED, 0]

@@ -6,7 +6,7 @@ use tracing_subscriber::filter::filter_fn;
 
 use super::*;
 use crate::ids::{SpanId, TraceId};
-use crate::pipeline::shard::flags::{ANALYSIS_ONLY, LOCAL_ROOT};
+use crate::pipeline::shard::flags::{ANALYSIS_ONLY, LOCAL_ROOT, SAMPLED};
 use crate::{SetParentError, SpanExt};
 
 /// Each span's name with its parent's, sorted.
@@ -145,7 +145,7 @@ fn a_parent_in_another_process_gives_trace_and_sampling_to_all_below() {
     assert_eq!(request.span.parent_span_id, caller.to_bytes());
     assert_eq!([&request.span.trace_id, &child.span.trace_id], [&trace.to_bytes(), &trace.to_bytes()]);
     assert_eq!((request.span.flags, child.span.flags), (0x301, 0x101));
-    assert_eq!(request.frame.flags, LOCAL_ROOT);
+    assert_eq!(request.frame.flags, LOCAL_ROOT | SAMPLED);
 
     let unsampled = program(false);
     assert_eq!(named(&unsampled, "child").span.flags, 0x100);
@@ -168,7 +168,7 @@ fn a_parent_cannot_be_set_once_the_ids_are_in_use() {
         assert_eq!(Span::none().span_context(), None);
     });
     assert_eq!(named(&finished, "moved").span.parent_span_id, caller.to_bytes());
-    assert_eq!(named(&finished, "moved").frame.flags, LOCAL_ROOT);
+    assert_eq!(named(&finished, "moved").frame.flags, LOCAL_ROOT | SAMPLED);
     assert_eq!(named(&finished, "parent").frame.children, 1);
 }
 

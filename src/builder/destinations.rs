@@ -1,0 +1,236 @@
+//! Where spans and metrics go, from what code and the environment say.
+
+use std::sync::Arc;
+
+use crate::delivery::{self, Delivery, DeliveryConfig, Endpoint, EndpointSettings, SpansOutput};
+use crate::encode::resource::encode_scope;
+use crate::environment::{Environment, SignalSettings};
+use crate::handle::Destination;
+use crate::metrics::hub::MetricHub;
+use crate::pipeline::shard::Shards;
+use crate::terminal;
+
+use super::{BuildError, Builder};
+
+impl Builder {
+    pub(super) fn start_delivery(
+        &mut self,
+        resource: &[u8],
+        shards: &Arc<Shards>,
+        metrics: &Arc<MetricHub>,
+        notes: &mut Vec<String>,
+    ) -> Result<(Option<Arc<Delivery>>, Vec<Destination>), BuildError> {
+        let mut destinations = Vec::new();
+        let defaults = DeliveryConfig::default();
+        let limits = &self.environment.limits;
+        let mut config = DeliveryConfig {
+            resource: resource.to_vec(),
+            scope: encode_scope(),
+            max_queue_bytes: limits.queue_bytes.unwrap_or(defaults.max_queue_bytes),
+            max_queue_spans: limits.queue_spans.map_or(u64::MAX, |spans| spans as u64),
+            max_request_bytes: limits.request_bytes.unwrap_or(defaults.max_request_bytes),
+            max_request_spans: limits.request_spans.unwrap_or(defaults.max_request_spans),
+            max_in_flight: limits.requests_in_flight.unwrap_or(defaults.max_in_flight),
+            send_delay: limits.send_delay.unwrap_or(defaults.send_delay),
+            tell: self.prints_notes().then_some(terminal::print_note),
+            ..defaults
+        };
+        if self.exports_spans {
+            self.settle_spans(&mut config, resource, &mut destinations, notes)?;
+        }
+        self.settle_metrics(&mut config, resource, metrics, &mut destinations, notes)?;
+        if destinations.is_empty() {
+            return Ok((None, destinations));
+        }
+        match delivery::start(config, shards.clone()) {
+            Ok(delivery) => Ok((Some(Arc::new(delivery)), destinations)),
+            Err(error) => {
+                notes.push(format!("nothing is exported: {error}"));
+                Ok((None, Vec::new()))
+            }
+        }
+    }
+
+    #[cfg_attr(not(feature = "otlp"), allow(unused_variables, reason = "for an exporter"))]
+    fn settle_spans(
+        &mut self,
+        config: &mut DeliveryConfig,
+        resource: &[u8],
+        destinations: &mut Vec<Destination>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), BuildError> {
+        #[cfg(feature = "otlp")]
+        let has_exporter = self.exporter.is_some();
+        #[cfg(not(feature = "otlp"))]
+        let has_exporter = false;
+        if has_exporter {
+            #[cfg(feature = "otlp")]
+            if let Some(mut exporter) = self.exporter.take() {
+                exporter.set_resource(resource);
+                config.exporter = Some(exporter);
+                destinations.push(Destination::Exporter);
+            }
+        } else {
+            let (code, signal) = (self.endpoint.as_deref(), &self.environment.traces);
+            if let Some((endpoint, url)) = self.endpoint_for("spans", code, signal, notes)? {
+                config.endpoint = Some(endpoint);
+                destinations.push(Destination::Otlp(url));
+            }
+        }
+        let prints = self.environment.traces.exporters.is_some_and(|exporters| exporters.console);
+        if let Some(path) = &self.spans_file {
+            delivery::check_spans_file(path)
+                .map_err(|source| BuildError::SpansFile { path: path.clone(), source })?;
+            destinations.push(Destination::File(path.clone()));
+            config.spans_output = Some(SpansOutput::File(path.clone()));
+            if prints {
+                notes.push("spans are written to the file and not to the console".to_owned());
+            }
+        } else if prints {
+            destinations.push(Destination::Console);
+            config.spans_output = Some(SpansOutput::Stdout);
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "otlp")]
+    fn settle_metrics(
+        &self,
+        config: &mut DeliveryConfig,
+        resource: &[u8],
+        metrics: &Arc<MetricHub>,
+        destinations: &mut Vec<Destination>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), BuildError> {
+        use crate::delivery::{MetricsConfig, MetricsTarget};
+
+        let (code, signal) = (self.metrics_endpoint.as_deref(), &self.environment.metrics);
+        let endpoint = self.endpoint_for("metrics", code, signal, notes)?;
+        let prints = signal.exporters.is_some_and(|exporters| exporters.console);
+        let target = match endpoint {
+            Some((endpoint, url)) => {
+                destinations.push(Destination::Metrics(url));
+                if prints {
+                    notes.push("metrics are sent and not printed on the console".to_owned());
+                }
+                MetricsTarget::Backend(Box::new(endpoint))
+            }
+            None if prints => {
+                destinations.push(Destination::MetricsConsole);
+                MetricsTarget::Console
+            }
+            None => return Ok(()),
+        };
+        config.metrics = Some(MetricsConfig {
+            target,
+            hub: metrics.clone(),
+            resource: resource.to_vec(),
+            interval: self.metrics_interval.unwrap_or(self.environment.metrics_interval),
+            temporality: self.environment.temporality,
+            form: self.environment.histogram_form,
+        });
+        Ok(())
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    fn settle_metrics(
+        &self,
+        _config: &mut DeliveryConfig,
+        _resource: &[u8],
+        _metrics: &Arc<MetricHub>,
+        _destinations: &mut Vec<Destination>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), BuildError> {
+        let signal = &self.environment.metrics;
+        let interval = self.metrics_interval.unwrap_or(self.environment.metrics_interval);
+        if signal.has_endpoint && !interval.is_zero() {
+            notes.push("metrics are not sent: longpole was built without its otlp feature".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The endpoint of a signal, with its address. What code says must work; what the environment says is told if
+    /// it does not.
+    fn endpoint_for(
+        &self,
+        what: &'static str,
+        code: Option<&str>,
+        signal: &SignalSettings,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<(Endpoint, String)>, BuildError> {
+        let found = signal.has_endpoint.then_some(signal.endpoint.url.as_str());
+        let Some(url) = code.or(found) else { return Ok(None) };
+        let mut settings = EndpointSettings { url: url.to_owned(), ..signal.endpoint.clone() };
+        let otlp = &self.otlp;
+        settings.protocol = otlp.protocol.unwrap_or(settings.protocol);
+        settings.is_compressed = otlp.is_compressed.unwrap_or(settings.is_compressed);
+        settings
+            .headers
+            .retain(|(name, _)| !otlp.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
+        settings.headers.extend(otlp.headers.iter().cloned());
+        settings.certificate = otlp.certificate.clone().or(settings.certificate);
+        if let Some((chain, key)) = &otlp.client_identity {
+            settings.client_certificate = Some(chain.clone());
+            settings.client_key = Some(key.clone());
+        }
+        match delivery::endpoint(&settings) {
+            Ok(endpoint) => Ok(Some((endpoint, url.to_owned()))),
+            Err(source) if code.is_some() => {
+                Err(BuildError::Endpoint { what, endpoint: url.to_owned(), source: Box::new(source) })
+            }
+            Err(error) => {
+                notes.push(format!("{what} are not sent to {url:?}: {error}"));
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Starts the page for Prometheus if code or the environment asks for it.
+#[cfg(feature = "prometheus")]
+pub(super) fn serve_metrics(
+    code: Option<std::net::SocketAddr>,
+    environment: &Environment,
+    metrics: &Arc<MetricHub>,
+    destinations: &mut Vec<Destination>,
+    notes: &mut Vec<String>,
+) -> Result<Option<crate::metrics_page::MetricsPage>, BuildError> {
+    use crate::metrics_page;
+
+    let asked_for = environment.metrics.exporters.is_some_and(|exporters| exporters.prometheus);
+    let started = match code {
+        Some(address) => metrics_page::serve(address, metrics.clone())
+            .map(Some)
+            .map_err(|source| BuildError::MetricsPage { address: address.to_string(), source })?,
+        None if asked_for => {
+            let page = metrics_page::address_of(&environment.prometheus)
+                .and_then(|address| metrics_page::serve(address, metrics.clone()));
+            match page {
+                Ok(page) => Some(page),
+                Err(error) => {
+                    let at = &environment.prometheus;
+                    notes.push(format!("metrics are not served on {}:{}: {error}", at.host, at.port));
+                    None
+                }
+            }
+        }
+        None => None,
+    };
+    destinations.extend(started.as_ref().map(|page| Destination::MetricsPage(page.address())));
+    Ok(started)
+}
+
+/// Without the feature a page that is asked for cannot be had.
+#[cfg(not(feature = "prometheus"))]
+pub(super) fn note_missing_prometheus(
+    environment: &Environment,
+    _destinations: &mut Vec<Destination>,
+    notes: &mut Vec<String>,
+) {
+    if environment.metrics.exporters.is_some_and(|exporters| exporters.prometheus) {
+        notes.push(
+            "metrics are not served for Prometheus: longpole was built without its prometheus feature"
+                .to_owned(),
+        );
+    }
+}

@@ -1,0 +1,579 @@
+//! Putting a layer, its pipeline and its handle together.
+
+mod destinations;
+mod resource;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use crate::conventions as keys;
+use crate::delivery::{Delivery, Protocol};
+use crate::encode::resource::{ResourceAttributes, encode_resource};
+use crate::environment::{self, Environment, LimitSettings};
+use crate::handle::{Inner, Longpole};
+use crate::layer::config::{LayerConfig, Selector};
+use crate::layer::{LayerCore, LongpoleLayer};
+use crate::metrics::hub::{MetricHub, Observed};
+use crate::metrics::instrument::Instrument;
+use crate::metrics::store::{LabelValue, Labels};
+use crate::pipeline::Pipeline;
+use crate::pipeline::outputs::Outputs;
+use crate::pipeline::run_thread::{OnRun, RunThreadConfig};
+use crate::pipeline::shard::Shards;
+use crate::report::Report;
+use crate::report::build::ReportOptions;
+use crate::run_assembler::AssemblerConfig;
+use crate::terminal;
+
+/// Settings of a layer, see [`builder`].
+#[must_use = "call build() for the layer and its handle"]
+pub struct Builder {
+    layer: LayerConfig,
+    exports_spans: bool,
+    #[cfg(feature = "otlp")]
+    reads_parent: bool,
+    service_name: Option<String>,
+    reads_environment: bool,
+    environment: Environment,
+    endpoint: Option<String>,
+    metrics_endpoint: Option<String>,
+    otlp: OtlpSettings,
+    metrics_interval: Option<Duration>,
+    spans_file: Option<PathBuf>,
+    resource: ResourceAttributes,
+    #[cfg(feature = "otlp")]
+    exporter: Option<crate::delivery::AnyExporter>,
+    #[cfg(feature = "prometheus")]
+    prometheus: Option<std::net::SocketAddr>,
+    #[cfg(feature = "metrics")]
+    uses_facade: bool,
+    bottleneck_threshold_percent: f64,
+    marked_only: bool,
+    on_run: Vec<OnRun>,
+    tells_problems: bool,
+}
+
+/// What code says about OTLP beyond addresses; it beats the environment.
+#[derive(Debug, Default)]
+struct OtlpSettings {
+    protocol: Option<Protocol>,
+    headers: Vec<(String, String)>,
+    is_compressed: Option<bool>,
+    certificate: Option<PathBuf>,
+    client_identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// How OTLP is sent; see [`Builder::otlp_protocol`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OtlpProtocol {
+    /// Protobuf over HTTP/1.1. The default.
+    HttpProtobuf,
+    /// JSON over HTTP/1.1; several times the bytes.
+    HttpJson,
+    /// gRPC over HTTP/2.
+    Grpc,
+}
+
+/// The layer could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An OTLP endpoint given to the builder cannot be used.
+    #[error("cannot send {what} to {endpoint:?}")]
+    Endpoint {
+        /// `spans` or `metrics`.
+        what: &'static str,
+        /// What was given.
+        endpoint: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The address for the metrics page cannot be listened on.
+    #[error("cannot serve metrics on {address}")]
+    MetricsPage {
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The spans file cannot be opened for appending.
+    #[error("cannot write spans to {}", path.display())]
+    SpansFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// longpole could not be set up for the whole program.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// The layer could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The program has a global subscriber already; add the layer to it with [`builder`] instead.
+    #[error("the program has a subscriber already; add longpole's layer to it with longpole::builder()")]
+    Subscriber(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Bytes of finished spans that may wait for the io thread, and for the backend.
+const QUEUE_BYTES: usize = 16 << 20;
+
+/// Settings for a layer to put into a subscriber the program builds itself.
+///
+/// Nothing is read from the environment and nothing leaves the process unless a setting says so.
+///
+/// ```
+/// use tracing_subscriber::prelude::*;
+///
+/// let (layer, longpole) = longpole::builder()
+///     .workflow("research-agent")
+///     .on_run(|report| println!("{}", report.to_text()))
+///     .build()?;
+/// let subscriber = tracing_subscriber::registry().with(layer);
+/// tracing::subscriber::with_default(subscriber, || {
+///     let _run = tracing::info_span!("run").entered();
+///     tracing::info_span!("step", node.id = "fetch").in_scope(|| {});
+/// });
+/// longpole.flush();
+/// assert_eq!(longpole.last_run().expect("one run ended").nodes[0].name, "fetch");
+/// # Ok::<(), longpole::BuildError>(())
+/// ```
+pub fn builder() -> Builder {
+    Builder {
+        layer: LayerConfig::default(),
+        exports_spans: true,
+        #[cfg(feature = "otlp")]
+        reads_parent: false,
+        service_name: None,
+        reads_environment: false,
+        environment: Environment::default(),
+        endpoint: None,
+        metrics_endpoint: None,
+        otlp: OtlpSettings::default(),
+        metrics_interval: None,
+        spans_file: None,
+        resource: ResourceAttributes::default(),
+        #[cfg(feature = "otlp")]
+        exporter: None,
+        #[cfg(feature = "prometheus")]
+        prometheus: None,
+        #[cfg(feature = "metrics")]
+        uses_facade: false,
+        bottleneck_threshold_percent: 50.0,
+        marked_only: false,
+        on_run: Vec::new(),
+        tells_problems: false,
+    }
+}
+
+/// Sets up a program that has no subscriber yet: log lines on stderr (level INFO, or what `RUST_LOG` says in the
+/// form `target=level,…`), longpole, export as the `OTEL_*` variables say, and each run's report on stderr.
+///
+/// # Errors
+/// [`InitError::Subscriber`] if the program has a global subscriber already.
+pub fn init(workflow: &str) -> Result<Longpole, InitError> {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::prelude::*;
+
+    let (layer, longpole) =
+        builder().workflow(workflow).otlp_from_env().parent_from_env().report_to_stderr().build()?;
+    let lines = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
+    let lines = lines.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let fmt = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .with_filter(lines);
+    let level = tracing_subscriber::filter::filter_fn(|metadata| *metadata.level() <= tracing::Level::INFO);
+    tracing::subscriber::set_global_default(
+        tracing_subscriber::registry().with(fmt).with(layer.with_filter(level)),
+    )?;
+    Ok(longpole)
+}
+
+impl Builder {
+    /// Names the workflow: roots that are not marked with a workflow name of their own get this one.
+    pub fn workflow(mut self, name: impl Into<String>) -> Self {
+        self.layer.workflow = Some(name.into());
+        self
+    }
+
+    /// The workflow's version, to compare runs by.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.layer.workflow_version = Some(version.into());
+        self
+    }
+
+    /// The `service.name` of exported spans. Default: what the environment says, else the workflow's name, else
+    /// `unknown_service:` and the program's name.
+    pub fn service_name(mut self, name: impl Into<String>) -> Self {
+        self.service_name = Some(name.into());
+        self
+    }
+
+    /// Reads the `OTEL_*` and `LONGPOLE_*` variables: where spans go, the resource, limits. Without an endpoint in
+    /// them nothing is sent. A variable that makes no sense leaves its default and is told in
+    /// [`Diagnostics::notes`](crate::Diagnostics::notes).
+    pub fn otlp_from_env(mut self) -> Self {
+        self.reads_environment = true;
+        self.environment = environment::read(|name| std::env::var(name).ok());
+        self
+    }
+
+    /// Sends spans to this OTLP traces address: over HTTP with its path, such as `http://localhost:4318/v1/traces`;
+    /// for gRPC (see [`Builder::otlp_protocol`]) without, such as `http://localhost:4317`. `https` addresses are
+    /// verified by the system's certificates.
+    pub fn otlp_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoint = Some(url.into());
+        self
+    }
+
+    /// Sends metrics of nodes and runs to this OTLP metrics address, such as `http://localhost:4318/v1/metrics`.
+    pub fn otlp_metrics_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.metrics_endpoint = Some(url.into());
+        self
+    }
+
+    /// How both are sent. Default: what the environment says, else [`OtlpProtocol::HttpProtobuf`].
+    pub fn otlp_protocol(mut self, protocol: OtlpProtocol) -> Self {
+        self.otlp.protocol = Some(match protocol {
+            OtlpProtocol::HttpProtobuf => Protocol::HttpProtobuf,
+            OtlpProtocol::HttpJson => Protocol::HttpJson,
+            OtlpProtocol::Grpc => Protocol::Grpc,
+        });
+        self
+    }
+
+    /// Sends this header with each request, for credentials. It is never shown.
+    pub fn otlp_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.otlp.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Compresses requests with gzip. Default: what the environment says, else not.
+    pub fn otlp_gzip(mut self, on: bool) -> Self {
+        self.otlp.is_compressed = Some(on);
+        self
+    }
+
+    /// Trusts the certificates in this PEM file and no others.
+    pub fn otlp_certificates(mut self, pem: impl Into<PathBuf>) -> Self {
+        self.otlp.certificate = Some(pem.into());
+        self
+    }
+
+    /// Shows the certificate chain in one PEM file, with the private key in the other (mTLS).
+    pub fn otlp_client_certificate(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.otlp.client_identity = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// How often metrics are sent. Default: what the environment says, else each minute; also with each flush.
+    pub fn metrics_interval(mut self, interval: Duration) -> Self {
+        self.metrics_interval = Some(interval);
+        self
+    }
+
+    /// Gives spans to an exporter of OpenTelemetry's SDK in place of an OTLP address; metrics are not concerned. It
+    /// runs on a thread of its own without a runtime: an exporter that needs one (`opentelemetry-otlp` over gRPC)
+    /// must be made inside a multi-thread runtime and does not outlive it. Each span is decoded and built again for
+    /// it, so it costs several times what an address costs.
+    #[cfg(feature = "otlp")]
+    pub fn with_span_exporter(
+        mut self,
+        exporter: impl opentelemetry_sdk::trace::SpanExporter + 'static,
+    ) -> Self {
+        self.exporter = Some(crate::delivery::AnyExporter::new(exporter));
+        self
+    }
+
+    /// Adds a resource's attributes to what is sent. They beat those of the environment.
+    #[cfg(feature = "otlp")]
+    pub fn with_resource(mut self, resource: &opentelemetry_sdk::Resource) -> Self {
+        resource::add_all(&mut self.resource, resource);
+        self
+    }
+
+    /// Puts roots that have no parent under the span named by `TRACEPARENT` (with `TRACESTATE` and `BAGGAGE`), for a
+    /// process that a traced one started. One that serves many requests should not: they would share a trace.
+    #[cfg(feature = "otlp")]
+    pub fn parent_from_env(mut self) -> Self {
+        self.reads_parent = true;
+        self
+    }
+
+    /// Without the `otlp` feature there is no context to read.
+    #[cfg(not(feature = "otlp"))]
+    fn parent_from_env(self) -> Self {
+        self
+    }
+
+    /// Makes each entered span the current one of OpenTelemetry's API, so that spans made with that stand under it,
+    /// and clients that read the current context pass it on. Default off: it costs at each enter and exit.
+    #[cfg(feature = "otlp")]
+    pub fn activate_otel_context(mut self, on: bool) -> Self {
+        self.layer.otel.activates = on;
+        self
+    }
+
+    /// Exports no spans: for a program whose spans another layer exports, such as `tracing-opentelemetry`. Reports
+    /// and metrics are made; they carry the ids of those spans if that layer makes its contexts active and was added
+    /// to the subscriber before this one.
+    pub fn analysis_only(mut self) -> Self {
+        self.exports_spans = false;
+        self.layer.otel.takes_ids = true;
+        self
+    }
+
+    /// Serves metrics for Prometheus on this address, at `/metrics`. Anybody who reaches the address may read them.
+    #[cfg(feature = "prometheus")]
+    pub fn prometheus(mut self, address: std::net::SocketAddr) -> Self {
+        self.prometheus = Some(address);
+        self
+    }
+
+    /// Tells the recorder of the `metrics` facade too, whichever the program has installed.
+    #[cfg(feature = "metrics")]
+    pub fn metrics_facade(mut self, on: bool) -> Self {
+        self.uses_facade = on;
+        self
+    }
+
+    /// Appends spans to this file as OTLP JSON lines, as the OpenTelemetry Collector's file exporter writes them.
+    pub fn spans_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.spans_file = Some(path.into());
+        self
+    }
+
+    /// Calls `on_run` with each run's report, on a thread of longpole's. What it traces goes to the program's
+    /// subscriber and is not measured; a panic in it is caught. While it runs, later runs wait.
+    pub fn on_run(mut self, on_run: impl FnMut(&Report) + Send + 'static) -> Self {
+        self.on_run.push(Box::new(on_run));
+        self
+    }
+
+    /// Prints each run's report on stderr, as wide as the terminal, in colour if that is one, and once what is
+    /// wrong with the settings.
+    pub fn report_to_stderr(mut self) -> Self {
+        self.tells_problems = true;
+        self.on_run(terminal::print_report)
+    }
+
+    /// A node is a bottleneck in summaries if its share of the sum of all node times is strictly above this.
+    /// Default 50.
+    pub fn bottleneck_threshold_percent(mut self, percent: f64) -> Self {
+        self.bottleneck_threshold_percent = percent;
+        self
+    }
+
+    /// Leaves runs without a single marked node unreported. By default every span of such a run counts as a node.
+    pub fn marked_only(mut self) -> Self {
+        self.marked_only = true;
+        self
+    }
+
+    /// Makes nodes of the spans with this target (and the modules below it) and name; each under its span's name.
+    /// `None` matches every target, or every name. For programs whose spans carry no `node.id`.
+    pub fn node_spans(mut self, target: Option<&str>, name: Option<&str>) -> Self {
+        let selector = Selector {
+            target: target.map(str::to_owned),
+            name: name.map(str::to_owned),
+            ..Selector::default()
+        };
+        self.layer.selectors.push(selector);
+        self
+    }
+
+    /// Exports source file, module and line as `code.*` attributes. Default off; costs about 50 bytes a span.
+    pub fn with_location(mut self, on: bool) -> Self {
+        self.layer.location = on;
+        self
+    }
+
+    /// Exports the creating thread as `thread.id` and `thread.name`. Default off.
+    pub fn with_threads(mut self, on: bool) -> Self {
+        self.layer.threads = on;
+        self
+    }
+
+    /// Exports the span's target. Default off.
+    pub fn with_target(mut self, on: bool) -> Self {
+        self.layer.target = on;
+        self
+    }
+
+    /// Starts the pipeline and gives the layer and its handle.
+    ///
+    /// If the environment disables longpole, or its threads cannot be started, the layer does nothing and
+    /// [`Longpole::diagnostics`] says why.
+    ///
+    /// # Errors
+    /// [`BuildError::Endpoint`] and [`BuildError::SpansFile`], for what was given to the builder. What the
+    /// environment gives is never an error.
+    pub fn build(mut self) -> Result<(LongpoleLayer, Longpole), BuildError> {
+        let mut notes = std::mem::take(&mut self.environment.problems);
+        let limits = self.environment.limits;
+        let attributes = self.resource_attributes();
+        let resource = encode_resource(&attributes);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shards = Arc::new(Shards::new(cores, limits.queue_bytes.unwrap_or(QUEUE_BYTES)));
+        let metrics = Arc::new(MetricHub::new(self.environment.metric_limits));
+        let is_disabled = self.environment.is_disabled;
+        let (delivery, mut destinations) = match is_disabled {
+            true => (None, Vec::new()),
+            false => self.start_delivery(&resource, &shards, &metrics, &mut notes)?,
+        };
+        self.layer.export = delivery.as_ref().is_some_and(|delivery| delivery.takes_spans());
+        self.layer.limits.apply(&limits);
+        self.layer.max_open_spans = limits.open_spans.unwrap_or(self.layer.max_open_spans);
+        self.layer.sampler = self.environment.sampler;
+        let traceparents = self.read_process_parent();
+        let (workflow, prints_notes) = (self.layer.workflow.clone(), self.prints_notes());
+        let core = Arc::new(LayerCore::new(self.layer, shards.clone()));
+        core.counters.traceparents_malformed.add(traceparents);
+        let pipeline = if is_disabled {
+            notes.push("disabled by OTEL_SDK_DISABLED or LONGPOLE_DISABLED".to_owned());
+            None
+        } else {
+            let (dispatch_of, losses_of) = (Arc::downgrade(&core), Arc::downgrade(&core));
+            let config = RunThreadConfig {
+                assembler: assembler_config(&limits),
+                report: ReportOptions {
+                    bottleneck_threshold_percent: self.bottleneck_threshold_percent,
+                    source: crate::report::Source::Live,
+                },
+                marked_only: self.marked_only,
+                origin: attributes.origin(),
+                on_run: self.on_run,
+                metrics: metrics.clone(),
+                #[cfg(feature = "metrics")]
+                uses_facade: self.uses_facade,
+                layer_losses: Box::new(move || {
+                    losses_of.upgrade().map_or_else(Default::default, |core| core.lost_spans())
+                }),
+                host_dispatch: Box::new(move || dispatch_of.upgrade()?.host_dispatch()),
+            };
+            match Pipeline::start(shards, delivery, config) {
+                Ok(pipeline) => Some(pipeline),
+                Err(error) => {
+                    notes.push(format!(
+                        "{error}: {}",
+                        std::error::Error::source(&error).map_or_else(String::new, ToString::to_string)
+                    ));
+                    None
+                }
+            }
+        };
+        if let Some(pipeline) = &pipeline {
+            let delivery = pipeline.delivery.as_ref().map(Arc::downgrade);
+            let (core, outputs) = (Arc::downgrade(&core), pipeline.outputs.clone());
+            metrics.set_observer(Box::new(move || {
+                observe(&core, &outputs, delivery.as_ref(), workflow.as_deref())
+            }));
+        }
+        #[cfg(feature = "prometheus")]
+        let metrics_page = match pipeline.is_some() {
+            true => destinations::serve_metrics(
+                self.prometheus,
+                &self.environment,
+                &metrics,
+                &mut destinations,
+                &mut notes,
+            )?,
+            false => None,
+        };
+        #[cfg(not(feature = "prometheus"))]
+        destinations::note_missing_prometheus(&self.environment, &mut destinations, &mut notes);
+        if prints_notes {
+            terminal::print_notes(&notes);
+        }
+        if pipeline.is_none() {
+            core.set_enabled(false);
+        }
+        let inner = Inner {
+            layer: core.clone(),
+            pipeline,
+            metrics,
+            #[cfg(feature = "prometheus")]
+            metrics_page: Mutex::new(metrics_page),
+            propagators: self.environment.propagators,
+            #[cfg(feature = "metrics")]
+            uses_facade: self.uses_facade,
+            destinations,
+            bottleneck_threshold_percent: self.bottleneck_threshold_percent,
+            notes,
+            shutdown_report: Mutex::new(None),
+        };
+        Ok((LongpoleLayer::new(core), Longpole::new(inner)))
+    }
+
+    fn prints_notes(&self) -> bool {
+        self.tells_problems && self.environment.prints_notes
+    }
+
+    /// Settles under which span of another process roots stand. Returns how many malformed `TRACEPARENT`s there
+    /// were.
+    #[cfg(feature = "otlp")]
+    fn read_process_parent(&mut self) -> u64 {
+        use crate::propagation::{EnvCarrier, extract};
+
+        if !self.reads_parent {
+            return 0;
+        }
+        let (context, is_malformed) = extract(&EnvCarrier::of_process(), self.environment.propagators);
+        self.layer.process_parent = crate::layer::otel_context::parent_in(&context);
+        u64::from(is_malformed)
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    fn read_process_parent(&mut self) -> u64 {
+        0
+    }
+}
+
+/// What the layer, the pipeline and the delivery count, for who reads metrics.
+fn observe(
+    core: &Weak<LayerCore>,
+    outputs: &Outputs,
+    delivery: Option<&Weak<Delivery>>,
+    workflow: Option<&str>,
+) -> Observed {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    let Some(core) = core.upgrade() else { return Observed::new() };
+    let delivery = delivery.and_then(Weak::upgrade);
+    let active = core.active_nodes().into_iter().map(|(node, count)| {
+        let mut labels: Labels = vec![(keys::NODE_ID, LabelValue::Text(node))];
+        labels.extend(workflow.map(|name| (keys::WORKFLOW_NAME, LabelValue::Text(name.into()))));
+        (labels, count)
+    });
+    let mut losses = core.lost_spans();
+    losses.extend(outputs.losses());
+    losses.extend(delivery.iter().flat_map(|delivery| delivery.losses()));
+    let lost = losses
+        .into_iter()
+        .map(|(reason, spans)| (vec![(keys::REASON, LabelValue::Text(reason.into()))], spans));
+    let pending = delivery.map_or(0, |delivery| delivery.status().pending_spans);
+    let waiting = pending.saturating_add(outputs.waiting_spans.load(Relaxed));
+    vec![
+        (Instrument::NodeActive, active.collect()),
+        (Instrument::PipelineSpans, vec![(Labels::new(), outputs.closed_spans.load(Relaxed))]),
+        (Instrument::PipelineQueue, vec![(Labels::new(), waiting)]),
+        (Instrument::PipelineLost, lost.collect()),
+        (Instrument::PipelineTime, vec![(Labels::new(), outputs.analysis_nanos.load(Relaxed))]),
+    ]
+}
+
+fn assembler_config(limits: &LimitSettings) -> AssemblerConfig {
+    let defaults = AssemblerConfig::default();
+    AssemblerConfig {
+        max_run_spans: limits.run_spans.unwrap_or(defaults.max_run_spans),
+        max_bytes: limits.run_bytes.unwrap_or(defaults.max_bytes),
+        ..defaults
+    }
+}

@@ -1,0 +1,180 @@
+//! The spans' backend: requests in flight, and those that wait to be tried again.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::endpoint::Endpoint;
+use super::queue::{Batch, Done, Queue};
+use super::request::Envelope;
+use super::retry::{Verdict, backoff};
+use super::transport::{Answer, Signal, Transport};
+use super::{Protocol, SignalName};
+use crate::encode::json_lines::append_traces_line;
+
+/// After so many failures in a row one request at a time is tried until one succeeds.
+const FAILURES_UNTIL_PROBING: u32 = 5;
+
+/// A request and its fate so far.
+pub(super) struct Request {
+    batch: Batch,
+    /// Empty: to be made from the batch when it is sent.
+    body: Bytes,
+    failures: u32,
+    is_half: bool,
+}
+
+/// The sending side of one address.
+pub(super) struct Backend {
+    transport: Transport,
+    in_flight: JoinSet<(Request, Answer)>,
+    max_in_flight: usize,
+    retries: Vec<(Instant, Request)>,
+    /// Failures since the last success.
+    failures: u32,
+    queue: Arc<Queue>,
+    random: Random,
+}
+
+impl Backend {
+    pub(super) fn new(endpoint: Endpoint, max_in_flight: usize, queue: Arc<Queue>) -> Self {
+        Backend {
+            transport: Transport::new(endpoint, Signal::Traces),
+            in_flight: JoinSet::new(),
+            max_in_flight: max_in_flight.max(1),
+            retries: Vec::new(),
+            failures: 0,
+            queue,
+            random: Random::new(),
+        }
+    }
+
+    /// Sends a batch whose request is encoded already.
+    pub(super) fn send_batch(&mut self, batch: Batch, request: Vec<u8>) {
+        let body = self.body(request);
+        self.send(Request { batch, body, failures: 0, is_half: false });
+    }
+
+    fn body(&self, request: Vec<u8>) -> Bytes {
+        if self.transport.protocol() != Protocol::HttpJson {
+            return self.transport.body(request);
+        }
+        let mut line = Vec::with_capacity(request.len().saturating_mul(2));
+        // The request is of our own making; what could not be read would come back as a refusal.
+        let _ = append_traces_line(&request, &mut line);
+        self.transport.body(line)
+    }
+
+    /// Whether another request may be started. Those that wait for their next try count: past the limit spans are
+    /// better kept in the queue.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight.len().saturating_add(self.retries.len()) < self.max_in_flight && !self.is_probing()
+    }
+
+    fn is_probing(&self) -> bool {
+        self.failures >= FAILURES_UNTIL_PROBING
+    }
+
+    fn send(&mut self, request: Request) {
+        self.queue.count_request(request.failures > 0);
+        let answer = self.transport.clone().send(request.body.clone());
+        self.in_flight.spawn(async move { (request, answer.await) });
+    }
+
+    /// Tries again what is due; while probing, one request at a time.
+    pub(super) fn start_due_retries(&mut self, now: Instant, envelope: &Envelope) {
+        self.retries.sort_by_key(|(due, _)| *due);
+        while self.retries.first().is_some_and(|(due, _)| *due <= now) {
+            if self.is_probing() && !self.in_flight.is_empty() {
+                return;
+            }
+            let (_, mut request) = self.retries.remove(0);
+            if request.body.is_empty() {
+                request.body = self.body(envelope.request(&request.batch.fields));
+            }
+            self.send(request);
+        }
+    }
+
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        if self.is_probing() && !self.in_flight.is_empty() {
+            return None;
+        }
+        self.retries.iter().map(|(due, _)| *due).min()
+    }
+
+    /// Waits for an answer and books it; never returns while nothing is in flight.
+    pub(super) async fn answered(&mut self) {
+        match self.in_flight.join_next().await {
+            Some(Ok((request, answer))) => self.book(request, answer),
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+
+    fn book(&mut self, request: Request, answer: Answer) {
+        let Answer { verdict, error, rejected, .. } = answer;
+        let (spans, bytes) = (request.batch.spans(), request.batch.fields.len());
+        match verdict {
+            Verdict::Accepted => {
+                self.failures = 0;
+                let rejected = rejected.min(spans);
+                if let Some(error) = &error {
+                    self.queue.tell(SignalName::Spans, error, "");
+                }
+                let outcomes = [(Done::Acked, spans.saturating_sub(rejected)), (Done::Rejected, rejected)];
+                self.queue.done(&outcomes, bytes, error);
+            }
+            Verdict::Retry(after) => {
+                self.failures = self.failures.saturating_add(1);
+                let failures = request.failures.saturating_add(1);
+                let wait = after.unwrap_or_else(|| backoff(failures, self.random.share()));
+                if let Some(error) = error {
+                    self.queue.tell(SignalName::Spans, &error, "; they wait and are tried again");
+                    self.queue.note_error(error);
+                }
+                let due = Instant::now().checked_add(wait).unwrap_or_else(Instant::now);
+                self.retries.push((due, Request { failures, ..request }));
+            }
+            Verdict::TooLarge if !request.is_half => match request.batch.halves() {
+                Some((first, second)) => {
+                    for half in [first, second] {
+                        // Its body is made when it is sent.
+                        let half = Request { batch: half, body: Bytes::new(), failures: 0, is_half: true };
+                        self.retries.push((Instant::now(), half));
+                    }
+                }
+                None => self.queue.done(&[(Done::Rejected, spans)], bytes, error),
+            },
+            Verdict::TooLarge | Verdict::Rejected => {
+                self.failures = 0;
+                if let Some(error) = &error {
+                    self.queue.tell(SignalName::Spans, error, "; they are lost there");
+                }
+                self.queue.done(&[(Done::Rejected, spans)], bytes, error);
+            }
+        }
+    }
+}
+
+/// Spreads waits.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new() -> Self {
+        Random(RandomState::new().build_hasher().finish())
+    }
+
+    /// A number in 0–1, by splitmix64.
+    pub(super) fn share(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}

@@ -1,0 +1,183 @@
+//! Metrics on their way to a backend: a snapshot each interval, one request at a time.
+//!
+//! Nothing is queued: sums that could not be sent are in the next snapshot. So a request is never sent again as it
+//! was, and an outage costs nothing but detail in time.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prost::Message;
+use tokio::task::JoinSet;
+
+use super::backend::Random;
+use super::endpoint::Endpoint;
+use super::queue::Queue;
+use super::retry::{Verdict, backoff};
+use super::transport::{Answer, Signal, Transport};
+use super::{Protocol, SignalName};
+use crate::metrics::hub::MetricHub;
+use crate::metrics::otlp::{HistogramForm, Reader, Temporality, request};
+use crate::metrics::store::Snapshot;
+
+/// Where metrics go and how.
+pub(crate) struct MetricsConfig {
+    pub(crate) target: MetricsTarget,
+    pub(crate) hub: Arc<MetricHub>,
+    /// An encoded `Resource` message.
+    pub(crate) resource: Vec<u8>,
+    pub(crate) interval: Duration,
+    pub(crate) temporality: Temporality,
+    pub(crate) form: HistogramForm,
+}
+
+/// Where metrics go.
+pub(crate) enum MetricsTarget {
+    Backend(Box<Endpoint>),
+    /// Standard output, a line of OTLP JSON each time.
+    Console,
+}
+
+impl std::fmt::Debug for MetricsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MetricsConfig").field("interval", &self.interval).finish_non_exhaustive()
+    }
+}
+
+pub(super) struct MetricsSender {
+    /// Absent: standard output.
+    transport: Option<Transport>,
+    hub: Arc<MetricHub>,
+    reader: Reader,
+    resource: Vec<u8>,
+    interval: Duration,
+    in_flight: JoinSet<(Sent, Answer)>,
+    next: Option<Instant>,
+    failures: u32,
+    /// The backend does not take metrics at all: it is told once and left alone.
+    is_unwanted: bool,
+    queue: Arc<Queue>,
+    random: Random,
+}
+
+/// What a request was made of.
+struct Sent {
+    snapshot: Snapshot,
+    /// The last flush that was asked for before.
+    flush: u64,
+}
+
+impl MetricsSender {
+    pub(super) fn new(config: MetricsConfig, queue: Arc<Queue>) -> Self {
+        MetricsSender {
+            transport: match config.target {
+                MetricsTarget::Backend(endpoint) => Some(Transport::new(*endpoint, Signal::Metrics)),
+                MetricsTarget::Console => None,
+            },
+            hub: config.hub,
+            reader: Reader::new(config.temporality, config.form),
+            resource: config.resource,
+            interval: config.interval,
+            in_flight: JoinSet::new(),
+            next: Instant::now().checked_add(config.interval),
+            failures: 0,
+            is_unwanted: false,
+            queue,
+            random: Random::new(),
+        }
+    }
+
+    /// Sends what there is if it is time or somebody flushes.
+    pub(super) fn start_if_due(&mut self, now: Instant) {
+        let flush = self.queue.metrics_flush();
+        let is_asked = flush > self.queue.metrics_flushed();
+        let is_due = self.next.is_some_and(|next| next <= now);
+        if !self.in_flight.is_empty() || !(is_asked || is_due) {
+            return;
+        }
+        self.next = now.checked_add(self.interval);
+        if self.is_unwanted {
+            return self.queue.metrics_done(flush);
+        }
+        let snapshot = self.hub.snapshot();
+        let metrics = self.reader.metrics(&snapshot);
+        if metrics.is_empty() {
+            return self.queue.metrics_done(flush);
+        }
+        let request = request(&self.resource, metrics);
+        let Some(transport) = &self.transport else {
+            self.print(&request, snapshot);
+            return self.queue.metrics_done(flush);
+        };
+        let message = match transport.protocol() {
+            // Numbers and texts only: it has no way to fail.
+            Protocol::HttpJson => serde_json::to_vec(&request).unwrap_or_default(),
+            Protocol::HttpProtobuf | Protocol::Grpc => request.encode_to_vec(),
+        };
+        let answer = transport.clone().send(transport.body(message));
+        self.in_flight.spawn(async move { (Sent { snapshot, flush }, answer.await) });
+    }
+
+    fn print(
+        &mut self,
+        request: &opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest,
+        snapshot: Snapshot,
+    ) {
+        let mut line = serde_json::to_vec(request).unwrap_or_default();
+        line.push(b'\n');
+        let mut stdout = std::io::stdout().lock();
+        let error = stdout.write_all(&line).and_then(|()| stdout.flush()).err();
+        self.queue.metrics_sent(error.map(|error| format!("cannot print metrics: {error}")));
+        self.reader.acknowledge(snapshot);
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        if self.in_flight.is_empty() { self.next } else { None }
+    }
+
+    /// Waits for the answer and books it; never returns while nothing is in flight.
+    pub(super) async fn answered(&mut self) {
+        match self.in_flight.join_next().await {
+            Some(Ok((sent, answer))) => self.book(sent, answer),
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+
+    fn book(&mut self, sent: Sent, answer: Answer) {
+        let now = Instant::now();
+        let rejected = answer.rejected > 0;
+        let error = answer.error.map(|error| match rejected {
+            true => format!("{} data points were refused: {error}", answer.rejected),
+            false => error,
+        });
+        match answer.verdict {
+            Verdict::Accepted => {
+                self.failures = 0;
+                self.reader.acknowledge(sent.snapshot);
+            }
+            Verdict::Retry(after) => {
+                self.failures = self.failures.saturating_add(1);
+                let wait = after.unwrap_or_else(|| backoff(self.failures, self.random.share()));
+                self.next = now.checked_add(wait.min(self.interval));
+            }
+            Verdict::TooLarge | Verdict::Rejected => {
+                self.is_unwanted = answer.is_unknown_signal;
+                // Sent again it would be refused again; what it told is lost to this backend.
+                self.reader.acknowledge(sent.snapshot);
+            }
+        }
+        let is_taken = answer.verdict == Verdict::Accepted;
+        if let Some(error) = &error {
+            let then = match (is_taken, self.is_unwanted) {
+                (_, true) => "; no further metrics are sent there",
+                (true, false) => "",
+                (false, false) if matches!(answer.verdict, Verdict::Retry(_)) => "; they are sent later",
+                (false, false) => "; what they told is lost there",
+            };
+            self.queue.tell(SignalName::Metrics, error, then);
+        }
+        self.queue.metrics_sent(if is_taken && !rejected { None } else { error });
+        self.queue.metrics_done(sent.flush);
+    }
+}

@@ -1,0 +1,69 @@
+//! The same numbers for the recorder of the `metrics` facade, where a program has installed one.
+
+use metrics::{Label, counter, gauge, histogram};
+
+use crate::conventions as keys;
+use crate::report::build::RunSums;
+
+use super::instrument::{Instrument, Kind};
+use super::store::{LabelValue, Labels};
+
+/// A change of one series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    /// Of a counter; nanoseconds for times.
+    Add(u64),
+    /// Into a histogram; nanoseconds for times.
+    Record(u64),
+    /// Of a level.
+    Move(i64),
+}
+
+/// Passes a change on.
+pub(crate) fn emit(of: Instrument, labels: &Labels, change: Change) {
+    let description = of.description();
+    let labels: Vec<Label> = labels
+        .iter()
+        .map(|(key, value)| match value {
+            LabelValue::Text(text) => Label::new(*key, text.to_string()),
+            LabelValue::Int(number) => Label::new(*key, number.to_string()),
+            LabelValue::Bool(truth) => Label::new(*key, truth.to_string()),
+        })
+        .collect();
+    match change {
+        // The facade's counters are whole numbers: times are left to the histograms.
+        Change::Add(_) if description.kind == Kind::TimeCounter => {}
+        Change::Add(amount) => counter!(description.name, labels).increment(amount),
+        Change::Record(value) => {
+            histogram!(description.name, labels).record(value as f64 / description.kind.per_unit());
+        }
+        Change::Move(by) => gauge!(description.name, labels).increment(by as f64),
+    }
+}
+
+/// Passes on what a finished run adds.
+pub(crate) fn emit_run(run: &RunSums) {
+    let text = |text: &str| LabelValue::Text(text.into());
+    let workflow = run.workflow.as_ref().map(|name| (keys::WORKFLOW_NAME, LabelValue::Text(name.clone())));
+    for execution in &run.executions {
+        let mut plain: Labels = vec![(keys::NODE_ID, LabelValue::Text(execution.node.clone()))];
+        plain.extend(workflow.clone());
+        let mut labels = plain.clone();
+        labels.push((keys::DEPTH, LabelValue::Int(i64::from(execution.depth))));
+        labels.push((keys::OUTCOME, text(execution.outcome)));
+        emit(Instrument::NodeExecutions, &labels, Change::Add(1));
+        emit(Instrument::NodeDuration, &labels, Change::Record(execution.duration.as_nanos()));
+        emit(Instrument::NodeSelfTime, &plain, Change::Record(execution.self_time.as_nanos()));
+        if let Some(busy) = execution.busy {
+            emit(Instrument::NodeBusyTime, &plain, Change::Record(busy.as_nanos()));
+        }
+        if let Some(class) = &execution.error_type {
+            plain.push((keys::ERROR_TYPE, LabelValue::Text(class.clone())));
+            emit(Instrument::NodeErrors, &plain, Change::Add(1));
+        }
+    }
+    let mut labels: Labels = workflow.into_iter().collect();
+    labels.push((keys::OUTCOME, text(run.outcome)));
+    emit(Instrument::RunExecutions, &labels, Change::Add(1));
+    emit(Instrument::RunDuration, &labels, Change::Record(run.wall.as_nanos()));
+}
