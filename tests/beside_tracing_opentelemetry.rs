@@ -445,7 +445,8 @@ fn returns(a: i64, b: &str) -> String {
 
 #[instrument(ret, err, skip_all)]
 async fn awaits() -> Result<u8, Failed> {
-    futures::future::ready(Ok(3)).await
+    tokio::task::yield_now().await;
+    Ok(3)
 }
 
 const ERRORS: &[Program] = &[
@@ -549,7 +550,8 @@ const ERRORS: &[Program] = &[
         returns(1, "x");
     }),
     same("an instrumented future", &["span: event 0 return=\"3\"", "span: status unset"], |_| {
-        let _ = futures::executor::block_on(awaits());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(awaits()).unwrap(), 3);
     }),
 ];
 
