@@ -22,15 +22,62 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_sdk::trace::{InMemorySpanExporterBuilder, SdkTracerProvider};
 use otlp_sink::Sink;
 use tracing::{
-    Level, Span as TracingSpan, debug, error, event, field, field::Empty, info, info_span, instrument, trace,
-    warn,
+    Instrument, Level, Span as TracingSpan, debug, error, event, field, field::Empty, info, info_span,
+    instrument, trace, warn,
 };
 use tracing_subscriber::prelude::*;
 
-/// All that may differ, and why. The names stand in the page, in its table.
-const DIFFERENCES: [(&str, &str); 0] = [];
+/// All that may differ, and why. The page's table has a row for each name.
+const DIFFERENCES: [(&str, &str); 21] = [
+    (TIMING, "the analysis needs more than two numbers, under names that mean nothing else"),
+    (VERDICT, "a run's root says which node to fix first"),
+    (IDS, "neither knows of the other"),
+    (OFF_BY_DEFAULT, "they cost bytes in every span; three settings switch them on"),
+    (NO_LEVEL, "nothing reads it"),
+    (LATE, "names are often known only when the work is done"),
+    (EMPTY_NAME, "a backend shows nothing for it"),
+    (LONG, "one value must not fill a request"),
+    (MACHINERY, "spans of sending spans would cause more of them"),
+    (STATUS_RULES, "`Ok` beats `Error` beats unset in OpenTelemetry's interface, at any time"),
+    (DESCRIPTIONS, "the later is the one that counts; the order of letters says nothing"),
+    (UNSIGNED, "they are numbers: a backend can add and compare them"),
+    (UNIQUE, "OTLP forbids one key twice; backends differ in which they show"),
+    (NODE_KEYS, "short forms are for macros, what is exported has longpole's namespace"),
+    (OUTCOME, "a panic shows in no status"),
+    (BELOW_INFO, "debug output would be most of what is sent"),
+    (LOG_FIELDS, "only records of the crate `log` have fields of that sort that were told already"),
+    (EVENT_FIELDS, "an event must not fill a span"),
+    (SPAN_BYTES, "memory for open spans is bounded"),
+    (END, "a parent waits for its children, wherever it is entered"),
+    (CONTEXT, "longpole does not depend on the crate `opentelemetry`"),
+];
 
-/// What both write about running a span, each in its own words. Left out of the comparison.
+const TIMING: &str = "timing attributes";
+const VERDICT: &str = "the verdict of a run";
+const IDS: &str = "own ids";
+const OFF_BY_DEFAULT: &str = "location, thread and target";
+const NO_LEVEL: &str = "the level of a span";
+const LATE: &str = "a late `otel.name` or `otel.kind`";
+const EMPTY_NAME: &str = "an empty `otel.name`";
+const LONG: &str = "long names and values";
+const MACHINERY: &str = "spans of the exporting machinery";
+const STATUS_RULES: &str = "a status that changes before the first enter";
+const DESCRIPTIONS: &str = "several error descriptions";
+const UNSIGNED: &str = "unsigned numbers";
+const UNIQUE: &str = "a key given twice";
+const NODE_KEYS: &str = "keys of nodes and workflows";
+const OUTCOME: &str = "a panic";
+const BELOW_INFO: &str = "events below INFO";
+const LOG_FIELDS: &str = "fields called `log.*`";
+const EVENT_FIELDS: &str = "more than 32 attributes of an event";
+const SPAN_BYTES: &str = "more than 64 KiB in a span";
+const END: &str = "a child that outlasts its parent";
+const CONTEXT: &str = "a context of OpenTelemetry";
+
+/// Differences that all programs show, so that they are left out of the comparison.
+const EVERYWHERE: [&str; 3] = [TIMING, VERDICT, IDS];
+
+/// What both write about running a span, each in its own words.
 const THEIR_TIMING: [&str; 2] = ["busy_ns", "idle_ns"];
 const OUR_TIMING: [&str; 6] = [
     "longpole.queued_ns",
@@ -41,8 +88,8 @@ const OUR_TIMING: [&str; 6] = [
     "longpole.held_open_ns",
 ];
 
-/// What longpole writes onto the root of a run when it is analysed. Left out of the comparison.
-const VERDICT: [&str; 8] = [
+/// What longpole writes onto the root of a run when it is analysed.
+const OUR_VERDICT: [&str; 8] = [
     "bottleneck_info",
     "longpole.bottleneck.node",
     "longpole.bottleneck.save_max_ns",
@@ -83,6 +130,7 @@ enum Settings {
     Level,
 }
 
+#[derive(Clone, Copy)]
 struct Program {
     what: &'static str,
     settings: Settings,
@@ -158,7 +206,11 @@ fn facts(spans: &[Span], marks: &Marks) -> Vec<String> {
             .collect();
         roots.sort_unstable();
         let mut say = |fact: String| facts.push(format!("{}: {fact}", label_of(&span.span_id)));
-        say(format!("name {:?}", span.name));
+        if span.name.len() > 200 {
+            say(format!("name {}", shortened(&span.name)));
+        } else {
+            say(format!("name {:?}", span.name));
+        }
         say(format!("kind {}", span.kind().as_str_name().trim_start_matches("SPAN_KIND_").to_lowercase()));
         match span.status.as_ref().map(|status| (status.code, status.message.as_str())) {
             None | Some((0, "")) => say("status unset".to_owned()),
@@ -204,18 +256,32 @@ fn facts(spans: &[Span], marks: &Marks) -> Vec<String> {
     facts
 }
 
+fn shortened(text: &str) -> String {
+    format!("{} bytes ending in {:?}", text.len(), text.chars().next_back().unwrap().to_string())
+}
+
 fn told(pair: &KeyValue) -> String {
     fn value(any: &AnyValue) -> String {
         match any.value.as_ref().unwrap() {
+            Value::StringValue(text) if text.len() > 200 => shortened(text),
             Value::StringValue(text) => format!("{text:?}"),
             Value::IntValue(number) => number.to_string(),
             Value::DoubleValue(number) => format!("{number:?}"),
             Value::BoolValue(flag) => flag.to_string(),
-            Value::ArrayValue(list) => format!("[{}]", list.values.iter().map(value).collect::<Vec<_>>().join(", ")),
+            Value::ArrayValue(list) => {
+                format!("[{}]", list.values.iter().map(value).collect::<Vec<_>>().join(", "))
+            }
             other => format!("{other:?}"),
         }
     }
     format!("{}={}", pair.key, value(pair.value.as_ref().unwrap()))
+}
+
+/// The line, without what depends on where a program stands in this file and on the threads before it.
+fn without_place(line: &str) -> &str {
+    let place = |key: &str| Some(line.find(key)? + key.len());
+    let end = place("code.line.number=").or_else(|| place("thread.id=")).unwrap_or(line.len());
+    line.get(..end).unwrap_or(line)
 }
 
 /// The lines of `one` that are not in `other`; a line counts as often as it is told.
@@ -225,7 +291,7 @@ fn missing<'a>(one: &'a [String], other: &[String]) -> Vec<&'a str> {
     for line in one {
         match left.iter().position(|known| known == line) {
             Some(place) => drop(left.swap_remove(place)),
-            None => missing.push(line.as_str()),
+            None => missing.push(without_place(line)),
         }
     }
     missing.sort_unstable();
@@ -233,26 +299,35 @@ fn missing<'a>(one: &'a [String], other: &[String]) -> Vec<&'a str> {
 }
 
 fn check(programs: &[Program]) {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut timed) = (Vec::new(), BTreeSet::new());
     for program in programs {
         let marks = Marks::default();
         let (mut theirs, mut ours) = exported(program, &marks);
         for span in &mut theirs {
             assert_eq!(take_out(span, &THEIR_TIMING).len(), 2, "{}", program.what);
         }
+        let is_known = |span: &Span| theirs.iter().any(|their| their.span_id == span.span_id);
+        assert!(!ours.iter().any(is_known), "{}: ids of their own", program.what);
+        let mut judged = BTreeSet::new();
         for span in &mut ours {
-            take_out(span, &OUR_TIMING);
-            take_out(span, &VERDICT);
+            timed.extend(take_out(span, &OUR_TIMING));
+            judged.extend(take_out(span, &OUR_VERDICT));
         }
+        assert!(judged.contains("longpole.run.wall_ns"), "{}", program.what);
         let (theirs, ours) = (facts(&theirs, &marks), facts(&ours, &marks));
         let expected = |of: fn(&Differs) -> &'static [&'static str]| {
-            let mut lines: Vec<&str> = program.differs.iter().flat_map(|differs| of(differs)).copied().collect();
+            let mut lines: Vec<&str> =
+                program.differs.iter().flat_map(|differs| of(differs)).copied().collect();
             lines.sort_unstable();
             lines
         };
         let (only_theirs, only_ours) = (missing(&theirs, &ours), missing(&ours, &theirs));
-        if only_theirs != expected(|differs| differs.theirs) || only_ours != expected(|differs| differs.ours) {
-            wrong.push(format!("{}\n  only theirs: {only_theirs:#?}\n  only ours: {only_ours:#?}", program.what));
+        if only_theirs != expected(|differs| differs.theirs) || only_ours != expected(|differs| differs.ours)
+        {
+            wrong.push(format!(
+                "{}\n  only theirs: {only_theirs:#?}\n  only ours: {only_ours:#?}",
+                program.what
+            ));
         }
         for line in program.both {
             if !theirs.iter().any(|told| told == line) || !ours.iter().any(|told| told == line) {
@@ -260,6 +335,7 @@ fn check(programs: &[Program]) {
             }
         }
     }
+    assert!(timed.contains("longpole.busy_ns") && timed.contains("longpole.polls"));
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
@@ -283,9 +359,13 @@ fn failed() -> Failed {
 }
 
 const NAMES_AND_KINDS: &[Program] = &[
-    same("a plain span", &["span: name \"plain\"", "span: kind internal", "span: status unset", "span: root"], |_| {
-        info_span!("plain").in_scope(|| ());
-    }),
+    same(
+        "a plain span",
+        &["span: name \"plain\"", "span: kind internal", "span: status unset", "span: root"],
+        |_| {
+            info_span!("plain").in_scope(|| ());
+        },
+    ),
     same("never entered", &["span: name \"idle\""], |_| drop(info_span!("idle"))),
     same("otel.name", &["span: name \"GET /\""], |_| {
         info_span!("macro", otel.name = "GET /").in_scope(|| ());
@@ -301,15 +381,29 @@ const NAMES_AND_KINDS: &[Program] = &[
         span.record("otel.name", "late");
         span.in_scope(|| ());
     }),
-    same("otel.name after the span was entered", &[], |_| {
-        let span = info_span!("macro", otel.name = Empty, otel.kind = Empty);
-        span.in_scope(|| ());
-        span.record("otel.name", "late");
-        span.record("otel.kind", "server");
-    }),
-    same("an empty otel.name", &[], |_| {
-        info_span!("macro", otel.name = "").in_scope(|| ());
-    }),
+    differing(
+        "otel.name after the span was entered",
+        &[],
+        &[Differs {
+            name: LATE,
+            theirs: &["span: kind internal", "span: name \"macro\""],
+            ours: &["span: kind server", "span: name \"late\""],
+        }],
+        |_| {
+            let span = info_span!("macro", otel.name = Empty, otel.kind = Empty);
+            span.in_scope(|| ());
+            span.record("otel.name", "late");
+            span.record("otel.kind", "server");
+        },
+    ),
+    differing(
+        "an empty otel.name",
+        &[],
+        &[Differs { name: EMPTY_NAME, theirs: &["span: name \"\""], ours: &["span: name \"macro\""] }],
+        |_| {
+            info_span!("macro", otel.name = "").in_scope(|| ());
+        },
+    ),
     same("a name that is a number", &["span: otel.name=7"], |_| {
         info_span!("macro", otel.name = 7i64).in_scope(|| ());
     }),
@@ -339,13 +433,48 @@ const NAMES_AND_KINDS: &[Program] = &[
     same("a target of its own", &["span: target=\"elsewhere\""], |_| {
         info_span!(target: "elsewhere", "a").in_scope(|| ());
     }),
-    same("a long name", &[], |_| {
-        info_span!("a", otel.name = "n".repeat(300)).in_scope(|| ());
-    }),
-    same("a target of the machinery", &[], |_| {
-        let _app = info_span!("app").entered();
-        info_span!(target: "hyper::client", "connection").in_scope(|| ());
-    }),
+    differing(
+        "a long name",
+        &[],
+        &[Differs {
+            name: LONG,
+            theirs: &["span: name 300 bytes ending in \"n\""],
+            ours: &["span: name 256 bytes ending in \"n\""],
+        }],
+        |_| {
+            info_span!("a", otel.name = "n".repeat(300)).in_scope(|| ());
+        },
+    ),
+    differing(
+        "a target of the machinery",
+        &["app: root"],
+        &[Differs {
+            name: MACHINERY,
+            theirs: &[
+                "connection: name \"connection\"",
+                "connection: kind internal",
+                "connection: status unset",
+                "connection: under app",
+                "connection: in the trace of app",
+                "connection: from 0 to 0",
+                "connection: code.file.path=\"tests/beside_tracing_opentelemetry.rs\"",
+                "connection: code.module.name=\"beside_tracing_opentelemetry\"",
+                "connection: code.line.number=",
+                "connection: thread.id=",
+                "connection: thread.name=\"worker\"",
+                "connection: target=\"hyper::client\"",
+                "handler: under connection",
+            ],
+            ours: &["handler: under app"],
+        }],
+        |_| {
+            on_thread(|| {
+                let _app = info_span!("app").entered();
+                let _connection = info_span!(target: "hyper::client", "connection").entered();
+                info_span!("handler").in_scope(|| ());
+            });
+        },
+    ),
 ];
 
 const STATUS: &[Program] = &[
@@ -362,12 +491,30 @@ const STATUS: &[Program] = &[
     same("a description alone", &["span: status error \"no ink\""], |_| {
         info_span!("a", otel.status_description = %"no ink").in_scope(|| ());
     }),
-    same("a description before its code", &[], |_| {
-        info_span!("a", otel.status_description = "no ink", otel.status_code = "ERROR").in_scope(|| ());
-    }),
-    same("ok and a description", &[], |_| {
-        info_span!("a", otel.status_code = "OK", otel.status_description = "no ink").in_scope(|| ());
-    }),
+    differing(
+        "a description before its code",
+        &[],
+        &[Differs {
+            name: STATUS_RULES,
+            theirs: &["span: status error \"\""],
+            ours: &["span: status error \"no ink\""],
+        }],
+        |_| {
+            info_span!("a", otel.status_description = "no ink", otel.status_code = "ERROR").in_scope(|| ());
+        },
+    ),
+    differing(
+        "ok and a description",
+        &[],
+        &[Differs {
+            name: STATUS_RULES,
+            theirs: &["span: status error \"no ink\""],
+            ours: &["span: status ok"],
+        }],
+        |_| {
+            info_span!("a", otel.status_code = "OK", otel.status_description = "no ink").in_scope(|| ());
+        },
+    ),
     same("recorded late", &["span: status error \"no ink\""], |_| {
         let span = info_span!("a", otel.status_code = Empty, otel.status_description = Empty);
         span.in_scope(|| ());
@@ -384,21 +531,35 @@ const STATUS: &[Program] = &[
         span.in_scope(|| ());
         span.record("otel.status_code", "ok");
     }),
-    same("a later error before the span is entered", &[], |_| {
-        let span = info_span!("a", otel.status_code = "ok");
-        span.record("otel.status_code", "error");
-        span.in_scope(|| ());
-    }),
+    differing(
+        "a later error before the span is entered",
+        &[],
+        &[Differs { name: STATUS_RULES, theirs: &["span: status error \"\""], ours: &["span: status ok"] }],
+        |_| {
+            let span = info_span!("a", otel.status_code = "ok");
+            span.record("otel.status_code", "error");
+            span.in_scope(|| ());
+        },
+    ),
     same("an unknown code after an error", &["span: status error \"\""], |_| {
         let span = info_span!("a", otel.status_code = "error");
         span.in_scope(|| ());
         span.record("otel.status_code", "fine");
     }),
-    same("an unknown code after an error, before the span is entered", &[], |_| {
-        let span = info_span!("a", otel.status_code = "error");
-        span.record("otel.status_code", "fine");
-        span.in_scope(|| ());
-    }),
+    differing(
+        "an unknown code after an error, before the span is entered",
+        &[],
+        &[Differs {
+            name: STATUS_RULES,
+            theirs: &["span: status unset"],
+            ours: &["span: status error \"\""],
+        }],
+        |_| {
+            let span = info_span!("a", otel.status_code = "error");
+            span.record("otel.status_code", "fine");
+            span.in_scope(|| ());
+        },
+    ),
     same("an event of level ERROR", &["span: status error \"\"", "span: event 0 level=\"ERROR\""], |_| {
         info_span!("a").in_scope(|| error!("failed"));
     }),
@@ -417,11 +578,20 @@ const STATUS: &[Program] = &[
         span.in_scope(|| ());
         span.record("otel.status_description", "b");
     }),
-    same("two descriptions against the order of letters", &[], |_| {
-        let span = info_span!("a", otel.status_description = "b");
-        span.in_scope(|| ());
-        span.record("otel.status_description", "a");
-    }),
+    differing(
+        "two descriptions against the order of letters",
+        &[],
+        &[Differs {
+            name: DESCRIPTIONS,
+            theirs: &["span: status error \"b\""],
+            ours: &["span: status error \"a\""],
+        }],
+        |_| {
+            let span = info_span!("a", otel.status_description = "b");
+            span.in_scope(|| ());
+            span.record("otel.status_description", "a");
+        },
+    ),
     same("a child's error is not its parent's", &["outer: status unset", "inner: status error \"\""], |_| {
         let _outer = info_span!("outer").entered();
         info_span!("inner").in_scope(|| error!("failed"));
@@ -434,7 +604,7 @@ fn fails() -> Result<(), Failed> {
 }
 
 #[instrument(err(Debug, level = "warn"), fields(otel.name = "renamed"))]
-fn fails_with_debug(_number: u8) -> Result<(), Failed> {
+fn fails_with_debug(_number: i64) -> Result<(), Failed> {
     Err(failed())
 }
 
@@ -497,22 +667,52 @@ const ERRORS: &[Program] = &[
         let (span, error) = (info_span!("a"), failed());
         error!(parent: &span, error = &error as &(dyn Error + 'static), "failed");
     }),
-    same("two errors in events of one span", &[], |_| {
-        let (one, other) = (failed(), Failed("no paper", None));
-        info_span!("a").in_scope(|| {
-            info!(error = &one as &(dyn Error + 'static), "first");
-            info!(error = &other as &(dyn Error + 'static), "second");
-        });
-    }),
-    same("two errors in one event", &[], |_| {
-        let (one, other) = (failed(), Failed("no paper", None));
-        info_span!("a").in_scope(|| {
-            info!(one = &one as &(dyn Error + 'static), other = &other as &(dyn Error + 'static), "both");
-        });
-    }),
+    differing(
+        "two errors in events of one span",
+        &["span: exception.message=\"no paper\""],
+        &[Differs {
+            name: UNIQUE,
+            theirs: &[
+                "span: exception.message=\"no ink\"",
+                "span: exception.stacktrace=[\"empty\", \"leak\"]",
+            ],
+            ours: &[],
+        }],
+        |_| {
+            let (one, other) = (failed(), Failed("no paper", None));
+            info_span!("a").in_scope(|| {
+                info!(error = &one as &(dyn Error + 'static), "first");
+                info!(error = &other as &(dyn Error + 'static), "second");
+            });
+        },
+    ),
+    differing(
+        "two errors in one event",
+        &["span: exception.message=\"no paper\"", "span: event 0 exception.message=\"no paper\""],
+        &[Differs {
+            name: UNIQUE,
+            theirs: &[
+                "span: exception.message=\"no ink\"",
+                "span: exception.stacktrace=[\"empty\", \"leak\"]",
+                "span: event 0 exception.message=\"no ink\"",
+                "span: event 0 exception.stacktrace=[\"empty\", \"leak\"]",
+            ],
+            ours: &[],
+        }],
+        |_| {
+            let (one, other) = (failed(), Failed("no paper", None));
+            info_span!("a").in_scope(|| {
+                info!(one = &one as &(dyn Error + 'static), other = &other as &(dyn Error + 'static), "both");
+            });
+        },
+    ),
     same(
         "an unnamed event with the text of an error",
-        &["span: event 0 \"exception\" at 0", "span: event 0 exception.message=\"no ink\"", "span: status error \"no ink\""],
+        &[
+            "span: event 0 \"exception\" at 0",
+            "span: event 0 exception.message=\"no ink\"",
+            "span: status error \"no ink\"",
+        ],
         |_| {
             info_span!("a").in_scope(|| error!(error = %failed()));
         },
@@ -536,19 +736,36 @@ const ERRORS: &[Program] = &[
     same("an error in a span of status ok", &["span: status ok"], |_| {
         info_span!("a", otel.status_code = "ok").in_scope(|| error!(error = %failed()));
     }),
-    same("an error in a span of status ok that was not entered", &[], |_| {
-        let span = info_span!("a", otel.status_code = "ok");
-        error!(parent: &span, error = %failed());
-    }),
-    same("#[instrument(err)]", &["span: name \"fails\"", "span: status error \"no ink\"", "span: event 0 \"exception\" at 0"], |_| {
-        let _ = fails();
-    }),
+    differing(
+        "an error in a span of status ok that was not entered",
+        &[],
+        &[Differs {
+            name: STATUS_RULES,
+            theirs: &["span: status error \"no ink\""],
+            ours: &["span: status ok"],
+        }],
+        |_| {
+            let span = info_span!("a", otel.status_code = "ok");
+            error!(parent: &span, error = %failed());
+        },
+    ),
+    same(
+        "#[instrument(err)]",
+        &["span: name \"fails\"", "span: status error \"no ink\"", "span: event 0 \"exception\" at 0"],
+        |_| {
+            let _ = fails();
+        },
+    ),
     same("#[instrument(err(Debug))]", &["span: name \"renamed\"", "span: event 0 level=\"WARN\""], |_| {
         let _ = fails_with_debug(1);
     }),
-    same("#[instrument(ret)]", &["span: a=1", "span: b=\"x\"", "span: event 0 return=\"\\\"1x\\\"\""], |_| {
-        returns(1, "x");
-    }),
+    same(
+        "#[instrument(ret)]",
+        &["span: a=1", "span: b=\"x\"", "span: event 0 return=\"\\\"1x\\\"\""],
+        |_| {
+            returns(1, "x");
+        },
+    ),
     same("an instrumented future", &["span: event 0 return=\"3\"", "span: status unset"], |_| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(awaits()).unwrap(), 3);
@@ -567,7 +784,12 @@ impl fmt::Display for Logs {
 const EVENTS: &[Program] = &[
     same(
         "an event",
-        &["span: event 0 \"3 rows\" at 0", "span: event 0 level=\"INFO\"", "span: event 0 rows=3", "span: event 0 table=\"t\""],
+        &[
+            "span: event 0 \"3 rows\" at 0",
+            "span: event 0 level=\"INFO\"",
+            "span: event 0 rows=3",
+            "span: event 0 table=\"t\"",
+        ],
         |_| {
             info_span!("a").in_scope(|| info!(rows = 3, table = "t", "{} rows", 3));
         },
@@ -582,16 +804,20 @@ const EVENTS: &[Program] = &[
         info_span!("a").in_scope(|| info!(name: "named", "said"));
     }),
     same("no name and no message", &[], |_| info_span!("a").in_scope(|| info!(rows = 3))),
-    same("an empty message", &[], |_| info_span!("a").in_scope(|| info!(""))),
-    same("a message that is no text", &["span: event 0 \"7\" at 0", "span: event 1 \"true\" at 0", "span: event 2 \"0.5\" at 0"], |_| {
-        info_span!("a").in_scope(|| {
-            info!(message = 7i64);
-            info!(message = true);
-            info!(message = 0.5);
-            info!(message = 7u64);
-            info!(message = ?Some(1));
-        });
-    }),
+    same("an empty message", &["span: event 0 level=\"INFO\""], |_| info_span!("a").in_scope(|| info!(""))),
+    same(
+        "a message that is no text",
+        &["span: event 0 \"7\" at 0", "span: event 1 \"true\" at 0", "span: event 2 \"0.5\" at 0"],
+        |_| {
+            info_span!("a").in_scope(|| {
+                info!(message = 7i64);
+                info!(message = true);
+                info!(message = 0.5);
+                info!(message = 7u64);
+                info!(message = ?Some(1));
+            });
+        },
+    ),
     same("all levels", &["span: event 2 level=\"INFO\""], |_| {
         info_span!("a").in_scope(|| {
             event!(Level::ERROR, "error");
@@ -599,13 +825,35 @@ const EVENTS: &[Program] = &[
             event!(Level::INFO, "info");
         });
     }),
-    same("levels below INFO", &["span: event 0 \"info\" at 0"], |_| {
-        info_span!("a").in_scope(|| {
-            info!("info");
-            debug!("debug");
-            trace!("trace");
-        });
-    }),
+    differing(
+        "levels below INFO",
+        &["span: event 0 \"info\" at 0"],
+        &[Differs {
+            name: BELOW_INFO,
+            theirs: &[
+                "span: event 1 \"debug\" at 0",
+                "span: event 1 level=\"DEBUG\"",
+                "span: event 1 target=\"beside_tracing_opentelemetry\"",
+                "span: event 1 code.file.path=\"tests/beside_tracing_opentelemetry.rs\"",
+                "span: event 1 code.module.name=\"beside_tracing_opentelemetry\"",
+                "span: event 1 code.line.number=",
+                "span: event 2 \"trace\" at 0",
+                "span: event 2 level=\"TRACE\"",
+                "span: event 2 target=\"beside_tracing_opentelemetry\"",
+                "span: event 2 code.file.path=\"tests/beside_tracing_opentelemetry.rs\"",
+                "span: event 2 code.module.name=\"beside_tracing_opentelemetry\"",
+                "span: event 2 code.line.number=",
+            ],
+            ours: &[],
+        }],
+        |_| {
+            info_span!("a").in_scope(|| {
+                info!("info");
+                debug!("debug");
+                trace!("trace");
+            });
+        },
+    ),
     same("outside any span", &["span: status unset"], |_| {
         error!("before");
         info_span!("a").in_scope(|| error!(parent: None, "root"));
@@ -615,20 +863,38 @@ const EVENTS: &[Program] = &[
         let a = info_span!("a");
         info_span!("b").in_scope(|| error!(parent: &a, "for a"));
     }),
-    same("before, between and after", &["span: event 0 \"new\" at 1", "span: event 1 \"in\" at 2", "span: event 2 \"left\" at 3"], |marks| {
-        let span = info_span!("a");
-        marks.set();
-        info!(parent: &span, "new");
-        marks.set();
-        span.in_scope(|| info!("in"));
-        marks.set();
-        info!(parent: &span, "left");
-    }),
-    same("keys both write themselves", &[], |_| {
-        info_span!("a").in_scope(|| info!(level = "mine", target = "mine", code.line.number = 7, "done"));
-    }),
+    same(
+        "before, between and after",
+        &["span: event 0 \"new\" at 1", "span: event 1 \"in\" at 2", "span: event 2 \"left\" at 3"],
+        |marks| {
+            let span = info_span!("a");
+            marks.set();
+            info!(parent: &span, "new");
+            marks.set();
+            span.in_scope(|| info!("in"));
+            marks.set();
+            info!(parent: &span, "left");
+        },
+    ),
+    differing(
+        "keys both write themselves",
+        &["span: event 0 level=\"mine\"", "span: event 0 code.line.number=7"],
+        &[Differs {
+            name: UNIQUE,
+            theirs: &[
+                "span: event 0 level=\"INFO\"",
+                "span: event 0 target=\"beside_tracing_opentelemetry\"",
+                "span: event 0 code.line.number=",
+            ],
+            ours: &[],
+        }],
+        |_| {
+            info_span!("a").in_scope(|| info!(level = "mine", target = "mine", code.line.number = 7, "done"));
+        },
+    ),
     same("otel.* in an event", &["span: event 0 otel.name=\"x\"", "span: name \"a\""], |_| {
-        info_span!("a").in_scope(|| info!(otel.name = "x", otel.kind = "client", otel.status_code = "ok", "done"));
+        info_span!("a")
+            .in_scope(|| info!(otel.name = "x", otel.kind = "client", otel.status_code = "ok", "done"));
     }),
     same("an event in the formatting of a value", &[], |_| {
         info_span!("a").in_scope(|| info!(value = %Logs, "outer"));
@@ -636,31 +902,90 @@ const EVENTS: &[Program] = &[
     same("more events than are kept", &["span: lost 2 events", "span: event 127 \"done\" at 0"], |_| {
         info_span!("a").in_scope(|| (0..130).for_each(|_| info!("done")));
     }),
-    same("a field of a log record's sort", &[], |_| {
-        info_span!("a").in_scope(|| info!(log.level = "mine", "done"));
-    }),
-    same("a log record", &[], |_| {
-        let record = |line| {
-            tracing_log::log::Record::builder()
-                .level(tracing_log::log::Level::Warn)
-                .target("old::crate")
-                .module_path(Some("old::crate::module"))
-                .file(Some("src/old.rs"))
-                .line(line)
-                .args(format_args!("from log"))
-                .build()
-        };
-        info_span!("a").in_scope(|| {
-            tracing_log::format_trace(&record(Some(7))).unwrap();
-            tracing_log::format_trace(&record(None)).unwrap();
+    differing(
+        "more fields than are kept",
+        &["span: event 0 f29=29"],
+        &[Differs {
+            name: EVENT_FIELDS,
+            theirs: &["span: event 0 f30=30", "span: event 0 f31=31"],
+            ours: &["span: event 0 lost 2 attributes"],
+        }],
+        |_| {
+            info_span!("a").in_scope(|| {
+            info!(name: "wide", f0 = 0, f1 = 1, f2 = 2, f3 = 3, f4 = 4, f5 = 5, f6 = 6, f7 = 7, f8 = 8, f9 = 9, f10 = 10, f11 = 11, f12 = 12, f13 = 13, f14 = 14, f15 = 15, f16 = 16, f17 = 17, f18 = 18, f19 = 19, f20 = 20, f21 = 21, f22 = 22, f23 = 23, f24 = 24, f25 = 25, f26 = 26, f27 = 27, f28 = 28, f29 = 29, f30 = 30, f31 = 31)
         });
-    }),
+        },
+    ),
+    differing(
+        "more bytes than are kept",
+        &["span: event 14 text=4000 bytes ending in \"x\""],
+        &[Differs {
+            name: SPAN_BYTES,
+            theirs: &[
+                "span: event 15 \"done\" at 0",
+                "span: event 15 level=\"INFO\"",
+                "span: event 15 target=\"beside_tracing_opentelemetry\"",
+                "span: event 15 code.file.path=\"tests/beside_tracing_opentelemetry.rs\"",
+                "span: event 15 code.module.name=\"beside_tracing_opentelemetry\"",
+                "span: event 15 code.line.number=",
+                "span: event 15 text=4000 bytes ending in \"x\"",
+            ],
+            ours: &["span: lost 1 events"],
+        }],
+        |_| {
+            let text = "x".repeat(4000);
+            info_span!("a").in_scope(|| (0..16).for_each(|_| info!(text, "done")));
+        },
+    ),
+    differing(
+        "a field of a log record's sort",
+        &[],
+        &[Differs { name: LOG_FIELDS, theirs: &[], ours: &["span: event 0 log.level=\"mine\""] }],
+        |_| {
+            info_span!("a").in_scope(|| info!(log.level = "mine", "done"));
+        },
+    ),
+    same(
+        "a log record",
+        &[
+            "span: event 0 \"from log\" at 0",
+            "span: event 0 target=\"old::crate\"",
+            "span: event 0 level=\"WARN\"",
+            "span: event 0 code.file.path=\"src/old.rs\"",
+            "span: event 0 code.line.number=7",
+        ],
+        |_| {
+            let record = |line| {
+                tracing_log::log::Record::builder()
+                    .level(tracing_log::log::Level::Warn)
+                    .target("old::crate")
+                    .module_path(Some("old::crate::module"))
+                    .file(Some("src/old.rs"))
+                    .line(line)
+                    .args(format_args!("from log"))
+                    .build()
+            };
+            info_span!("a").in_scope(|| {
+                tracing_log::format_trace(&record(Some(7))).unwrap();
+                tracing_log::format_trace(&record(None)).unwrap();
+            });
+        },
+    ),
 ];
 
 const ATTRIBUTES: &[Program] = &[
     same(
         "every type",
-        &["span: i64=-7", "span: u64_beyond=\"18446744073709551615\"", "span: i128=\"-7\"", "span: f64=0.5", "span: flag=true", "span: text=\"täxt\"", "span: shown=\"shown\"", "span: debugged=\"Some(1)\""],
+        &[
+            "span: i64=-7",
+            "span: u64_beyond=\"18446744073709551615\"",
+            "span: i128=\"-7\"",
+            "span: f64=0.5",
+            "span: flag=true",
+            "span: text=\"täxt\"",
+            "span: shown=\"shown\"",
+            "span: debugged=\"Some(1)\"",
+        ],
         |_| {
             info_span!(
                 "a",
@@ -699,9 +1024,24 @@ const ATTRIBUTES: &[Program] = &[
             );
         });
     }),
-    same("unsigned numbers", &[], |_| {
-        info_span!("a", of_span = 7u64, size = 7usize, byte = 7u8).in_scope(|| info!(of_event = 7u64, "done"));
-    }),
+    differing(
+        "unsigned numbers",
+        &[],
+        &[Differs {
+            name: UNSIGNED,
+            theirs: &[
+                "span: byte=\"7\"",
+                "span: event 0 of_event=\"7\"",
+                "span: of_span=\"7\"",
+                "span: size=\"7\"",
+            ],
+            ours: &["span: byte=7", "span: event 0 of_event=7", "span: of_span=7", "span: size=7"],
+        }],
+        |_| {
+            info_span!("a", of_span = 7u64, size = 7usize, byte = 7u8)
+                .in_scope(|| info!(of_event = 7u64, "done"));
+        },
+    ),
     same("optional values", &["span: some=3", "span: late=\"now\""], |_| {
         let span = info_span!("a", some = Some(3), none = None::<i64>, late = Empty, never = Empty);
         span.in_scope(|| ());
@@ -710,18 +1050,36 @@ const ATTRIBUTES: &[Program] = &[
     same("a key that is no plain name", &["span: a.b=1", "span: odd key=2", "span: type=3"], |_| {
         info_span!("a", a.b = 1, "odd key" = 2, r#type = 3).in_scope(|| ());
     }),
-    same("a field recorded twice", &["span: x=2"], |_| {
-        let span = info_span!("a", x = 1);
-        span.in_scope(|| ());
-        span.record("x", 2);
-    }),
+    differing(
+        "a field recorded twice",
+        &["span: x=2"],
+        &[Differs { name: UNIQUE, theirs: &["span: x=1"], ours: &[] }],
+        |_| {
+            let span = info_span!("a", x = 1);
+            span.in_scope(|| ());
+            span.record("x", 2);
+        },
+    ),
     same("a field that is not declared", &["span: name \"a\""], |_| {
         let span = info_span!("a");
         span.record("x", 2);
     }),
-    same("a key the layers write themselves", &[], |_| {
-        info_span!("a", target = "mine", thread.id = 0, code.line.number = 1).in_scope(|| ());
-    }),
+    differing(
+        "a key the layers write themselves",
+        &["span: target=\"mine\"", "span: thread.id=0", "span: code.line.number=1"],
+        &[Differs {
+            name: UNIQUE,
+            theirs: &[
+                "span: code.line.number=",
+                "span: target=\"beside_tracing_opentelemetry\"",
+                "span: thread.id=",
+            ],
+            ours: &[],
+        }],
+        |_| {
+            info_span!("a", target = "mine", thread.id = 0, code.line.number = 1).in_scope(|| ());
+        },
+    ),
     same("a message in a span", &["span: message=\"said\""], |_| {
         info_span!("a", message = "said").in_scope(|| ());
     }),
@@ -730,9 +1088,17 @@ const ATTRIBUTES: &[Program] = &[
         let _entered = span.enter();
         TracingSpan::current().record("b", 2).record("c", 0.5).record("d", field::debug("x"));
     }),
-    same("where it was made", &["span: target=\"beside_tracing_opentelemetry\"", "span: code.file.path=\"tests/beside_tracing_opentelemetry.rs\"", "span: code.module.name=\"beside_tracing_opentelemetry\""], |_| {
-        info_span!("a").in_scope(|| ());
-    }),
+    same(
+        "where it was made",
+        &[
+            "span: target=\"beside_tracing_opentelemetry\"",
+            "span: code.file.path=\"tests/beside_tracing_opentelemetry.rs\"",
+            "span: code.module.name=\"beside_tracing_opentelemetry\"",
+        ],
+        |_| {
+            info_span!("a").in_scope(|| ());
+        },
+    ),
     same("on a named thread", &["span: thread.name=\"worker\""], |_| {
         on_thread(|| info_span!("a").in_scope(|| ()));
     }),
@@ -740,22 +1106,66 @@ const ATTRIBUTES: &[Program] = &[
         what: "the defaults",
         settings: Settings::Defaults,
         both: &["span: x=1"],
-        differs: &[],
-        run: |_| info_span!("a", x = 1).in_scope(|| info!("done")),
+        differs: &[Differs {
+            name: OFF_BY_DEFAULT,
+            theirs: &[
+                "span: code.file.path=\"tests/beside_tracing_opentelemetry.rs\"",
+                "span: code.module.name=\"beside_tracing_opentelemetry\"",
+                "span: code.line.number=",
+                "span: event 0 code.file.path=\"tests/beside_tracing_opentelemetry.rs\"",
+                "span: event 0 code.module.name=\"beside_tracing_opentelemetry\"",
+                "span: event 0 code.line.number=",
+                "span: target=\"beside_tracing_opentelemetry\"",
+                "span: thread.id=",
+                "span: thread.name=\"worker\"",
+            ],
+            ours: &[],
+        }],
+        run: |_| on_thread(|| info_span!("a", x = 1).in_scope(|| info!("done"))),
     },
     Program {
         what: "levels",
         settings: Settings::Level,
         both: &["span: x=1"],
-        differs: &[],
+        differs: &[Differs { name: NO_LEVEL, theirs: &["span: level=\"INFO\""], ours: &[] }],
         run: |_| info_span!("a", x = 1).in_scope(|| info!("done")),
     },
-    same("what marks nodes", &[], |_| {
-        info_span!("a", workflow.name = "desk", node.id = "fetch", node.depends_on = "plan, draw").in_scope(|| ());
-    }),
-    same("a long value", &[], |_| {
-        info_span!("a", text = "x".repeat(5000)).in_scope(|| info!(text = "y".repeat(5000), "done"));
-    }),
+    differing(
+        "what marks nodes",
+        &[],
+        &[Differs {
+            name: NODE_KEYS,
+            theirs: &[
+                "span: node.depends_on=\"plan, draw\"",
+                "span: node.id=\"fetch\"",
+                "span: workflow.name=\"desk\"",
+            ],
+            ours: &[
+                "span: longpole.node.depends_on=[\"plan\", \"draw\"]",
+                "span: longpole.node.id=\"fetch\"",
+                "span: longpole.workflow.name=\"desk\"",
+            ],
+        }],
+        |_| {
+            info_span!("a", workflow.name = "desk", node.id = "fetch", node.depends_on = "plan, draw")
+                .in_scope(|| ());
+        },
+    ),
+    differing(
+        "a long value",
+        &[],
+        &[Differs {
+            name: LONG,
+            theirs: &[
+                "span: event 0 text=5000 bytes ending in \"y\"",
+                "span: text=5000 bytes ending in \"x\"",
+            ],
+            ours: &["span: event 0 text=4096 bytes ending in \"…\"", "span: text=4096 bytes ending in \"…\""],
+        }],
+        |_| {
+            info_span!("a", text = "x".repeat(5000)).in_scope(|| info!(text = "y".repeat(5000), "done"));
+        },
+    ),
 ];
 
 /// Runs `work` on a thread called `worker`, under the same subscriber.
@@ -825,21 +1235,67 @@ const TREES: &[Program] = &[
         drop(a);
         info_span!("b").follows_from(id);
     }),
+    same("more links than are kept", &["b: lost 2 links", "b: link to a []"], |_| {
+        let (a, b) = (info_span!("a"), info_span!("b"));
+        for _ in 0..130 {
+            b.follows_from(&a);
+        }
+    }),
+    same("futures taking turns", &["b: under a", "c: under a", "d: under b", "e: under c"], |_| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let within = |inner: TracingSpan| async move {
+            tokio::task::yield_now().await;
+            drop(inner);
+        };
+        let b = async {
+            tokio::task::yield_now().await;
+            within(info_span!("d")).await;
+        };
+        let c = async {
+            tokio::task::yield_now().await;
+            within(info_span!("e")).await;
+        };
+        let a = info_span!("a");
+        let both = async { tokio::join!(b.instrument(info_span!("b")), c.instrument(info_span!("c"))) };
+        runtime.block_on(both.instrument(a));
+    }),
+    differing(
+        "left by a panic",
+        &["a: status unset", "b: from 0 to 0"],
+        &[Differs {
+            name: OUTCOME,
+            theirs: &[],
+            ours: &["a: longpole.outcome=\"panicked\"", "b: longpole.outcome=\"panicked\""],
+        }],
+        |_| {
+            let unwound = std::panic::catch_unwind(|| {
+                let _a = info_span!("a").entered();
+                let _b = info_span!("b").entered();
+                std::panic::resume_unwind(Box::new("no message on stderr"));
+            });
+            assert!(unwound.is_err());
+        },
+    ),
     same("a link between relatives", &["b: link to a []", "b: under a"], |_| {
         let a = info_span!("a").entered();
         info_span!("b").follows_from(a.id());
     }),
-    same("under a context of OpenTelemetry", &["span: name \"a\""], |_| {
-        let remote = SpanContext::new(
-            TraceId::from_bytes([1; 16]),
-            SpanId::from_bytes([2; 8]),
-            TraceFlags::SAMPLED,
-            true,
-            TraceState::default(),
-        );
-        let _attached = opentelemetry::Context::new().with_remote_span_context(remote).attach();
-        info_span!("a").in_scope(|| ());
-    }),
+    differing(
+        "under a context of OpenTelemetry",
+        &["span: name \"a\""],
+        &[Differs { name: CONTEXT, theirs: &["span: under another process"], ours: &["span: root"] }],
+        |_| {
+            let remote = SpanContext::new(
+                TraceId::from_bytes([1; 16]),
+                SpanId::from_bytes([2; 8]),
+                TraceFlags::SAMPLED,
+                true,
+                TraceState::default(),
+            );
+            let _attached = opentelemetry::Context::new().with_remote_span_context(remote).attach();
+            info_span!("a").in_scope(|| ());
+        },
+    ),
 ];
 
 const TIMES: &[Program] = &[
@@ -873,13 +1329,18 @@ const TIMES: &[Program] = &[
         drop(b);
         marks.set();
     }),
-    same("a child that goes on", &["b: from 0 to 1"], |marks| {
-        let a = info_span!("a");
-        let b = a.in_scope(|| info_span!("b"));
-        marks.set();
-        b.in_scope(|| ());
-        marks.set();
-    }),
+    differing(
+        "a child that goes on",
+        &["b: from 0 to 1"],
+        &[Differs { name: END, theirs: &["a: from 0 to 0"], ours: &["a: from 0 to 1"] }],
+        |marks| {
+            let a = info_span!("a");
+            let b = a.in_scope(|| info_span!("b"));
+            marks.set();
+            b.in_scope(|| ());
+            marks.set();
+        },
+    ),
 ];
 
 #[test]
@@ -915,4 +1376,25 @@ fn trees() {
 #[test]
 fn times() {
     check(TIMES);
+}
+
+#[test]
+fn every_difference_is_shown_by_a_program_and_told_on_the_page() {
+    let page = include_str!("../docs/tracing-opentelemetry.md");
+    let programs = [NAMES_AND_KINDS, STATUS, ERRORS, EVENTS, ATTRIBUTES, TREES, TIMES].concat();
+    let shown = programs.iter().flat_map(|program| program.differs).map(|differs| differs.name);
+    let shown: BTreeSet<&str> = shown.chain(EVERYWHERE).collect();
+    let listed: BTreeSet<&str> = DIFFERENCES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(listed, shown);
+    assert_eq!(listed.len(), DIFFERENCES.len(), "a name stands twice");
+    let rows: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| **")?.split_once("** |"))
+        .map(|row| row.0)
+        .collect();
+    assert_eq!(listed, rows, "the table of the page");
+    for (name, why) in DIFFERENCES {
+        let row = page.lines().find(|line| line.starts_with(&format!("| **{name}** |"))).unwrap();
+        assert!(row.ends_with(&format!("| {why} |")), "{row}\n{why}");
+    }
 }
