@@ -1,7 +1,8 @@
-//! The same programs under tracing-opentelemetry and longpole at once: what both export, compared span for span.
+//! The same programs under tracing-opentelemetry and longpole at once: what both export, compared span for
+//! span.
 //!
-//! Every span is told as lines of text. The lines of both must be equal, except where a program shows one of the
-//! [`DIFFERENCES`], and then exactly as written there. `docs/tracing-opentelemetry.md` tells them to readers.
+//! Every span is told as lines of text. The lines of both must be equal, except where a program shows one of
+//! the [`DIFFERENCES`], and then exactly as written there. `docs/tracing-opentelemetry.md` tells them to readers.
 
 #[path = "support/otlp_sink.rs"]
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "shared by test files that each use a part")]
@@ -316,8 +317,7 @@ fn check(programs: &[Program]) {
         assert!(judged.contains("longpole.run.wall_ns"), "{}", program.what);
         let (theirs, ours) = (facts(&theirs, &marks), facts(&ours, &marks));
         let expected = |of: fn(&Differs) -> &'static [&'static str]| {
-            let mut lines: Vec<&str> =
-                program.differs.iter().flat_map(|differs| of(differs)).copied().collect();
+            let mut lines: Vec<&str> = program.differs.iter().flat_map(of).copied().collect();
             lines.sort_unstable();
             lines
         };
@@ -383,7 +383,7 @@ const NAMES_AND_KINDS: &[Program] = &[
     }),
     differing(
         "otel.name after the span was entered",
-        &[],
+        &["span: status unset"],
         &[Differs {
             name: LATE,
             theirs: &["span: kind internal", "span: name \"macro\""],
@@ -398,7 +398,7 @@ const NAMES_AND_KINDS: &[Program] = &[
     ),
     differing(
         "an empty otel.name",
-        &[],
+        &["span: kind internal"],
         &[Differs { name: EMPTY_NAME, theirs: &["span: name \"\""], ours: &["span: name \"macro\""] }],
         |_| {
             info_span!("macro", otel.name = "").in_scope(|| ());
@@ -435,7 +435,7 @@ const NAMES_AND_KINDS: &[Program] = &[
     }),
     differing(
         "a long name",
-        &[],
+        &["span: kind internal"],
         &[Differs {
             name: LONG,
             theirs: &["span: name 300 bytes ending in \"n\""],
@@ -781,6 +781,19 @@ impl fmt::Display for Logs {
     }
 }
 
+/// Does what `log::warn!` does in a program that has `tracing_log::LogTracer` installed.
+fn log_with_line(line: Option<u32>) {
+    let record = tracing_log::log::Record::builder()
+        .level(tracing_log::log::Level::Warn)
+        .target("old::crate")
+        .module_path(Some("old::crate::module"))
+        .file(Some("src/old.rs"))
+        .line(line)
+        .args(format_args!("from log"))
+        .build();
+    tracing_log::format_trace(&record).unwrap();
+}
+
 const EVENTS: &[Program] = &[
     same(
         "an event",
@@ -803,7 +816,9 @@ const EVENTS: &[Program] = &[
     same("a name and a message", &["span: event 0 \"said\" at 0"], |_| {
         info_span!("a").in_scope(|| info!(name: "named", "said"));
     }),
-    same("no name and no message", &[], |_| info_span!("a").in_scope(|| info!(rows = 3))),
+    same("no name and no message", &["span: event 0 rows=3"], |_| {
+        info_span!("a").in_scope(|| info!(rows = 3))
+    }),
     same("an empty message", &["span: event 0 level=\"INFO\""], |_| info_span!("a").in_scope(|| info!(""))),
     same(
         "a message that is no text",
@@ -896,9 +911,13 @@ const EVENTS: &[Program] = &[
         info_span!("a")
             .in_scope(|| info!(otel.name = "x", otel.kind = "client", otel.status_code = "ok", "done"));
     }),
-    same("an event in the formatting of a value", &[], |_| {
-        info_span!("a").in_scope(|| info!(value = %Logs, "outer"));
-    }),
+    same(
+        "an event in the formatting of a value",
+        &["span: event 0 value=\"formatted\"", "span: event 0 \"outer\" at 0"],
+        |_| {
+            info_span!("a").in_scope(|| info!(value = %Logs, "outer"));
+        },
+    ),
     same("more events than are kept", &["span: lost 2 events", "span: event 127 \"done\" at 0"], |_| {
         info_span!("a").in_scope(|| (0..130).for_each(|_| info!("done")));
     }),
@@ -912,8 +931,15 @@ const EVENTS: &[Program] = &[
         }],
         |_| {
             info_span!("a").in_scope(|| {
-            info!(name: "wide", f0 = 0, f1 = 1, f2 = 2, f3 = 3, f4 = 4, f5 = 5, f6 = 6, f7 = 7, f8 = 8, f9 = 9, f10 = 10, f11 = 11, f12 = 12, f13 = 13, f14 = 14, f15 = 15, f16 = 16, f17 = 17, f18 = 18, f19 = 19, f20 = 20, f21 = 21, f22 = 22, f23 = 23, f24 = 24, f25 = 25, f26 = 26, f27 = 27, f28 = 28, f29 = 29, f30 = 30, f31 = 31)
-        });
+                #[rustfmt::skip]
+            info!(
+                name: "wide",
+                f0 = 0, f1 = 1, f2 = 2, f3 = 3, f4 = 4, f5 = 5, f6 = 6, f7 = 7,
+                f8 = 8, f9 = 9, f10 = 10, f11 = 11, f12 = 12, f13 = 13, f14 = 14, f15 = 15,
+                f16 = 16, f17 = 17, f18 = 18, f19 = 19, f20 = 20, f21 = 21, f22 = 22, f23 = 23,
+                f24 = 24, f25 = 25, f26 = 26, f27 = 27, f28 = 28, f29 = 29, f30 = 30, f31 = 31
+            );
+            });
         },
     ),
     differing(
@@ -939,7 +965,7 @@ const EVENTS: &[Program] = &[
     ),
     differing(
         "a field of a log record's sort",
-        &[],
+        &["span: event 0 \"done\" at 0"],
         &[Differs { name: LOG_FIELDS, theirs: &[], ours: &["span: event 0 log.level=\"mine\""] }],
         |_| {
             info_span!("a").in_scope(|| info!(log.level = "mine", "done"));
@@ -955,19 +981,9 @@ const EVENTS: &[Program] = &[
             "span: event 0 code.line.number=7",
         ],
         |_| {
-            let record = |line| {
-                tracing_log::log::Record::builder()
-                    .level(tracing_log::log::Level::Warn)
-                    .target("old::crate")
-                    .module_path(Some("old::crate::module"))
-                    .file(Some("src/old.rs"))
-                    .line(line)
-                    .args(format_args!("from log"))
-                    .build()
-            };
             info_span!("a").in_scope(|| {
-                tracing_log::format_trace(&record(Some(7))).unwrap();
-                tracing_log::format_trace(&record(None)).unwrap();
+                log_with_line(Some(7));
+                log_with_line(None);
             });
         },
     ),
@@ -1026,7 +1042,7 @@ const ATTRIBUTES: &[Program] = &[
     }),
     differing(
         "unsigned numbers",
-        &[],
+        &["span: event 0 \"done\" at 0"],
         &[Differs {
             name: UNSIGNED,
             theirs: &[
@@ -1124,6 +1140,27 @@ const ATTRIBUTES: &[Program] = &[
         run: |_| on_thread(|| info_span!("a", x = 1).in_scope(|| info!("done"))),
     },
     Program {
+        what: "a log record under the defaults",
+        settings: Settings::Defaults,
+        both: &["span: event 0 target=\"old::crate\""],
+        differs: &[Differs {
+            name: OFF_BY_DEFAULT,
+            theirs: &[
+                "span: code.file.path=\"tests/beside_tracing_opentelemetry.rs\"",
+                "span: code.line.number=",
+                "span: code.module.name=\"beside_tracing_opentelemetry\"",
+                "span: event 0 code.file.path=\"src/old.rs\"",
+                "span: event 0 code.line.number=",
+                "span: event 0 code.module.name=\"old::crate::module\"",
+                "span: target=\"beside_tracing_opentelemetry\"",
+                "span: thread.id=",
+                "span: thread.name=\"worker\"",
+            ],
+            ours: &[],
+        }],
+        run: |_| on_thread(|| info_span!("a").in_scope(|| log_with_line(Some(7)))),
+    },
+    Program {
         what: "levels",
         settings: Settings::Level,
         both: &["span: x=1"],
@@ -1153,7 +1190,7 @@ const ATTRIBUTES: &[Program] = &[
     ),
     differing(
         "a long value",
-        &[],
+        &["span: event 0 \"done\" at 0"],
         &[Differs {
             name: LONG,
             theirs: &[

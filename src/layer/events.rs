@@ -105,11 +105,11 @@ impl LayerCore {
             }
         }
         if self.config.location {
-            let own = attributes.len();
+            let programs = attributes.len();
             append_location(attributes, EVENT_ATTRIBUTE, metadata);
             if callsite.shadows_layer_keys {
                 // The program's word stands, so it goes last.
-                attributes.rotate_left(own);
+                attributes.rotate_left(programs);
                 keep_last_of_each_key(attributes);
             }
         }
