@@ -28,6 +28,8 @@ pub(crate) struct Callsite {
     pub(crate) fields: Box<[FieldInfo]>,
     /// Some field has a key the layer writes too: whoever writes must look for it first.
     pub(crate) shadows_layer_keys: bool,
+    /// Two fields have the same key.
+    pub(crate) repeats_keys: bool,
 }
 
 /// One field of a callsite.
@@ -61,6 +63,8 @@ pub(crate) enum Role {
     StatusCode,
     /// `otel.status_description`.
     StatusDescription,
+    /// Where a record of the crate `log` was made, as an attribute.
+    LogLocation,
 }
 
 impl Role {
@@ -77,12 +81,15 @@ const LAYER_KEYS: [&str; 6] =
 impl Callsite {
     fn new(metadata: &'static Metadata<'static>) -> Self {
         let name = span::cut(metadata.name(), Limits::default().name_bytes);
-        let keys: Vec<&'static str> =
-            metadata.fields().iter().map(|field| exported_key(field.name())).collect();
+        let is_log_record = metadata.name() == "log event" && metadata.target() == "log";
+        let key_of = if is_log_record { log_key } else { exported_key };
+        let keys: Vec<&'static str> = metadata.fields().iter().map(|field| key_of(field.name())).collect();
+        let first_spelling = |key| keys.iter().position(|other| *other == key).unwrap_or_default();
         let fields = keys.iter().map(|key| {
-            let first_spelling = keys.iter().position(|other| other == key).unwrap_or_default();
+            let first_spelling = first_spelling(*key);
+            let is_log_location = is_log_record && key.starts_with("code.");
             FieldInfo {
-                role: role_of(key),
+                role: if is_log_location { Role::LogLocation } else { role_of(key) },
                 key: EncodedKey::new(key),
                 bit: 1u64.wrapping_shl(first_spelling.min(63) as u32),
                 is_fact: fact_of(key).is_some(),
@@ -95,7 +102,19 @@ impl Callsite {
             target: target_of(metadata).into(),
             fields: fields.collect(),
             shadows_layer_keys: keys.iter().any(|key| is_layer_key(key)),
+            repeats_keys: keys.iter().enumerate().any(|(index, key)| first_spelling(*key) != index),
         }
+    }
+}
+
+/// The key of a field that the crate `tracing-log` gives a record of the crate `log`.
+fn log_key(field: &str) -> &str {
+    match field {
+        "log.target" => "target",
+        "log.module_path" => "code.module.name",
+        "log.file" => "code.file.path",
+        "log.line" => "code.line.number",
+        other => other,
     }
 }
 

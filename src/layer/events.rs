@@ -10,11 +10,11 @@ use tracing_core::{Event, Field, Level};
 
 use crate::encode::span::{
     Dropped, EVENT_ATTRIBUTE, EncodedKey, STATUS_ERROR, append_bool, append_double, append_dropped,
-    append_field, append_int, append_str, append_strings, cut, find_attribute,
+    append_field, append_int, append_str, append_strings, attributes, cut, find_attribute,
 };
 
 use super::LayerCore;
-use super::callsite::{Callsite, append_location};
+use super::callsite::{Callsite, Role, append_location};
 use super::config::LayerConfig;
 use super::counters::LayerCounters;
 use super::field_visitor::{EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, Scratch, SpanVisitor};
@@ -27,6 +27,8 @@ struct EventVisitor<'a> {
     counters: &'a LayerCounters,
     scratch: &'a mut Scratch,
     has_name: bool,
+    /// Keys that are no field of the callsite were encoded.
+    has_other_keys: bool,
     count: u32,
     dropped: u32,
     /// The error an unnamed event is about: what `#[instrument(err)]` logs.
@@ -46,6 +48,7 @@ impl LayerCore {
                 counters: &self.counters,
                 scratch,
                 has_name: false,
+                has_other_keys: false,
                 // Its level and its target.
                 count: 2,
                 dropped: 0,
@@ -53,15 +56,18 @@ impl LayerCore {
                 exception: None,
             };
             event.record(&mut visitor);
-            let EventVisitor { dropped, fails_span, exception, has_name, .. } = visitor;
+            let EventVisitor { dropped, fails_span, exception, has_name, has_other_keys, .. } = visitor;
             let Some(anchor) = self.slots.with(id, |slot| slot.anchor()) else { return };
             if self.config.export {
+                if has_other_keys || callsite.repeats_keys {
+                    keep_last_of_each_key(&mut scratch.attributes);
+                }
                 if !has_name {
                     scratch.name.clear();
                     scratch.name.push_str(event.metadata().name());
                 }
                 let now = anchor.saturating_add(self.clock.elapsed()).as_unix_nanos();
-                self.encode_event(scratch, event, now, dropped);
+                self.encode_event(scratch, event, callsite, now, dropped);
             }
             self.slots.with(id, |slot| {
                 let mut body = slot.lock();
@@ -82,7 +88,14 @@ impl LayerCore {
     }
 
     /// Makes the `Span.events` field of what was visited, in `scratch.event_field`.
-    fn encode_event(&self, scratch: &mut Scratch, event: &Event<'_>, now: u64, dropped: u32) {
+    fn encode_event(
+        &self,
+        scratch: &mut Scratch,
+        event: &Event<'_>,
+        callsite: &Callsite,
+        now: u64,
+        dropped: u32,
+    ) {
         let metadata = event.metadata();
         let Scratch { attributes, name, event: content, event_field, .. } = scratch;
         let limit = self.config.limits.value_bytes;
@@ -92,7 +105,13 @@ impl LayerCore {
             }
         }
         if self.config.location {
+            let programs = attributes.len();
             append_location(attributes, EVENT_ATTRIBUTE, metadata);
+            if callsite.shadows_layer_keys {
+                // The program's word stands, so it goes last.
+                attributes.rotate_left(programs);
+                keep_last_of_each_key(attributes);
+            }
         }
         content.clear();
         content.push(0x09);
@@ -116,6 +135,19 @@ impl LayerCore {
     }
 }
 
+/// Drops every attribute that a later one of its key replaces.
+#[cold]
+fn keep_last_of_each_key(buffer: &mut Vec<u8>) {
+    let mut kept = Vec::with_capacity(buffer.len());
+    for attribute in attributes(buffer) {
+        if let Some(old) = find_attribute(&kept, attribute.key) {
+            kept.drain(old);
+        }
+        kept.extend_from_slice(buffer.get(attribute.place).unwrap_or_default());
+    }
+    *buffer = kept;
+}
+
 impl EventVisitor<'_> {
     /// Notes that an attribute is about to be encoded; `None` if there are too many, or none are wanted.
     fn admit(&mut self) -> Option<&mut Vec<u8>> {
@@ -131,7 +163,8 @@ impl EventVisitor<'_> {
     }
 
     fn key(&self, field: &Field) -> Option<&'static EncodedKey> {
-        self.callsite.fields.get(field.index()).map(|info| &info.key)
+        let info = self.callsite.fields.get(field.index())?;
+        (info.role != Role::LogLocation || self.config.location).then_some(&info.key)
     }
 
     /// Runs `append` for the field's attribute; the field `message` becomes the event's name instead.
@@ -152,7 +185,7 @@ impl EventVisitor<'_> {
     }
 
     fn name(&mut self, name: &str) {
-        self.has_name = true;
+        self.has_name = !name.is_empty();
         self.scratch.name.clear();
         self.scratch.name.push_str(name);
     }
@@ -160,6 +193,11 @@ impl EventVisitor<'_> {
     /// An unnamed event with a field `error` is an exception: it fails the span with that text.
     fn is_exception(&self, field: &Field) -> bool {
         field.name() == "error" && !self.has_name
+    }
+
+    /// Whether a message decides if the event is an exception.
+    fn is_decisive(&self, field: &Field) -> bool {
+        field.name() == "message" && self.callsite.fields.iter().any(|info| info.key.text() == b"error")
     }
 
     fn fail(&mut self, text: &str) {
@@ -172,6 +210,7 @@ impl EventVisitor<'_> {
     }
 
     fn other_text(&mut self, key: &str, text: &str) {
+        self.has_other_keys = true;
         let limit = self.config.limits.value_bytes;
         if let Some(buffer) = self.admit() {
             append_str(buffer, EVENT_ATTRIBUTE, &EncodedKey::new(key), text, limit);
@@ -216,7 +255,7 @@ impl Visit for EventVisitor<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if !self.config.export && !self.is_exception(field) {
+        if !self.config.export && !self.is_exception(field) && !self.is_decisive(field) {
             return;
         }
         let limit = self.config.limits.value_bytes;

@@ -101,6 +101,51 @@ fn the_first_events_and_their_first_attributes_are_kept_and_the_rest_counted() {
     assert_eq!(by_key(&first.attributes)["a"], int(0));
 }
 
+#[test]
+fn an_event_with_an_empty_message_is_named_after_its_place() {
+    let finished = measure(|| info_span!("n").in_scope(|| info!(name: "given", rows = 3, "")));
+    assert_eq!(event(&finished[0])[""], string("given"));
+}
+
+#[test]
+fn the_keys_of_an_event_are_unique_and_the_programs_word_stands() {
+    let (one, other) = (failed(), Failed("other", None));
+    let finished = Bench::new(LayerConfig { location: true, ..config() }).run(|at| {
+        info_span!("n").in_scope(|| {
+            info!(
+                one = &one as &(dyn std::error::Error + 'static),
+                other = &other as &(dyn std::error::Error + 'static),
+                code.line.number = 7,
+                twice = 1,
+                twice = 2,
+                "done"
+            );
+        });
+        at(1);
+    });
+    let event = event(&finished[0]);
+    assert_eq!(event["exception.message"], string("other"));
+    assert_eq!((&event["code.line.number"], &event["twice"]), (&int(7), &int(2)));
+    assert_eq!(event["code.file.path"], string(file!()));
+}
+
+#[test]
+fn an_event_fails_its_span_the_same_whether_it_is_exported_or_not() {
+    for export in [true, false] {
+        let finished = Bench::new(LayerConfig { export, ..config() }).run(|at| {
+            info_span!("named").in_scope(|| warn!(error = %failed(), "careful"));
+            info_span!("unnamed").in_scope(|| warn!(error = %failed()));
+            info_span!("empty").in_scope(|| warn!(error = %failed(), ""));
+            at(1);
+        });
+        let codes: BTreeMap<_, _> = finished
+            .iter()
+            .map(|finished| (&*finished.span.name, finished.span.status.as_ref().map_or(0, |s| s.code)))
+            .collect();
+        assert_eq!(codes, BTreeMap::from([("named", 0), ("unnamed", 2), ("empty", 2)]), "{export}");
+    }
+}
+
 /// The cases tracing-opentelemetry 0.34 distinguishes, with what it exports for each under its defaults.
 #[test]
 fn errors_are_told_as_tracing_opentelemetry_tells_them() {
