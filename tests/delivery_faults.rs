@@ -190,9 +190,11 @@ fn a_huge_answer_is_not_read_to_its_end() {
 
 #[test]
 fn an_address_that_cannot_be_sent_to_is_an_error_with_its_reason() {
-    for (url, reason) in
-        [("ftp://host:4318", "ftp is no scheme"), ("no url at all", "no URL"), ("/v1/traces", "no scheme and host")]
-    {
+    for (url, reason) in [
+        ("ftp://host:4318", "ftp is no scheme"),
+        ("no url at all", "no URL"),
+        ("/v1/traces", "no scheme and host"),
+    ] {
         let error = longpole::builder().otlp_endpoint(url).build().unwrap_err();
         let BuildError::Endpoint { endpoint, source, .. } = &error else { panic!("{error}") };
         assert_eq!(endpoint, url);

@@ -122,6 +122,7 @@ impl Backend {
         match verdict {
             Verdict::Accepted => {
                 self.failures = 0;
+                self.queue.is_back(SignalName::Spans);
                 let rejected = rejected.min(spans);
                 if let Some(error) = &error {
                     self.queue.tell(SignalName::Spans, error, "");
@@ -134,7 +135,7 @@ impl Backend {
                 let failures = request.failures.saturating_add(1);
                 let wait = after.unwrap_or_else(|| backoff(failures, self.random.share()));
                 if let Some(error) = error {
-                    self.queue.tell(SignalName::Spans, &error, "; they wait and are tried again");
+                    self.queue.tell_away(SignalName::Spans, &error, "; they wait and are tried again");
                     self.queue.note_error(error);
                 }
                 let due = Instant::now().checked_add(wait).unwrap_or_else(Instant::now);

@@ -168,14 +168,23 @@ impl MetricsSender {
             }
         }
         let is_taken = answer.verdict == Verdict::Accepted;
-        if let Some(error) = &error {
-            let then = match (is_taken, self.is_unwanted) {
-                (_, true) => "; no further metrics are sent there",
-                (true, false) => "",
-                (false, false) if matches!(answer.verdict, Verdict::Retry(_)) => "; they are sent later",
-                (false, false) => "; what they told is lost there",
-            };
-            self.queue.tell(SignalName::Metrics, error, then);
+        if is_taken {
+            self.queue.is_back(SignalName::Metrics);
+        }
+        match (&error, answer.verdict) {
+            (None, _) => {}
+            (Some(error), Verdict::Retry(_)) => {
+                self.queue.tell_away(SignalName::Metrics, error, "; they are sent later");
+            }
+            (Some(error), Verdict::Accepted) => self.queue.tell(SignalName::Metrics, error, ""),
+            (Some(error), Verdict::TooLarge | Verdict::Rejected) => {
+                let then = if self.is_unwanted {
+                    "; no further metrics are sent there"
+                } else {
+                    "; what they told is lost there"
+                };
+                self.queue.tell(SignalName::Metrics, error, then);
+            }
         }
         self.queue.metrics_sent(if is_taken && !rejected { None } else { error });
         self.queue.metrics_done(sent.flush);

@@ -44,6 +44,9 @@ struct State {
     /// The number of the last flush that asked for metrics, and of the last whose metrics are done with.
     metrics_flush: u64,
     metrics_flushed: u64,
+    /// Whether the backend of a signal is known to be away.
+    #[cfg(feature = "otlp")]
+    away: [bool; 2],
     is_stopped: bool,
     has_thread_ended: bool,
     status: DeliveryStatus,
@@ -313,6 +316,24 @@ impl Queue {
     #[cfg(feature = "otlp")]
     pub(super) fn note_error(&self, error: String) {
         self.state().status.last_error = Some(error);
+    }
+
+    /// Tells the user that a backend cannot be had, once until it was had again: while it is away the reasons vary.
+    #[cfg(feature = "otlp")]
+    pub(super) fn tell_away(&self, about: SignalName, error: &str, then: &str) {
+        let was_away =
+            self.state().away.get_mut(about as usize).is_some_and(|away| std::mem::replace(away, true));
+        if !was_away {
+            self.tell(about, error, then);
+        }
+    }
+
+    /// A backend was had.
+    #[cfg(feature = "otlp")]
+    pub(super) fn is_back(&self, about: SignalName) {
+        if let Some(away) = self.state().away.get_mut(about as usize) {
+            *away = false;
+        }
     }
 
     /// Tells the user what went wrong, each sentence once. `then`: what becomes of it.

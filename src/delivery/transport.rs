@@ -311,16 +311,32 @@ fn with_hint(error: String, endpoint: &Endpoint) -> String {
         "; name the authority that signed it with OTEL_EXPORTER_OTLP_CERTIFICATE"
     } else if is_tls && (lower.contains("certificaterequired") || lower.contains("certificate required")) {
         "; it wants a client certificate: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _KEY"
+    } else if is_tls && ["connection closed", "broken pipe", "reset"].iter().any(|sign| lower.contains(sign))
+    {
+        "; it may want a client certificate: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _KEY"
     } else if is_tls && (lower.contains("corrupt message") || lower.contains("invalidcontenttype")) {
         "; the server speaks no TLS: use an http:// address"
-    } else if !is_tls && (lower.contains("parse") || lower.contains("invalid http version")) {
-        "; the answer is no HTTP/1: does the address want https:// or OTEL_EXPORTER_OTLP_PROTOCOL=grpc?"
-    } else if !is_tls && endpoint.protocol == Protocol::Grpc && lower.contains("http2") {
-        "; the answer is no gRPC: does the address want https:// or OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf?"
+    } else if !is_tls && is_other_protocol(&lower) {
+        "; the server speaks something else: does the address want https://, or another \
+         OTEL_EXPORTER_OTLP_PROTOCOL?"
     } else {
         ""
     };
     format!("{error}{hint}")
+}
+
+/// Whether an error is what comes of speaking HTTP to TLS, or one version of HTTP to the other.
+fn is_other_protocol(error: &str) -> bool {
+    [
+        "invalid http version",
+        "parse",
+        "frame with invalid size",
+        "broken pipe",
+        "reset",
+        "before message completed",
+    ]
+    .iter()
+    .any(|sign| error.contains(sign))
 }
 
 pub(super) fn printable_start(body: &[u8]) -> String {

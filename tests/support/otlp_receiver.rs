@@ -212,9 +212,8 @@ impl Drop for Receiver {
 
 fn server_config(tls: &Tls) -> ServerConfig {
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap();
+    let config =
+        ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
     let config = match &tls.clients {
         None => config.with_no_client_auth(),
         Some(path) => {
@@ -239,7 +238,8 @@ async fn answer(request: Request<Incoming>, shared: &(Mutex<State>, Condvar)) ->
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let path = head.uri.path().to_owned();
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let header =
+        |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_grpc = header("content-type").starts_with("application/grpc");
     let (message, was_compressed) = if is_grpc {
         let (flag, message) = (body[0], &body[5..]);
@@ -295,7 +295,9 @@ fn response(answer: Answer, is_grpc: bool, is_json: bool, is_traces: bool) -> Re
         Answer::Partial(rejected, message) if is_json => {
             let key = if is_traces { "rejectedSpans" } else { "rejectedDataPoints" };
             let text = rejected.to_string();
-            serde_json::json!({"partialSuccess": {key: text, "errorMessage": message}}).to_string().into_bytes()
+            serde_json::json!({"partialSuccess": {key: text, "errorMessage": message}})
+                .to_string()
+                .into_bytes()
         }
         Answer::Partial(rejected, message) => partial(*rejected, message),
         _ if is_json => b"{}".to_vec(),
@@ -331,7 +333,9 @@ fn response(answer: Answer, is_grpc: bool, is_json: bool, is_traces: bool) -> Re
 
 /// `Export…ServiceResponse { partial_success { rejected, error_message } }`.
 fn partial(rejected: i64, message: &str) -> Vec<u8> {
-    use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
+    use opentelemetry_proto::tonic::collector::trace::v1::{
+        ExportTracePartialSuccess, ExportTraceServiceResponse,
+    };
     ExportTraceServiceResponse {
         partial_success: Some(ExportTracePartialSuccess {
             rejected_spans: rejected,
@@ -345,7 +349,8 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for three in bytes.chunks(3) {
-        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let bits =
+            three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
         for at in 0..=three.len() {
             text.push(DIGITS[(bits >> (18 - 6 * at) & 63) as usize] as char);
         }
