@@ -166,6 +166,8 @@ pub struct Diagnostics {
     pub counts: BTreeMap<String, u64>,
     /// What went wrong last with spans on the way to a backend or a file.
     pub last_error: Option<String>,
+    /// Spans a backend has acknowledged so far.
+    pub acknowledged_spans: u64,
     /// Requests with metrics that a backend has taken.
     pub metrics_requests: u64,
     /// What went wrong last with metrics on the way to a backend.
@@ -289,6 +291,7 @@ impl Longpole {
             runs: 0,
             counts: self.inner.counts(),
             last_error: None,
+            acknowledged_spans: 0,
             metrics_requests: 0,
             last_metrics_error: None,
             notes: self.inner.notes.clone(),
@@ -299,6 +302,7 @@ impl Longpole {
             diagnostics.notes.extend(pipeline.outputs.state().notes.iter().cloned());
             if let Some(status) = pipeline.delivery.as_ref().map(|delivery| delivery.status()) {
                 diagnostics.last_error = status.last_error;
+                diagnostics.acknowledged_spans = status.acked_spans;
                 diagnostics.metrics_requests = status.metrics_requests;
                 diagnostics.last_metrics_error = status.last_metrics_error;
                 diagnostics.notes.extend(status.notes);

@@ -29,7 +29,7 @@ use tracing::{
 use tracing_subscriber::prelude::*;
 
 /// All that may differ, and why. The page's table has a row for each name.
-const DIFFERENCES: [(&str, &str); 21] = [
+const DIFFERENCES: [(&str, &str); 20] = [
     (TIMING, "the analysis needs more than two numbers, under names that mean nothing else"),
     (VERDICT, "a run's root says which node to fix first"),
     (IDS, "neither knows of the other"),
@@ -50,7 +50,6 @@ const DIFFERENCES: [(&str, &str); 21] = [
     (EVENT_FIELDS, "an event must not fill a span"),
     (SPAN_BYTES, "memory for open spans is bounded"),
     (END, "a parent waits for its children, wherever it is entered"),
-    (CONTEXT, "longpole does not depend on the crate `opentelemetry`"),
 ];
 
 const TIMING: &str = "timing attributes";
@@ -73,7 +72,6 @@ const LOG_FIELDS: &str = "fields called `log.*`";
 const EVENT_FIELDS: &str = "more than 32 attributes of an event";
 const SPAN_BYTES: &str = "more than 64 KiB in a span";
 const END: &str = "a child that outlasts its parent";
-const CONTEXT: &str = "a context of OpenTelemetry";
 
 /// Differences that all programs show, so that they are left out of the comparison.
 const EVERYWHERE: [&str; 3] = [TIMING, VERDICT, IDS];
@@ -1317,22 +1315,17 @@ const TREES: &[Program] = &[
         let a = info_span!("a").entered();
         info_span!("b").follows_from(a.id());
     }),
-    differing(
-        "under a context of OpenTelemetry",
-        &["span: name \"a\""],
-        &[Differs { name: CONTEXT, theirs: &["span: under another process"], ours: &["span: root"] }],
-        |_| {
-            let remote = SpanContext::new(
-                TraceId::from_bytes([1; 16]),
-                SpanId::from_bytes([2; 8]),
-                TraceFlags::SAMPLED,
-                true,
-                TraceState::default(),
-            );
-            let _attached = opentelemetry::Context::new().with_remote_span_context(remote).attach();
-            info_span!("a").in_scope(|| ());
-        },
-    ),
+    same("under a context of OpenTelemetry", &["span: name \"a\"", "span: under another process"], |_| {
+        let remote = SpanContext::new(
+            TraceId::from_bytes([1; 16]),
+            SpanId::from_bytes([2; 8]),
+            TraceFlags::SAMPLED,
+            true,
+            TraceState::default(),
+        );
+        let _attached = opentelemetry::Context::new().with_remote_span_context(remote).attach();
+        info_span!("a").in_scope(|| ());
+    }),
 ];
 
 const TIMES: &[Program] = &[

@@ -275,7 +275,7 @@ impl Queue {
     /// Books what became of a batch of which `bytes` were counted, all or part of it.
     pub(super) fn done(&self, outcomes: &[(Done, u64)], bytes: usize, error: Option<String>) {
         let mut state = self.state();
-        for (outcome, spans) in outcomes {
+        for (outcome, spans) in outcomes.iter().filter(|(_, spans)| *spans > 0) {
             let status = &mut state.status;
             let count = match outcome {
                 #[cfg(feature = "otlp")]
