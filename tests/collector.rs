@@ -15,7 +15,6 @@ use longpole::report::Source;
 use longpole::span_record::SpanRecord;
 use longpole::{Report, ReportOptions, SpanExt};
 use serde_json::Value;
-use tempfile::TempDir;
 use tracing::{Instrument, info_span};
 use tracing_subscriber::prelude::*;
 
@@ -31,7 +30,7 @@ fn config(name: &str) -> PathBuf {
 /// The first of these programs that is on PATH; else says that the test is skipped.
 fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = names.iter().flat_map(|name| std::env::split_paths(&path).map(|at| at.join(name)));
+    let mut places = names.iter().flat_map(|name| std::env::split_paths(&path).map(move |at| at.join(name)));
     let found = places.find(|place| place.is_file());
     if found.is_none() {
         println!("SKIPPED: no {} on PATH", names.last().unwrap());
