@@ -28,6 +28,7 @@ fn config(name: &str) -> PathBuf {
 }
 
 /// The first of these programs that is on PATH; else says that the test is skipped.
+#[allow(clippy::print_stdout, reason = "whoever reads the test's output must know what was not tested")]
 fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = names.iter().flat_map(|name| std::env::split_paths(&path).map(move |at| at.join(name)));
@@ -114,6 +115,7 @@ impl Running {
 }
 
 impl Drop for Running {
+    #[allow(clippy::print_stdout, reason = "shown by a failing test only")]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
