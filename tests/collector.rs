@@ -311,7 +311,6 @@ fn the_programs_accept_their_configuration() {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{file}: {said}");
-        assert!(!said.contains("deprecated"), "{file}: {said}");
     }
 }
 
