@@ -300,17 +300,20 @@ fn number(value: &Value) -> u64 {
 
 #[test]
 fn the_programs_accept_their_configuration() {
-    for (program, file) in [(otelcol(), "collector.yaml"), (jaeger(), "jaeger.yaml")] {
+    for (program, files) in [
+        (otelcol(), &["collector.yaml"][..]),
+        (otelcol(), &["collector.yaml", "metrics-to-prometheus.yaml"]),
+        (jaeger(), &["jaeger.yaml"]),
+    ] {
         let Some(program) = program else { continue };
         let folder = tempfile::tempdir().unwrap();
-        let output = Command::new(program)
-            .args(["validate", "--config"])
-            .arg(config(file))
-            .current_dir(&folder)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{file}: {said}");
+        let mut command = Command::new(program);
+        command.arg("validate").current_dir(&folder);
+        for file in files {
+            command.arg("--config").arg(config(file));
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{files:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
