@@ -1,7 +1,7 @@
-//! longpole, the OpenTelemetry Collector and Jaeger together, as `collector-config/` sets them up.
+//! longpole, the OpenTelemetry Collector, Jaeger and Prometheus together, as `collector-config/` sets them up.
 //!
-//! Needs `otelcol-contrib` or `otelcol` (with the contrib components) and, for some, `jaeger` on PATH; a test without
-//! its programs says so and passes.
+//! Needs `otelcol-contrib` or `otelcol` (with the contrib components) and, for some, `jaeger` or `prometheus` on PATH; a
+//! test without its programs says so and passes.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -25,6 +25,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 fn config(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("collector-config").join(name)
+}
+
+fn option(name: &str, file: &str) -> String {
+    format!("--{name}={}", config(file).display())
 }
 
 /// The first of these programs that is on PATH; else says that the test is skipped.
@@ -86,12 +90,12 @@ struct Running {
 }
 
 impl Running {
-    fn start(program: &Path, config: &Path, folder: &Path, variables: &[(&str, &str)]) -> Running {
-        let log = folder.join(format!("{}.log", config.file_stem().unwrap().display()));
+    /// Starts it with these options, its files and its log in `folder`.
+    fn start(program: &Path, options: &[String], folder: &Path, variables: &[(&str, &str)]) -> Running {
+        let log = folder.join(format!("{}.log", program.file_name().unwrap().display()));
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(program)
-            .arg("--config")
-            .arg(config)
+            .args(options)
             .current_dir(folder)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
@@ -136,7 +140,7 @@ struct Jaeger {
 fn start_jaeger(program: &Path, folder: &Path, otlp: &str) -> Jaeger {
     let [http, query] = free_addresses();
     let variables = [("JAEGER_HTTP", &*http), ("JAEGER_QUERY_GRPC", &query), ("JAEGER_OTLP_GRPC", otlp)];
-    let mut running = Running::start(program, &config("jaeger.yaml"), folder, &variables);
+    let mut running = Running::start(program, &[option("config", "jaeger.yaml")], folder, &variables);
     running.wait_until_up(&http, "/api/v3/services");
     Jaeger { _running: running, http }
 }
@@ -150,9 +154,18 @@ struct Collector {
 
 /// A collector as `collector.yaml` sets it up, with its files in `folder`.
 fn start_collector(program: &Path, folder: &Path, jaeger_otlp: &str) -> Collector {
+    start_collector_with(program, &["collector.yaml"], folder, &[("JAEGER_ENDPOINT", jaeger_otlp)])
+}
+
+fn start_collector_with(
+    program: &Path,
+    files: &[&str],
+    folder: &Path,
+    backends: &[(&str, &str)],
+) -> Collector {
     let [grpc, http, health, prometheus, telemetry] = free_addresses();
     let (telemetry_host, telemetry_port) = telemetry.split_once(':').unwrap();
-    let variables = [
+    let mut variables = vec![
         ("COLLECTOR_GRPC", &*grpc),
         ("COLLECTOR_HTTP", &http),
         ("COLLECTOR_HEALTH", &health),
@@ -160,12 +173,13 @@ fn start_collector(program: &Path, folder: &Path, jaeger_otlp: &str) -> Collecto
         ("COLLECTOR_TELEMETRY_HOST", telemetry_host),
         ("COLLECTOR_TELEMETRY_PORT", telemetry_port),
         ("COLLECTOR_SPAN_METRICS_INTERVAL", "100ms"),
-        ("JAEGER_ENDPOINT", jaeger_otlp),
     ];
-    let mut running = Running::start(program, &config("collector.yaml"), folder, &variables);
+    variables.extend(backends);
+    let options: Vec<_> = files.iter().map(|file| option("config", file)).collect();
+    let mut running = Running::start(program, &options, folder, &variables);
     running.wait_until_up(&health, "/");
     let traces_file = folder.join("collector-data/traces.jsonl");
-    Collector { _running: running, otlp_http: format!("http://{http}/v1/traces"), prometheus, traces_file }
+    Collector { _running: running, otlp_http: format!("http://{http}"), prometheus, traces_file }
 }
 
 /// Something that takes a while.
@@ -224,10 +238,14 @@ fn research() {
     drop(run);
 }
 
-/// Runs the workflow with its spans sent to the collector; gives the live report.
+/// Runs the workflow with its spans and metrics sent to the collector; gives the live report.
 fn measured(collector: &Collector) -> Report {
-    let (layer, longpole) =
-        longpole::builder().workflow("research").otlp_endpoint(&collector.otlp_http).build().unwrap();
+    let (layer, longpole) = longpole::builder()
+        .workflow("research")
+        .otlp_endpoint(format!("{}/v1/traces", collector.otlp_http))
+        .otlp_metrics_endpoint(format!("{}/v1/metrics", collector.otlp_http))
+        .build()
+        .unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), research);
     let flush = longpole.flush_within(PATIENCE);
     assert!(flush.is_complete && flush.lost.is_empty(), "{flush:?}");
@@ -309,9 +327,7 @@ fn the_programs_accept_their_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(program);
         command.arg("validate").current_dir(&folder);
-        for file in files {
-            command.arg("--config").arg(config(file));
-        }
+        command.args(files.iter().map(|file| option("config", file)));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{files:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -335,16 +351,98 @@ fn spans_become_metrics_by_node() {
     let collector = start_collector(&otelcol, folder.path(), &no_jaeger);
     measured(&collector);
     for node in ["plan", "archive", "web", "rank"] {
-        let label = format!("longpole_node_id=\"{node}\"");
-        let count = wait_for(&label, || {
-            let metrics = get(&collector.prometheus, "/metrics")?;
-            let line = metrics.lines().find(|line| {
-                line.starts_with("traces_span_metrics_duration_seconds_count{") && line.contains(&label)
-            })?;
-            assert!(line.contains("service_name=\"research\""), "{line}");
-            Some(line.rsplit(' ').next().unwrap().to_owned())
-        });
-        assert_eq!(count, "1", "{node}");
+        let labels = [format!("longpole_node_id=\"{node}\""), "service_name=\"research\"".to_owned()];
+        assert_eq!(scraped(&collector, "traces_span_metrics_duration_seconds_count", &labels), 1.0, "{node}");
+    }
+}
+
+/// The value of a series in what the collector gives Prometheus to scrape, once it is there.
+fn scraped(collector: &Collector, name: &str, labels: &[String]) -> f64 {
+    wait_for(&format!("{name} {labels:?}"), || {
+        let page = get(&collector.prometheus, "/metrics")?;
+        let mut lines = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+        let line = lines.find(|line| labels.iter().all(|label| line.contains(label)))?;
+        Some(line.rsplit(' ').next().unwrap().parse().unwrap())
+    })
+}
+
+#[test]
+fn metrics_reach_prometheus() {
+    let Some(otelcol) = otelcol() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [no_jaeger] = free_addresses();
+    let collector = start_collector(&otelcol, folder.path(), &no_jaeger);
+    let live = measured(&collector);
+    for node in live.nodes.iter().filter(|node| !node.is_root) {
+        let labels = [
+            format!("longpole_node_id=\"{}\"", node.name),
+            "longpole_workflow_name=\"research\"".to_owned(),
+            "service_name=\"research\"".to_owned(),
+        ];
+        let told = |name: &str| scraped(&collector, name, &labels);
+        let seconds = |told: f64, time: longpole::time::Duration| {
+            assert!((told - time.as_secs_f64()).abs() < 1e-9, "{}: {told} {time:?}", node.name);
+        };
+        assert_eq!(told("longpole_node_duration_seconds_count"), node.calls as f64);
+        seconds(told("longpole_node_duration_seconds_sum"), node.duration.sum_ns);
+        seconds(told("longpole_node_self_time_seconds_sum"), node.self_ns);
+        if node.failures > 0 {
+            assert_eq!(told("longpole_node_errors_total"), node.failures as f64);
+        }
+        if !node.on_path_ns.is_zero() {
+            seconds(told("longpole_node_critical_path_time_seconds_total"), node.on_path_ns);
+        }
+    }
+    let labels = ["longpole_workflow_name=\"research\"".to_owned()];
+    assert_eq!(scraped(&collector, "longpole_run_duration_seconds_count", &labels), 1.0);
+    assert_eq!(scraped(&collector, "longpole_run_executions_total", &labels), 1.0);
+}
+
+#[test]
+fn exemplars_in_prometheus_lead_to_the_trace() {
+    let (Some(otelcol), Some(program)) = (otelcol(), program(&["prometheus"])) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [prometheus, no_jaeger] = free_addresses();
+    let options = [
+        option("config.file", "prometheus.yaml"),
+        format!("--web.listen-address={prometheus}"),
+        format!("--storage.tsdb.path={}", folder.path().join("prometheus").display()),
+        "--web.enable-otlp-receiver".to_owned(),
+        "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion".to_owned(),
+    ];
+    let mut running = Running::start(&program, &options, folder.path(), &[]);
+    running.wait_until_up(&prometheus, "/-/ready");
+    let endpoint = format!("http://{prometheus}/api/v1/otlp/v1/metrics");
+    let backends = [("JAEGER_ENDPOINT", &*no_jaeger), ("PROMETHEUS_ENDPOINT", &endpoint)];
+    let files = ["collector.yaml", "metrics-to-prometheus.yaml"];
+    let collector = start_collector_with(&otelcol, &files, folder.path(), &backends);
+    let live = measured(&collector);
+
+    let ask = |path: &str| -> Option<Value> {
+        let answer: Value = serde_json::from_str(&get(&prometheus, path)?).unwrap();
+        let answer = answer["data"].clone();
+        let is_empty = answer.as_array().or(answer["result"].as_array()).is_none_or(Vec::is_empty);
+        (!is_empty).then_some(answer)
+    };
+    // A native histogram, with all its buckets.
+    let runs = wait_for("the run in Prometheus", || ask("/api/v1/query?query=longpole_run_duration_seconds"));
+    let histogram = &runs["result"][0]["histogram"][1];
+    assert_eq!(histogram["count"], "1");
+    let bucket = histogram["buckets"][0].as_array().unwrap();
+    let bound = |at: usize| bucket[at].as_str().unwrap().parse::<f64>().unwrap();
+    let wall = live.run.wall_ns.as_secs_f64();
+    assert!(bound(1) <= wall && wall <= bound(2), "{bucket:?} {wall}");
+    // Each node's series has an exemplar of its own.
+    for node in ["plan", "archive", "web", "rank"] {
+        let path = format!(
+            "/api/v1/query_exemplars?start=0&end=99999999999&query=longpole_node_duration_seconds%7Blongpole_node_id=%22{node}%22%7D"
+        );
+        let exemplars = wait_for("an exemplar", || ask(&path));
+        let told = &exemplars[0]["exemplars"][0];
+        assert_eq!(told["labels"]["trace_id"], *live.run.trace_id, "{node}");
+        let took = live.nodes.iter().find(|told| told.name == node).unwrap().duration.sum_ns.as_secs_f64();
+        let value: f64 = told["value"].as_str().unwrap().parse().unwrap();
+        assert!((value - took).abs() < 1e-9, "{node}: {value} {took}");
     }
 }
 
