@@ -3,12 +3,14 @@
 //! Needs `otelcol-contrib` or `otelcol` (with the contrib components) and, for some, `jaeger` or `prometheus` on PATH; a
 //! test without its programs says so and passes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use longpole::report::Source;
@@ -77,10 +79,19 @@ fn get(address: &str, path: &str) -> Option<String> {
     is_ok.then(|| body.to_owned())
 }
 
-/// Loopback addresses nobody listens on, all different.
+/// Loopback addresses nobody listens on, none of them given out before: the tests run at the same time, and the
+/// programs take some time to listen.
 fn free_addresses<const N: usize>() -> [String; N] {
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().to_string())
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    std::array::from_fn(|_| {
+        loop {
+            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            if given.insert(address) {
+                return address.to_string();
+            }
+        }
+    })
 }
 
 /// A program of others, ended with the test. What it logged is shown if the test fails.
