@@ -1,7 +1,7 @@
-//! longpole, the OpenTelemetry Collector, Jaeger and Prometheus together, as `collector-config/` sets them up.
+//! longpole with the OpenTelemetry Collector, Jaeger and Prometheus, as `collector-config/` sets them up.
 //!
-//! Needs `otelcol-contrib` or `otelcol` (with the contrib components) and, for some, `jaeger` or `prometheus` on PATH; a
-//! test without its programs says so and passes.
+//! Needs `otelcol-contrib` or `otelcol` (with the contrib components) and, for some, `jaeger` or `prometheus` on
+//! PATH; a test without its programs says so and passes.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -79,7 +79,7 @@ fn get(address: &str, path: &str) -> Option<String> {
     is_ok.then(|| body.to_owned())
 }
 
-/// Loopback addresses nobody listens on, none of them given out before: the tests run at the same time, and the
+/// Loopback addresses nobody listens on, none of them given out before: the tests run at the same time, and
 /// programs take some time to listen.
 fn free_addresses<const N: usize>() -> [String; N] {
     static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
@@ -445,9 +445,8 @@ fn exemplars_in_prometheus_lead_to_the_trace() {
     assert!(bound(1) <= wall && wall <= bound(2), "{bucket:?} {wall}");
     // Each node's series has an exemplar of its own.
     for node in ["plan", "archive", "web", "rank"] {
-        let path = format!(
-            "/api/v1/query_exemplars?start=0&end=99999999999&query=longpole_node_duration_seconds%7Blongpole_node_id=%22{node}%22%7D"
-        );
+        let series = format!("longpole_node_duration_seconds%7Blongpole_node_id=%22{node}%22%7D");
+        let path = format!("/api/v1/query_exemplars?start=0&end=99999999999&query={series}");
         let exemplars = wait_for("an exemplar", || ask(&path));
         let told = &exemplars[0]["exemplars"][0];
         assert_eq!(told["labels"]["trace_id"], *live.run.trace_id, "{node}");
