@@ -178,7 +178,9 @@ fn resource_and_headers() {
     };
     assert_eq!(shown("service.name").as_deref(), Some("from-env"));
     assert_eq!(shown("team").as_deref(), Some("blue team"));
-    for detected in ["host.name", "host.arch", "os.type", "process.pid", "process.executable.name"] {
+    for detected in
+        ["host.name", "host.arch", "os.type", "process.pid", "process.executable.name", "service.instance.id"]
+    {
         assert!(shown(detected).is_some(), "{detected}");
     }
     assert!(!resource.attributes.iter().any(|attribute| attribute.key.contains("command")), "no arguments");

@@ -45,6 +45,8 @@ fn detect(attributes: &mut ResourceAttributes) {
         KeyValue::new("os.type", os_type()),
         KeyValue::new("host.arch", host_arch()),
     ];
+    // Metrics of two processes of one service would otherwise take turns in one series.
+    found.push(KeyValue::new("service.instance.id", random_uuid()));
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     if !host.is_empty() {
         found.push(KeyValue::new("host.name", host));
@@ -57,6 +59,17 @@ fn detect(attributes: &mut ResourceAttributes) {
 
 #[cfg(not(feature = "otlp"))]
 fn detect(_attributes: &mut ResourceAttributes) {}
+
+/// A UUID of version 4, RFC 9562.
+#[cfg(feature = "otlp")]
+fn random_uuid() -> String {
+    let [high, low] = [crate::layer::random_id(), crate::layer::random_id()];
+    let bits = u128::from(high) << 64 | u128::from(low);
+    let bits = bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let text = format!("{bits:032x}");
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
 
 /// As the semantic conventions name operating systems.
 #[cfg(feature = "otlp")]

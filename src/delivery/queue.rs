@@ -144,27 +144,44 @@ impl Queue {
         let mut state = self.state();
         let target = state.status.offered_spans;
         state.flushes = state.flushes.saturating_add(1);
-        let mut flush = 0;
-        if self.has_metrics {
-            state.metrics_flush = state.metrics_flush.saturating_add(1);
-            flush = state.metrics_flush;
-        }
         state.release_held(|_| true);
         drop(state);
         self.wake.notify_one();
         let mut state = self.state();
-        let is_done = |state: &State| {
-            (state.done_spans >= target && state.metrics_flushed >= flush) || state.has_thread_ended
-        };
-        while !is_done(&state) {
+        let mut flush = 0;
+        if self.has_metrics {
+            // Spans first, so that the metrics count them as delivered; if they cannot be, metrics still get their
+            // half of the time.
+            let now = Instant::now();
+            let half = deadline.saturating_duration_since(now).checked_div(2).unwrap_or_default();
+            let half = now.checked_add(half).unwrap_or(deadline);
+            state = self.wait_until(state, half, |state| state.done_spans >= target);
+            state.metrics_flush = state.metrics_flush.saturating_add(1);
+            flush = state.metrics_flush;
+            self.wake.notify_one();
+        }
+        let mut state = self.wait_until(state, deadline, |state| {
+            state.done_spans >= target && state.metrics_flushed >= flush
+        });
+        state.flushes = state.flushes.saturating_sub(1);
+        DeliveryStatus { is_complete: state.done_spans >= target, ..state.current_status() }
+    }
+
+    /// Waits until something holds, the thread has ended, or `deadline`.
+    fn wait_until<'q>(
+        &'q self,
+        mut state: MutexGuard<'q, State>,
+        deadline: Instant,
+        holds: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'q, State> {
+        while !holds(&state) && !state.has_thread_ended {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             state = self.progress.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.flushes = state.flushes.saturating_sub(1);
-        DeliveryStatus { is_complete: state.done_spans >= target, ..state.current_status() }
+        state
     }
 
     pub(super) fn stop(&self) {

@@ -570,8 +570,7 @@ mod tests {
     fn the_general_endpoint_gets_a_path_and_the_signals_own_is_used_as_it_is() {
         let endpoints = |variables: &[(&str, &str)]| {
             let found = read_from(variables);
-            [found.traces, found.metrics]
-                .map(|s| s.has_endpoint.then_some(s.endpoint.url).unwrap_or_default())
+            [found.traces, found.metrics].map(|s| if s.has_endpoint { s.endpoint.url } else { String::new() })
         };
         let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:1/base/");
         let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://host:2");

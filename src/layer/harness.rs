@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::pipeline::shard::{Chunk, FrameHead, Shards};
+use crate::sampler::{RootSampler, Sampler};
 
 use super::config::LayerConfig;
 use super::{LayerCore, LongpoleLayer};
@@ -16,6 +17,18 @@ pub enum Content {
     Lean,
     /// That, and source location, thread and target.
     Full,
+    /// What the program recorded, and source location.
+    Location,
+    /// What the program recorded, and the thread.
+    Threads,
+    /// What the program recorded, and the target.
+    Target,
+    /// What the program recorded, of traces that are not sampled.
+    Unsampled,
+    /// What the program recorded; each entered span is OpenTelemetry's current one.
+    OtelContext,
+    /// What the analysis reads; ids are looked for in OpenTelemetry's current context.
+    OtelIds,
 }
 
 /// A layer, and the shards it leaves its spans in.
@@ -30,13 +43,19 @@ impl Harness {
     /// A layer that writes `content`.
     pub fn new(content: Content) -> Self {
         let is_full = content == Content::Full;
-        Self::with_config(LayerConfig {
-            export: content != Content::Analysis,
-            location: is_full,
-            threads: is_full,
-            target: is_full,
+        let mut config = LayerConfig {
+            export: !matches!(content, Content::Analysis | Content::OtelIds),
+            location: is_full || content == Content::Location,
+            threads: is_full || content == Content::Threads,
+            target: is_full || content == Content::Target,
             ..LayerConfig::default()
-        })
+        };
+        if content == Content::Unsampled {
+            config.sampler = Sampler { is_parent_based: true, root: RootSampler::Ratio(0.0) };
+        }
+        config.otel.activates = content == Content::OtelContext;
+        config.otel.takes_ids = content == Content::OtelIds;
+        Self::with_config(config)
     }
 
     pub(crate) fn with_config(config: LayerConfig) -> Self {

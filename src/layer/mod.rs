@@ -53,7 +53,7 @@ use closing::OwnKeys;
 use config::{LayerConfig, Verdict};
 use counters::LayerCounters;
 use field_visitor::{Changes, Scratch, SpanVisitor};
-use id_generator::random_id;
+pub(crate) use id_generator::random_id;
 pub use in_node::{FutureExt, InNode, phase};
 use open_span::{Body, Lineage, Slot, flags};
 use slots::Slots;

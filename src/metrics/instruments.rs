@@ -21,7 +21,7 @@ pub(crate) fn register(hub: &Arc<MetricHub>, meter: &Meter) {
                     .u64_observable_counter(name)
                     .with_unit(unit)
                     .with_description(text)
-                    .with_callback(move |observer| observe(&hub, instrument, observer, |value| count(value)))
+                    .with_callback(move |observer| observe(&hub, instrument, observer, count))
                     .build(),
             ),
             Kind::TimeCounter => drop(
