@@ -2,11 +2,13 @@
 //!
 //! `agent.rs` and `tools.rs` know rig only; `fake_openai.rs` is the model they talk to. This file starts the layer, then
 //! asks one agent alone and after that two agents side by side. Their answers go to stdout, one report for each of
-//! the two runs to stderr, and the spans to `OTEL_EXPORTER_OTLP_ENDPOINT`, or else to `longpole-spans.jsonl`.
+//! the two runs to stderr, and spans and metrics to `OTEL_EXPORTER_OTLP_ENDPOINT`, or else the spans to
+//! `longpole-spans.jsonl`.
 //!
 //! ```console
 //! $ cargo run -p longpole-example-rig
 //! $ OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 cargo run -p longpole-example-rig
+//! $ OTEL_METRICS_EXPORTER=prometheus cargo run -p longpole-example-rig    # and look at 127.0.0.1:9090/metrics
 //! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to who runs it")]
@@ -43,11 +45,11 @@ async fn main() -> anyhow::Result<()> {
 
 /// Adds longpole's layer to a subscriber. rig's spans are at level INFO; below it is only the plumbing.
 fn measure() -> anyhow::Result<Longpole> {
-    let builder = longpole::builder().service_name("rig-example").report_to_stderr();
+    let builder = longpole::builder().service_name("rig-example").otlp_from_env().report_to_stderr();
     let (layer, longpole) = if sends_spans() {
-        builder.otlp_from_env().build()?
+        builder.build()?
     } else {
-        eprintln!("OTEL_EXPORTER_OTLP_ENDPOINT is not set: nothing is sent");
+        eprintln!("OTEL_EXPORTER_OTLP_ENDPOINT is not set: no spans are sent");
         remove_earlier_spans().with_context(|| format!("cannot replace {SPANS_FILE}"))?;
         builder.spans_file(SPANS_FILE).build()?
     };
