@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::aggregate::NodeTotals;
@@ -198,7 +198,7 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 impl Longpole {
     pub(crate) fn new(inner: Inner) -> Self {
         let inner = Arc::new(inner);
-        let owner: std::sync::Weak<Inner> = Arc::downgrade(&inner);
+        let owner: Weak<Inner> = Arc::downgrade(&inner);
         let _ = inner.layer.owner.set(owner);
         Longpole { inner }
     }
@@ -316,7 +316,7 @@ impl Longpole {
         let name: Arc<str> = name.into();
         if let Some(pipeline) = &self.inner.pipeline {
             pipeline.outputs.state().aggregates.add_timed_node(&name, took.into());
-            self.inner.metrics.store().record_timed_node(&name, took.into(), hub::now());
+            self.inner.metrics.direct().record_timed_node(&name, took.into(), hub::now());
         }
     }
 
@@ -366,30 +366,45 @@ impl Longpole {
     }
 }
 
-/// Metrics of other parts of the crate.
+/// A handle that does not keep longpole running.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WeakLongpole(Weak<Inner>);
+
 impl Longpole {
+    pub(crate) fn downgrade(&self) -> WeakLongpole {
+        WeakLongpole(Arc::downgrade(&self.inner))
+    }
+}
+
+/// Metrics of other parts of the crate. Once longpole is gone they go nowhere.
+impl WeakLongpole {
     pub(crate) fn count_metric(&self, of: Instrument, labels: Labels) {
+        let Some(inner) = self.0.upgrade() else { return };
         #[cfg(feature = "metrics")]
-        self.tell_facade(of, &labels, facade::Change::Add(1));
-        self.inner.metrics.store().add(of, labels, 1, hub::now());
+        inner.tell_facade(of, &labels, facade::Change::Add(1));
+        inner.metrics.direct().add(of, labels, 1, hub::now());
     }
 
     pub(crate) fn record_metric(&self, of: Instrument, labels: Labels, value: u64) {
+        let Some(inner) = self.0.upgrade() else { return };
         #[cfg(feature = "metrics")]
-        self.tell_facade(of, &labels, facade::Change::Record(value));
-        self.inner.metrics.store().record(of, labels, value, None, hub::now());
+        inner.tell_facade(of, &labels, facade::Change::Record(value));
+        inner.metrics.direct().record(of, labels, value, None, hub::now());
     }
 
     pub(crate) fn change_metric(&self, of: Instrument, labels: Labels, by: i64) {
+        let Some(inner) = self.0.upgrade() else { return };
         #[cfg(feature = "metrics")]
-        self.tell_facade(of, &labels, facade::Change::Move(by));
-        self.inner.metrics.store().change_level(of, labels, by, hub::now());
+        inner.tell_facade(of, &labels, facade::Change::Move(by));
+        inner.metrics.direct().change_level(of, labels, by, hub::now());
     }
+}
 
+#[cfg(feature = "metrics")]
+impl Inner {
     /// The recorder is the program's, and this may run while a panic unwinds.
-    #[cfg(feature = "metrics")]
     fn tell_facade(&self, of: Instrument, labels: &Labels, change: facade::Change) {
-        if self.inner.uses_facade {
+        if self.uses_facade {
             let emit = std::panic::AssertUnwindSafe(|| facade::emit(of, labels, change));
             let _ = std::panic::catch_unwind(emit);
         }

@@ -5,8 +5,15 @@
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "shared by test files that each use a part")]
 mod otlp_sink;
 
+#[path = "support/otlp_receiver.rs"]
+#[allow(dead_code, missing_docs, unreachable_pub, reason = "shared by test files that each use a part")]
+mod otlp_receiver;
+
 use std::sync::{Arc, Mutex};
 
+use longpole::OtlpProtocol;
+use opentelemetry_sdk::trace::InMemorySpanExporter;
+use otlp_receiver::{Certificates, Receiver};
 use otlp_sink::Sink;
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber, info_span};
@@ -40,19 +47,66 @@ fn no_span_and_no_event_of_ours_at_trace_without_any_filter() {
     // By name, so that the resolver's thread takes part.
     let url = sink.url().replace("127.0.0.1", "localhost");
     let (layer, longpole) = longpole::builder().otlp_endpoint(url).build().unwrap();
-    tracing_subscriber::registry().with(everything.clone()).with(layer).init();
+    // Both signals over gRPC and TLS, an exporter of the SDK, a page for Prometheus.
+    let certificates = Certificates::make();
+    let receiver = Receiver::with_tls(certificates.server());
+    let (encrypted, over_grpc) = longpole::builder()
+        .otlp_endpoint(receiver.base())
+        .otlp_metrics_endpoint(receiver.base())
+        .otlp_protocol(OtlpProtocol::Grpc)
+        .otlp_gzip(true)
+        .otlp_certificates(certificates.path("ca.pem"))
+        .build()
+        .unwrap();
+    let builder = longpole::builder().with_span_exporter(InMemorySpanExporter::default());
+    #[cfg(feature = "prometheus")]
+    let builder = builder.prometheus("127.0.0.1:0".parse().unwrap());
+    let (exporting, with_exporter) = builder.build().unwrap();
+    tracing_subscriber::registry()
+        .with(everything.clone())
+        .with(layer)
+        .with(encrypted)
+        .with(exporting)
+        .init();
     for round in 1..=5 {
         info_span!("run").in_scope(|| info_span!("step", node.id = "step").in_scope(|| ()));
+        for other in [&over_grpc, &with_exporter] {
+            assert_eq!(other.flush().acknowledged, round * 2, "{:?}", other.diagnostics());
+        }
+        #[cfg(feature = "prometheus")]
+        look_at(&with_exporter);
         let flushed = longpole.flush();
         assert!(flushed.is_complete, "{flushed}; {:?}", longpole.diagnostics().last_error);
         assert_eq!((flushed.acknowledged, flushed.runs), (round * 2, round));
     }
     assert!(sink.received().len() >= 5);
-    longpole.shutdown();
-    let seen = everything.0.lock().unwrap().clone();
+    assert!(receiver.metrics().len() >= 5);
+    for longpole in [longpole, over_grpc, with_exporter] {
+        longpole.shutdown();
+    }
+    let mut seen = everything.0.lock().unwrap().clone();
+    // The receiver is in this process, and hyper traces on its thread.
+    seen.retain(|(_, thread)| thread != otlp_receiver::THREAD);
     let own =
         |(target, thread): &&(String, String)| target == module_path!() && !thread.starts_with("longpole");
     let foreign: Vec<_> = seen.iter().filter(|seen| !own(seen)).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
     assert_eq!(seen.len(), 10, "five runs of two spans");
+}
+
+#[cfg(feature = "prometheus")]
+fn look_at(longpole: &longpole::Longpole) {
+    use std::io::{Read, Write};
+
+    let is_page =
+        |destination: &&longpole::Destination| matches!(destination, longpole::Destination::MetricsPage(_));
+    let Some(longpole::Destination::MetricsPage(address)) = longpole.destinations().iter().find(is_page)
+    else {
+        panic!("no page");
+    };
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.contains("longpole_node_executions_total"), "{page}");
 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::handle::{Longpole, current};
+use crate::handle::{Longpole, WeakLongpole, current};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::{LabelValue, Labels};
 
@@ -43,22 +43,22 @@ pub struct SubagentMetrics {
     depth: usize,
     started: Instant,
     is_recorded: AtomicBool,
-    longpole: Option<Longpole>,
+    longpole: WeakLongpole,
 }
 
 impl SubagentMetrics {
     /// Begins an execution: it counts as started and as active. `label` names the task; it is no label of the metrics,
     /// since tasks are too many for that.
     pub fn new(label: impl Into<String>, depth: usize) -> Self {
-        Self::with(label, depth, current())
+        Self::with(label, depth, current().map(|longpole| longpole.downgrade()).unwrap_or_default())
     }
 
     /// The same for a given layer, where the current subscriber is not it.
     pub fn of(longpole: &Longpole, label: impl Into<String>, depth: usize) -> Self {
-        Self::with(label, depth, Some(longpole.clone()))
+        Self::with(label, depth, longpole.downgrade())
     }
 
-    fn with(label: impl Into<String>, depth: usize, longpole: Option<Longpole>) -> Self {
+    fn with(label: impl Into<String>, depth: usize, longpole: WeakLongpole) -> Self {
         let metrics = SubagentMetrics {
             label: label.into(),
             depth,
@@ -117,21 +117,15 @@ impl SubagentMetrics {
     }
 
     fn count(&self, of: Instrument, labels: Labels) {
-        if let Some(longpole) = &self.longpole {
-            longpole.count_metric(of, labels);
-        }
+        self.longpole.count_metric(of, labels);
     }
 
     fn record(&self, of: Instrument, labels: Labels, value: u64) {
-        if let Some(longpole) = &self.longpole {
-            longpole.record_metric(of, labels, value);
-        }
+        self.longpole.record_metric(of, labels, value);
     }
 
     fn change_active(&self, by: i64) {
-        if let Some(longpole) = &self.longpole {
-            longpole.change_metric(Instrument::SubagentActive, self.labels(&[]), by);
-        }
+        self.longpole.change_metric(Instrument::SubagentActive, self.labels(&[]), by);
     }
 }
 

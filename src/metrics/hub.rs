@@ -17,13 +17,18 @@ pub(crate) type Observer = Box<dyn Fn() -> Observed + Send + Sync>;
 
 /// The metrics of one layer.
 pub(crate) struct MetricHub {
-    store: Mutex<MetricStore>,
+    /// Of runs; locked by the run thread and by readers, for as long as a snapshot takes.
+    runs: Mutex<MetricStore>,
+    /// What the program's own threads count. Small, so that none of them waits for a reader for long. Its series are
+    /// others than those of runs.
+    direct: Mutex<MetricStore>,
     observer: OnceLock<Observer>,
 }
 
 impl MetricHub {
     pub(crate) fn new(limits: MetricLimits) -> Self {
-        MetricHub { store: Mutex::new(MetricStore::new(limits)), observer: OnceLock::new() }
+        let store = || Mutex::new(MetricStore::new(limits));
+        MetricHub { runs: store(), direct: store(), observer: OnceLock::new() }
     }
 
     /// Sets who is asked when a snapshot is taken; only the first counts.
@@ -31,24 +36,36 @@ impl MetricHub {
         let _ = self.observer.set(observer);
     }
 
-    pub(crate) fn store(&self) -> MutexGuard<'_, MetricStore> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For the run thread.
+    pub(crate) fn of_runs(&self) -> MutexGuard<'_, MetricStore> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the program's threads.
+    pub(crate) fn direct(&self) -> MutexGuard<'_, MetricStore> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All series now.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.observed(now()).snapshot(now())
+        let now = now();
+        let mut snapshot = self.observed(now).snapshot(now);
+        let direct = self.direct().snapshot(now);
+        snapshot.add(direct);
+        snapshot
     }
 
     /// The series of one metric now.
     #[cfg(feature = "otlp")]
     pub(crate) fn points_of(&self, instrument: Instrument) -> Vec<Point> {
-        self.observed(now()).points_of(instrument)
+        let mut points = self.observed(now()).points_of(instrument);
+        points.extend(self.direct().points_of(instrument));
+        points
     }
 
     fn observed(&self, now: Timestamp) -> MutexGuard<'_, MetricStore> {
         let observed = self.observer.get().map(|observe| observe()).unwrap_or_default();
-        let mut store = self.store();
+        let mut store = self.of_runs();
         for (instrument, series) in observed {
             store.observe(instrument, series, now);
         }

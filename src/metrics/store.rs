@@ -103,6 +103,22 @@ pub(crate) struct Snapshot {
     pub(crate) families: Vec<(Instrument, Vec<Point>)>,
 }
 
+impl Snapshot {
+    /// Puts the series of another store in their places.
+    pub(crate) fn add(&mut self, other: Snapshot) {
+        for (instrument, points) in other.families {
+            match self.families.iter_mut().find(|(known, _)| *known == instrument) {
+                Some((_, family)) => {
+                    family.extend(points);
+                    family.sort_by(|one, other| one.labels.cmp(&other.labels));
+                }
+                None => self.families.push((instrument, points)),
+            }
+        }
+        self.families.sort_by_key(|(instrument, _)| *instrument);
+    }
+}
+
 impl MetricStore {
     pub(crate) fn new(limits: MetricLimits) -> Self {
         MetricStore { series: BTreeMap::new(), nodes: HashSet::new(), merged: 0, limits }

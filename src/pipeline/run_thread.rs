@@ -191,7 +191,7 @@ impl RunThread {
             self.outputs.lost("analysis_failed", spans);
             return;
         };
-        self.config.metrics.store().record_run(&sums, hub::now());
+        self.config.metrics.of_runs().record_run(&sums, hub::now());
         #[cfg(feature = "metrics")]
         if self.config.uses_facade {
             // The recorder is the program's.

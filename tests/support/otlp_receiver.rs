@@ -35,6 +35,9 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 /// Long enough for any machine; what a test waits for comes as an event.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The name of the receiver's thread.
+pub const THREAD: &str = "receiver";
+
 /// What is done with a request.
 #[derive(Clone, Debug)]
 pub enum Answer {
@@ -109,39 +112,42 @@ impl Receiver {
         let acceptor = tls.map(|tls| TlsAcceptor::from(Arc::new(server_config(&tls))));
         let stop = Arc::new(Notify::new());
         let (stopped, state) = (stop.clone(), shared.clone());
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).unwrap();
-                loop {
-                    let stream = tokio::select! {
-                        accepted = listener.accept() => match accepted {
-                            Ok((stream, _)) => stream,
-                            Err(_) => continue,
-                        },
-                        () = stopped.notified() => return,
-                    };
-                    let (acceptor, state) = (acceptor.clone(), state.clone());
-                    tokio::spawn(async move {
-                        let service = service_fn(move |request| {
-                            let state = state.clone();
-                            async move { Ok::<_, Infallible>(answer(request, &state).await) }
-                        });
-                        let server = auto::Builder::new(TokioExecutor::new());
-                        match acceptor {
-                            Some(acceptor) => {
-                                if let Ok(stream) = acceptor.accept(stream).await {
+        std::thread::Builder::new()
+            .name(THREAD.to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async move {
+                    let listener = TcpListener::from_std(listener).unwrap();
+                    loop {
+                        let stream = tokio::select! {
+                            accepted = listener.accept() => match accepted {
+                                Ok((stream, _)) => stream,
+                                Err(_) => continue,
+                            },
+                            () = stopped.notified() => return,
+                        };
+                        let (acceptor, state) = (acceptor.clone(), state.clone());
+                        tokio::spawn(async move {
+                            let service = service_fn(move |request| {
+                                let state = state.clone();
+                                async move { Ok::<_, Infallible>(answer(request, &state).await) }
+                            });
+                            let server = auto::Builder::new(TokioExecutor::new());
+                            match acceptor {
+                                Some(acceptor) => {
+                                    if let Ok(stream) = acceptor.accept(stream).await {
+                                        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                                    }
+                                }
+                                None => {
                                     let _ = server.serve_connection(TokioIo::new(stream), service).await;
                                 }
                             }
-                            None => {
-                                let _ = server.serve_connection(TokioIo::new(stream), service).await;
-                            }
-                        }
-                    });
-                }
-            });
-        });
+                        });
+                    }
+                });
+            })
+            .unwrap();
         Receiver { address, is_tls, shared, stop }
     }
 
