@@ -378,6 +378,10 @@ impl Longpole {
 
 /// Metrics of other parts of the crate. Once longpole is gone they go nowhere.
 impl WeakLongpole {
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
     pub(crate) fn count_metric(&self, of: Instrument, labels: Labels) {
         let Some(inner) = self.0.upgrade() else { return };
         #[cfg(feature = "metrics")]

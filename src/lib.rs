@@ -45,9 +45,12 @@
 //!
 //! # Features
 //!
-//! - `otlp` (default): sends spans over OTLP/HTTP. Implies `layer`.
+//! - `otlp` (default): sends spans and metrics over OTLP (HTTP and gRPC, with TLS), and joins OpenTelemetry's own
+//!   context, propagators and exporters. Implies `layer`.
 //! - `layer` (default): the live half.
-//! - without either: the core alone, pure functions from bytes to reports. It starts no thread, opens nothing and
+//! - `prometheus`: a page of metrics for Prometheus to scrape. Implies `otlp`.
+//! - `metrics`: the same numbers for the recorder of the `metrics` facade. Implies `layer`.
+//! - without any: the core alone, pure functions from bytes to reports. It starts no thread, opens nothing and
 //!   reads no clock.
 
 pub mod aggregate;

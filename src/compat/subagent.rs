@@ -66,8 +66,10 @@ impl SubagentMetrics {
             is_recorded: AtomicBool::new(false),
             longpole,
         };
-        metrics.count(Instrument::SubagentExecutions, metrics.labels(&[]));
-        metrics.change_active(1);
+        if metrics.longpole.is_alive() {
+            metrics.count(Instrument::SubagentExecutions, metrics.labels(&[]));
+            metrics.change_active(1);
+        }
         metrics
     }
 
@@ -92,6 +94,9 @@ impl SubagentMetrics {
         if self.is_recorded.swap(true, Ordering::AcqRel) {
             return;
         }
+        if !self.longpole.is_alive() {
+            return;
+        }
         let took = u64::try_from(self.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let by_status = self.labels(&[("status", status)]);
         self.record(Instrument::SubagentDuration, by_status.clone(), took);
@@ -111,7 +116,8 @@ impl SubagentMetrics {
     }
 
     fn labels(&self, others: &[(&'static str, &str)]) -> Labels {
-        let mut labels: Labels = vec![("depth", LabelValue::Text(self.depth.to_string().into()))];
+        let depth = i64::try_from(self.depth).unwrap_or(i64::MAX);
+        let mut labels: Labels = vec![("depth", LabelValue::Int(depth))];
         labels.extend(others.iter().map(|(key, value)| (*key, LabelValue::Text(Arc::from(*value)))));
         labels
     }
@@ -132,7 +138,9 @@ impl SubagentMetrics {
 impl Drop for SubagentMetrics {
     fn drop(&mut self) {
         // Once for each `new`, also while a panic unwinds.
-        self.change_active(-1);
+        if self.longpole.is_alive() {
+            self.change_active(-1);
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::conventions as keys;
-use crate::report::build::{Execution, RunSums};
+use crate::report::build::{Execution, RunSums, outcome};
+use crate::span_record::SpanRecord;
 use crate::time::{Duration, Timestamp};
 
 use super::distribution::{Distribution, Exemplar};
@@ -221,6 +222,16 @@ impl MetricStore {
             labels.push((keys::ERROR_TYPE, LabelValue::Text(class.clone())));
             self.add(Instrument::NodeErrors, labels, 1, now);
         }
+    }
+
+    /// Counts a node's span that its run had no room for.
+    pub(crate) fn record_left_out(&mut self, record: &SpanRecord, now: Timestamp) {
+        let Some(node) = record.node_id() else { return };
+        let mut labels = self.node_labels(&node, None);
+        labels.push((keys::OUTCOME, LabelValue::Text(outcome(record).into())));
+        let took = record.end.saturating_since(record.start);
+        self.add(Instrument::NodeExecutions, labels.clone(), 1, now);
+        self.record(Instrument::NodeDuration, labels, took.as_nanos(), None, now);
     }
 
     /// Counts an execution that was only timed, without a span.

@@ -140,6 +140,7 @@ impl RunThread {
                 Ok(record) => {
                     let record = SpanRecord { local: Some(local_facts(head)), ..record };
                     if let Err(left_out) = self.assembler.push(record, now) {
+                        self.config.metrics.of_runs().record_left_out(&left_out, hub::now());
                         self.outputs.state().aggregates.add_left_out(&left_out);
                     }
                 }

@@ -226,7 +226,8 @@ fn executions(run: &Run, booking: &Booking, self_times: &[Duration]) -> Vec<Exec
     booking.nodes.iter().flat_map(of_node).collect()
 }
 
-fn outcome(record: &SpanRecord) -> &'static str {
+/// How an execution ended, as metrics tell it.
+pub(crate) fn outcome(record: &SpanRecord) -> &'static str {
     match record.facts.as_ref().and_then(|facts| facts.outcome) {
         Some(Outcome::Panicked) => "panicked",
         Some(Outcome::Cancelled) => "cancelled",
