@@ -107,7 +107,7 @@ impl CommandExt for Command {
 impl Longpole {
     /// Reads the trace context a caller sent, by the formats `OTEL_PROPAGATORS` names: a parent for
     /// [`OtelSpanExt::set_parent_context`](crate::OtelSpanExt::set_parent_context). What cannot be read is counted
-    /// in [`Diagnostics::counts`] as `traceparents_malformed` and gives a context without a span.
+    /// in [`Diagnostics::counts`](crate::Diagnostics::counts) as `traceparents_malformed` and gives a context without a span.
     pub fn extract(&self, carrier: &dyn Extractor) -> Context {
         let (context, is_malformed) = extract(carrier, self.inner().propagators);
         self.inner().layer.counters.traceparents_malformed.add(u64::from(is_malformed));

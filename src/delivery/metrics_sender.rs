@@ -179,7 +179,7 @@ impl MetricsSender {
             (Some(error), Verdict::Accepted) => self.queue.tell(SignalName::Metrics, error, ""),
             (Some(error), Verdict::TooLarge | Verdict::Rejected) => {
                 let then = if self.is_unwanted {
-                    "; no further metrics are sent there"
+                    "; OTEL_METRICS_EXPORTER=none says so in advance; no further metrics are sent there"
                 } else {
                     "; what they told is lost there"
                 };

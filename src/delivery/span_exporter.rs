@@ -7,7 +7,8 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{
@@ -74,13 +75,13 @@ const WAITING: usize = 2;
 /// The way to the exporter's thread. The thread ends when this is dropped.
 pub(super) struct ExporterThread {
     to_thread: SyncSender<Batch>,
-    in_flight: Arc<std::sync::atomic::AtomicUsize>,
+    in_flight: Arc<AtomicUsize>,
 }
 
 impl ExporterThread {
     pub(super) fn start(mut exporter: AnyExporter, queue: Arc<Queue>) -> std::io::Result<ExporterThread> {
         let (to_thread, batches) = sync_channel::<Batch>(WAITING);
-        let in_flight = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let in_flight = Arc::new(AtomicUsize::new(0));
         let done = in_flight.clone();
         std::thread::Builder::new().name("longpole-exporter".to_owned()).spawn(move || {
             let _untraced = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
@@ -101,7 +102,7 @@ impl ExporterThread {
                     batch.fields.len(),
                     error,
                 );
-                done.fetch_sub(1, std::sync::atomic::Ordering::AcqRel);
+                done.fetch_sub(1, Ordering::AcqRel);
                 queue.wake.notify_one();
             }
             let _ = catch_unwind(AssertUnwindSafe(|| exporter.0.shutdown()));
@@ -110,15 +111,17 @@ impl ExporterThread {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.in_flight.load(std::sync::atomic::Ordering::Acquire) < WAITING
+        self.in_flight.load(Ordering::Acquire) < WAITING
     }
 
     /// Hands a batch over; gives it back if the thread is gone.
     pub(super) fn send(&self, batch: Batch) -> Result<(), Batch> {
-        self.in_flight.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
-        self.to_thread.try_send(batch).map_err(|error| match error {
-            std::sync::mpsc::TrySendError::Full(batch)
-            | std::sync::mpsc::TrySendError::Disconnected(batch) => batch,
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.to_thread.try_send(batch).map_err(|error| {
+            self.in_flight.fetch_sub(1, Ordering::AcqRel);
+            match error {
+                TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
+            }
         })
     }
 }
