@@ -160,6 +160,23 @@ mod tests {
         page
     }
 
+    /// A test sets each variable and looks at what comes of it.
+    #[test]
+    fn every_variable_is_set_by_a_test() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/environment.rs");
+        let tests = std::fs::read_to_string(path).unwrap();
+        let listed = names();
+        let is_set = |name: &str| {
+            let pieces = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"];
+            tests.contains(&format!("\"{name}\"")) || pieces.iter().any(|piece| name.ends_with(piece))
+        };
+        let unset: Vec<&String> = listed.iter().filter(|name| !is_set(name)).collect();
+        assert!(unset.is_empty(), "{unset:?}");
+        for Variable { name, .. } in NOT_USED {
+            assert!(tests.contains(&name.replace('*', "ENDPOINT")), "{name}");
+        }
+    }
+
     #[test]
     fn the_page_of_variables_is_this_table() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/environment.md");
