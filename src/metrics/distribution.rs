@@ -238,15 +238,20 @@ mod tests {
     #[test]
     fn the_exemplars_kept_are_the_slowest_of_the_last_minutes() {
         let mut counted = Distribution::new(Kind::TimeHistogram);
-        for (second, value) in [(0, 900), (1, 5), (2, 7), (3, 6), (4, 8), (5, 1), (700, 2)] {
+        let mut keep = |second: u64, value| {
             counted.keep_exemplar(Exemplar {
                 value,
                 time: Timestamp::from_unix_nanos(second * 1_000_000_000),
                 trace_id: TraceId::from_bytes([1; 16]),
                 span_id: SpanId::from_bytes([1; 8]),
             });
+            counted.exemplars.iter().map(|kept| kept.value).collect::<Vec<_>>()
+        };
+        for (second, value) in [(0, 900), (1, 5), (2, 7), (3, 6), (4, 8)] {
+            keep(second, value);
         }
-        assert_eq!(counted.exemplars.iter().map(|e| e.value).collect::<Vec<_>>(), [2]);
+        assert_eq!(keep(5, 1), [900, 8, 7, 6]);
+        assert_eq!(keep(602, 2), [8, 7, 6, 2], "the first is too old");
     }
 
     proptest! {
