@@ -455,7 +455,7 @@ fn metrics() {
         ["OTEL_METRIC_EXPORT_TIMEOUT", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]
     {
         let told = run_with(&[("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &base), (variable, "30")]);
-        assert!(told.line.contains("metrics: no answer within 30ms"), "{}", told.line);
+        assert!(told.line.contains("/v1/metrics: no answer within 30ms"), "{}", told.line);
     }
     for (variable, value) in [("LONGPOLE_METRIC_CARDINALITY", "1"), ("LONGPOLE_METRIC_STALE_SECONDS", "9")] {
         assert!(received_with(&[(variable, value)]).0.line.ends_with("notes=[]"));

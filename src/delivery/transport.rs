@@ -120,9 +120,13 @@ impl Transport {
                 AnyClient::Grpc(client) => self.call(client, body).await,
             }
         };
-        match tokio::time::timeout(timeout, answer).await {
+        let answer = match tokio::time::timeout(timeout, answer).await {
             Ok(answer) => answer,
             Err(_) => Answer::failed(format!("no answer within {timeout:?}")),
+        };
+        Answer {
+            error: answer.error.map(|error| format!("{}: {error}", place(&self.endpoint.uri))),
+            ..answer
         }
     }
 
@@ -233,6 +237,13 @@ impl Answer {
             is_unknown_signal: false,
         }
     }
+}
+
+/// An address as it may be shown: without a name and a password before the host.
+fn place(uri: &Uri) -> String {
+    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{}://{host}{}", uri.scheme_str().unwrap_or("http"), uri.path())
 }
 
 /// The address without the path of an OTLP/HTTP endpoint: gRPC's paths stand on their own.
@@ -472,6 +483,13 @@ mod tests {
         let mut details = vec![0x1a, bare.len() as u8];
         details.extend_from_slice(&bare);
         assert_eq!(retry_delay(&details), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_is_secret() {
+        let shown = |uri: &str| place(&uri.parse().unwrap());
+        assert_eq!(shown("http://ann:hunter2@h:1/v1/traces?key=secret"), "http://h:1/v1/traces");
+        assert_eq!(shown("https://[::1]:4317"), "https://[::1]:4317/");
     }
 
     #[test]
