@@ -65,7 +65,7 @@ struct Row {
 /// How many nodes have a row of their own; the rest share [`OTHER_NODES`].
 const MAX_NODES: usize = 2_000;
 /// The row of the nodes past the limit.
-const OTHER_NODES: &str = "__other__";
+pub(crate) const OTHER_NODES: &str = "__other__";
 
 impl Aggregates {
     /// Reports on a finished run and adds it to the sums; `None` if it has no spans.

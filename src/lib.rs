@@ -92,6 +92,8 @@ mod pipeline;
 #[cfg(feature = "otlp")]
 pub mod propagation;
 #[cfg(feature = "layer")]
+mod random;
+#[cfg(feature = "layer")]
 mod sampler;
 #[cfg(feature = "layer")]
 mod terminal;

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["analysis"],
     &["report"],
     &["aggregate", "render"],
-    &["encode", "terminal", "sampler"],
+    &["encode", "terminal", "sampler", "random"],
     &["pipeline::shard", "metrics"],
     &["clock", "delivery"],
     &["environment"],

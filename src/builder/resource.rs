@@ -4,6 +4,9 @@ use crate::encode::resource::ResourceAttributes;
 #[cfg(feature = "otlp")]
 use crate::encode::resource::ResourceValue;
 
+#[cfg(feature = "otlp")]
+use crate::random::random_id;
+
 use super::Builder;
 
 impl Builder {
@@ -63,7 +66,7 @@ fn detect(_attributes: &mut ResourceAttributes) {}
 /// A UUID of version 4, RFC 9562.
 #[cfg(feature = "otlp")]
 fn random_uuid() -> String {
-    let [high, low] = [crate::layer::random_id(), crate::layer::random_id()];
+    let [high, low] = [random_id(), random_id()];
     let bits = u128::from(high) << 64 | u128::from(low);
     let bits = bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
     let text = format!("{bits:032x}");

@@ -1,7 +1,5 @@
 //! The spans' backend: requests in flight, and those that wait to be tried again.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +13,7 @@ use super::retry::{Verdict, backoff};
 use super::transport::{Answer, Signal, Transport};
 use super::{Protocol, SignalName};
 use crate::encode::json_lines::append_traces_line;
+use crate::random::random_share;
 
 /// After so many failures in a row one request at a time is tried until one succeeds.
 const FAILURES_UNTIL_PROBING: u32 = 5;
@@ -37,7 +36,6 @@ pub(super) struct Backend {
     /// Failures since the last success.
     failures: u32,
     queue: Arc<Queue>,
-    random: Random,
 }
 
 impl Backend {
@@ -49,7 +47,6 @@ impl Backend {
             retries: Vec::new(),
             failures: 0,
             queue,
-            random: Random::new(),
         }
     }
 
@@ -133,7 +130,7 @@ impl Backend {
             Verdict::Retry(after) => {
                 self.failures = self.failures.saturating_add(1);
                 let failures = request.failures.saturating_add(1);
-                let wait = after.unwrap_or_else(|| backoff(failures, self.random.share()));
+                let wait = after.unwrap_or_else(|| backoff(failures, random_share()));
                 if let Some(error) = error {
                     self.queue.tell_away(SignalName::Spans, &error, "; they wait and are tried again");
                     self.queue.note_error(error);
@@ -159,23 +156,5 @@ impl Backend {
                 self.queue.done(&[(Done::Rejected, spans)], bytes, error);
             }
         }
-    }
-}
-
-/// Spreads waits.
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new() -> Self {
-        Random(RandomState::new().build_hasher().finish())
-    }
-
-    /// A number in 0–1, by splitmix64.
-    pub(super) fn share(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 }

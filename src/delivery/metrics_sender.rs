@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use tokio::task::JoinSet;
 
-use super::backend::Random;
 use super::endpoint::Endpoint;
 use super::queue::Queue;
 use super::retry::{Verdict, backoff};
@@ -19,6 +18,7 @@ use super::{Protocol, SignalName};
 use crate::metrics::hub::MetricHub;
 use crate::metrics::otlp::{HistogramForm, Reader, Temporality, request};
 use crate::metrics::store::Snapshot;
+use crate::random::random_share;
 
 /// Where metrics go and how.
 pub(crate) struct MetricsConfig {
@@ -57,7 +57,6 @@ pub(super) struct MetricsSender {
     /// The backend does not take metrics at all: it is told once and left alone.
     is_unwanted: bool,
     queue: Arc<Queue>,
-    random: Random,
 }
 
 /// What a request was made of.
@@ -83,7 +82,6 @@ impl MetricsSender {
             failures: 0,
             is_unwanted: false,
             queue,
-            random: Random::new(),
         }
     }
 
@@ -158,7 +156,7 @@ impl MetricsSender {
             }
             Verdict::Retry(after) => {
                 self.failures = self.failures.saturating_add(1);
-                let wait = after.unwrap_or_else(|| backoff(self.failures, self.random.share()));
+                let wait = after.unwrap_or_else(|| backoff(self.failures, random_share()));
                 self.next = now.checked_add(wait.min(self.interval));
             }
             Verdict::TooLarge | Verdict::Rejected => {

@@ -18,7 +18,6 @@ pub(crate) mod fence;
 mod field_visitor;
 #[doc(hidden)]
 pub mod harness;
-mod id_generator;
 mod in_node;
 mod open_span;
 mod origin;
@@ -47,13 +46,13 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Clock;
 use crate::pipeline::shard::{Shards, thread_ordinal};
+use crate::random::random_id;
 
 use callsite::{Callsite, LayerNumber};
 use closing::OwnKeys;
 use config::{LayerConfig, Verdict};
 use counters::LayerCounters;
 use field_visitor::{Changes, Scratch, SpanVisitor};
-pub(crate) use id_generator::random_id;
 pub use in_node::{FutureExt, InNode, phase};
 use open_span::{Body, Lineage, Slot, flags};
 use slots::Slots;

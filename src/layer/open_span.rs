@@ -9,13 +9,13 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::conventions::fact_of;
 use crate::encode::span::{EncodedKey, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute};
+use crate::random::random_id;
 use crate::time::Timestamp;
 
 use super::callsite::Callsite;
 use super::config::{ForeignContext, Limits, RemoteParent};
 use super::counters::LayerCounters;
 use super::field_visitor::{Changes, Scratch};
-use super::id_generator::random_id;
 use super::poll_clock::PollClock;
 
 /// Bits of [`Slot::flags`].

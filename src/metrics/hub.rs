@@ -58,7 +58,9 @@ impl MetricHub {
     /// The series of one metric now.
     #[cfg(feature = "otlp")]
     pub(crate) fn points_of(&self, instrument: Instrument) -> Vec<Point> {
-        let mut points = self.observed(now()).points_of(instrument);
+        let store = if instrument.is_observed() { self.observed(now()) } else { self.of_runs() };
+        let mut points = store.points_of(instrument);
+        drop(store);
         points.extend(self.direct().points_of(instrument));
         points
     }

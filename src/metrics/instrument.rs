@@ -159,6 +159,19 @@ impl Kind {
 }
 
 impl Instrument {
+    /// Whether another part of longpole counts it, which is looked at when metrics are read.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn is_observed(self) -> bool {
+        matches!(
+            self,
+            Instrument::PipelineSpans
+                | Instrument::PipelineLost
+                | Instrument::PipelineTime
+                | Instrument::PipelineQueue
+                | Instrument::NodeActive
+        )
+    }
+
     /// Whether its series stand for nodes, whose number has a limit of its own.
     pub(crate) fn is_of_nodes(self) -> bool {
         self.description().name.starts_with("longpole.node.")

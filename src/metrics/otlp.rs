@@ -67,7 +67,7 @@ impl Reader {
         let is_delta = match self.temporality {
             Temporality::Cumulative => false,
             Temporality::Delta => description.kind != Kind::Level,
-            Temporality::LowMemory => description.kind != Kind::Level && !is_observed(instrument),
+            Temporality::LowMemory => description.kind != Kind::Level && !instrument.is_observed(),
         };
         let points: Vec<Point> = if is_delta {
             points.iter().filter_map(|point| self.delta(instrument, point)).collect()
@@ -164,18 +164,6 @@ pub(crate) fn request(resource: &[u8], metrics: Vec<Metric>) -> ExportMetricsSer
             schema_url: String::new(),
         }],
     }
-}
-
-/// Counted by another part of longpole and looked at when metrics are read.
-fn is_observed(instrument: Instrument) -> bool {
-    matches!(
-        instrument,
-        Instrument::PipelineSpans
-            | Instrument::PipelineLost
-            | Instrument::PipelineTime
-            | Instrument::PipelineQueue
-            | Instrument::NodeActive
-    )
 }
 
 /// S4's level is a gauge by name and by nature; ours may be added up over processes.

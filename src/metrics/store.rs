@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use crate::aggregate::OTHER_NODES;
 use crate::conventions as keys;
 use crate::report::build::{Execution, RunSums, outcome};
 use crate::span_record::SpanRecord;
@@ -54,8 +55,6 @@ impl Default for MetricLimits {
     }
 }
 
-/// The name nodes past the limit share.
-pub(crate) const OTHER_NODES: &str = "__other__";
 /// Marks a series that stands for several, as OpenTelemetry's SDKs do.
 pub(crate) const OVERFLOW: &str = "otel.metric.overflow";
 
@@ -227,19 +226,20 @@ impl MetricStore {
     /// Counts a node's span that its run had no room for.
     pub(crate) fn record_left_out(&mut self, record: &SpanRecord, now: Timestamp) {
         let Some(node) = record.node_id() else { return };
-        let mut labels = self.node_labels(&node, None);
-        labels.push((keys::OUTCOME, LabelValue::Text(outcome(record).into())));
         let took = record.end.saturating_since(record.start);
-        self.add(Instrument::NodeExecutions, labels.clone(), 1, now);
-        self.record(Instrument::NodeDuration, labels, took.as_nanos(), None, now);
+        self.record_outside_runs(&node, outcome(record), took, now);
     }
 
     /// Counts an execution that was only timed, without a span.
-    pub(crate) fn record_timed_node(&mut self, node: &Arc<str>, duration: Duration, now: Timestamp) {
+    pub(crate) fn record_timed_node(&mut self, node: &Arc<str>, took: Duration, now: Timestamp) {
+        self.record_outside_runs(node, "ok", took, now);
+    }
+
+    fn record_outside_runs(&mut self, node: &Arc<str>, outcome: &str, took: Duration, now: Timestamp) {
         let mut labels = self.node_labels(node, None);
-        labels.push((keys::OUTCOME, LabelValue::Text("ok".into())));
+        labels.push((keys::OUTCOME, LabelValue::Text(outcome.into())));
         self.add(Instrument::NodeExecutions, labels.clone(), 1, now);
-        self.record(Instrument::NodeDuration, labels, duration.as_nanos(), None, now);
+        self.record(Instrument::NodeDuration, labels, took.as_nanos(), None, now);
     }
 
     fn exemplar(

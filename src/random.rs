@@ -1,4 +1,4 @@
-//! Random trace and span ids, from a generator per thread.
+//! Random numbers, from a generator per thread: ids, and waits that are spread.
 
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
@@ -20,6 +20,12 @@ pub(crate) fn random_id() -> u64 {
     let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (mixed ^ (mixed >> 31)).max(1)
+}
+
+/// A random number in 0–1.
+#[cfg(feature = "otlp")]
+pub(crate) fn random_share() -> f64 {
+    (random_id() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cold]
