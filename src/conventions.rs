@@ -28,6 +28,8 @@ keys! {
     NODE_INPUT_BYTES = "longpole.node.input_bytes";
     /// Bytes a node wrote.
     NODE_OUTPUT_BYTES = "longpole.node.output_bytes";
+    /// A hash of what a node was given: where two executions have the same, a cache would have answered the second.
+    NODE_INPUT_HASH = "longpole.node.input_hash";
     /// The class of a node's error.
     NODE_ERROR_TYPE = "longpole.node.error_type";
     /// The phase a span inside a node stands for.
@@ -53,6 +55,8 @@ keys! {
     HELD_OPEN_NS = "longpole.held_open_ns";
     /// `panicked`, `cancelled` or `partial`; `ok` and `error` follow from the status and are not written.
     OUTCOME = "longpole.outcome";
+    /// On a link: `depends_on` says that the span waited for the one the link points to.
+    EDGE = "longpole.edge";
     /// On metrics: how many nodes an execution is nested in.
     DEPTH = "longpole.depth";
     /// On metrics: why spans were lost.
@@ -115,6 +119,7 @@ pub enum Fact {
     Turns,
     InputBytes,
     OutputBytes,
+    InputHash,
     ErrorType,
     Phase,
     Cost,
@@ -205,6 +210,7 @@ fn node_fact_of(key: &str) -> Option<Fact> {
         "turns" => Some(Turns),
         "input_bytes" => Some(InputBytes),
         "output_bytes" => Some(OutputBytes),
+        "input_hash" => Some(InputHash),
         "error_type" => Some(ErrorType),
         "phase" => Some(Phase),
         "cost_usd" => Some(Cost),
@@ -224,6 +230,7 @@ pub fn exported_key(field: &str) -> &str {
         "node.turns" => NODE_TURNS,
         "node.input_bytes" => NODE_INPUT_BYTES,
         "node.output_bytes" => NODE_OUTPUT_BYTES,
+        "node.input_hash" => NODE_INPUT_HASH,
         "node.error_type" => NODE_ERROR_TYPE,
         "node.phase" => NODE_PHASE,
         "node.cost_usd" => COST_USD,
@@ -248,6 +255,7 @@ mod tests {
             "node.turns",
             "node.input_bytes",
             "node.output_bytes",
+            "node.input_hash",
             "node.error_type",
             "node.phase",
             "node.cost_usd",

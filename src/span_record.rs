@@ -35,10 +35,29 @@ pub struct SpanRecord {
     pub timing: Timing,
     /// What its attributes tell; absent if they tell nothing.
     pub facts: Option<Box<NodeFacts>>,
+    /// The other spans it points to, in the order written; `None` if there are none. Few spans have any, so the
+    /// others pay for a pointer only.
+    pub links: Option<Box<[Link]>>,
     /// Who sent it.
     pub origin: Arc<Origin>,
     /// What only the process that ran it knows; absent for decoded traces.
     pub local: Option<LocalFacts>,
+}
+
+/// One span's pointer to another that is not its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Link {
+    /// The trace of the span pointed to; often another one.
+    pub trace_id: TraceId,
+    /// The span pointed to. It need not have arrived.
+    pub span_id: SpanId,
+    /// Whether the link says that this span waited for that one: its `longpole.edge` is `depends_on`.
+    pub is_dependency: bool,
+}
+
+impl Link {
+    /// How many links of one span are kept; more are passed over.
+    pub const MAX: usize = 1_024;
 }
 
 /// A span's role in a call between processes, as in OTLP.
@@ -130,6 +149,8 @@ pub struct NodeFacts {
     pub detached: bool,
     pub is_http: bool,
     pub is_db: bool,
+    /// Stands for what the node was given: equal input, equal hash.
+    pub input_hash: Option<u64>,
 }
 
 /// Token counts of one call, as reported: input includes cached tokens, output includes reasoning.
@@ -161,7 +182,7 @@ pub struct Origin {
     pub service_name: Option<Arc<str>>,
     /// `service.version`.
     pub service_version: Option<Arc<str>>,
-    /// `host.id`, else `host.name`.
+    /// What tells its host from others: `host.id`, else the first `host.ip`, else `host.name`.
     pub host: Option<Arc<str>>,
 }
 
@@ -212,6 +233,18 @@ impl AttributeValue<'_> {
         match self {
             AttributeValue::Bool(value) => Some(*value),
             AttributeValue::Str(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// A number that stands for the value: itself if it is one, else the FNV-1a hash of its text.
+    fn as_hash(&self) -> Option<u64> {
+        match self {
+            AttributeValue::Int(value) => Some(value.cast_unsigned()),
+            AttributeValue::Str(text) if !text.is_empty() => {
+                let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+                Some(text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+            }
             _ => None,
         }
     }
@@ -295,7 +328,8 @@ impl SpanRecord {
 
     /// Bytes this record holds on the heap and in itself, roughly; what bounds count with.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.facts.as_ref().map_or(0, |_| size_of::<NodeFacts>())
+        let links = self.links.as_deref().map_or(0, size_of_val);
+        size_of::<Self>() + self.facts.as_ref().map_or(0, |_| size_of::<NodeFacts>()) + links
     }
 }
 
@@ -338,6 +372,7 @@ impl NodeFacts {
             Fact::ReasoningTokens => count(&mut self.tokens.reasoning),
             Fact::Cost => self.cost = value.as_money().or(self.cost),
             Fact::Detached => self.detached = value.as_bool().unwrap_or(self.detached),
+            Fact::InputHash => self.input_hash = value.as_hash().or(self.input_hash),
             Fact::Http => self.is_http = true,
             Fact::Db => self.is_db = true,
             Fact::Outcome => {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use longpole::analysis::critical_path::{Segment, critical_path};
-use longpole::analysis::event_graph::{EventGraph, Scale};
+use longpole::analysis::event_graph::EventGraph;
+use longpole::analysis::replay::Scale;
 use longpole::analysis::time_breakdown::{peak_concurrency, self_times};
 use longpole::histogram::{DurationStats, ExponentialHistogram};
 use longpole::ids::SpanId;
@@ -68,7 +69,7 @@ fn answers_by_name(run: &Run, origin: Timestamp) -> impl PartialEq + std::fmt::D
     let self_times = self_times(run);
     let graph = EventGraph::new(run);
     let slack = graph.slack();
-    let path: Vec<_> = critical_path(run)
+    let path: Vec<_> = critical_path(run).segments
         .iter()
         .map(|Segment { span, interval }| {
             let start = interval.start.saturating_since(origin);
@@ -82,7 +83,7 @@ fn answers_by_name(run: &Run, origin: Timestamp) -> impl PartialEq + std::fmt::D
 
 fn path_time(run: &Run) -> Vec<Duration> {
     let mut time = vec![Duration::ZERO; run.spans.len()];
-    for Segment { span, interval } in critical_path(run) {
+    for Segment { span, interval } in critical_path(run).segments {
         time[span.index()] = time[span.index()].saturating_add(interval.duration());
     }
     time
@@ -95,7 +96,7 @@ proptest! {
         let root = run.span(run.root).interval();
         let mut reached = root.start;
         let mut before = None;
-        for Segment { span, interval } in critical_path(&run) {
+        for Segment { span, interval } in critical_path(&run).segments {
             prop_assert_eq!(interval.start, reached);
             prop_assert!(!interval.is_empty());
             prop_assert_ne!(Some(span), before);
@@ -200,7 +201,7 @@ proptest! {
     fn nothing_on_the_path_has_slack(records in any_spans()) {
         let run = Run::from_records(records).unwrap();
         let slack = EventGraph::new(&run).slack();
-        for Segment { span, .. } in critical_path(&run).into_iter().filter(|it| !run.span(it.span).is_synthetic) {
+        for Segment { span, .. } in critical_path(&run).segments.into_iter().filter(|it| !run.span(it.span).is_synthetic) {
             prop_assert_eq!(slack[span.index()], Some(Duration::ZERO));
         }
     }

@@ -1,6 +1,7 @@
 //! What becomes of spans that are not as they should be.
 
-use longpole::analysis::event_graph::{EventGraph, Scale};
+use longpole::analysis::event_graph::EventGraph;
+use longpole::analysis::replay::Scale;
 use longpole::run::{Run, SYNTHETIC_ROOT_NAME, Warning};
 use longpole::span_record::{SpanRecord, Status};
 use longpole::time::Duration;

@@ -43,15 +43,81 @@ prop_compose! {
     fn any_path_row()(
         node in any_name(), kind in any_name(), executions in any::<u64>(), failed in 0..3u64,
         duration_ns in any_duration(), wall_ratio in any::<f64>(), queued_ns in any_duration(),
-        cost in any::<Option<i128>>(), is_longest in any::<bool>(),
+        cost in any::<Option<i128>>(), is_longest in any::<bool>(), is_inferred in any::<bool>(),
         pieces in prop::collection::vec((any_duration(), any_duration()), 0..4),
     ) -> PathRow {
         PathRow {
-            node, kind, executions, failed, duration_ns, wall_ratio, queued_ns, is_longest,
+            node, kind, executions, failed, duration_ns, wall_ratio, queued_ns, is_longest, is_inferred,
             cost_usd: cost.map(Money::from_picodollars),
             pieces: pieces.into_iter().map(|(start_ns, duration_ns)| Piece { start_ns, duration_ns }).collect(),
         }
     }
+}
+
+/// Every kind of evidence, suggestion and row with foreign names and any figures in it.
+fn put_evidence(report: &mut Report, name: &str, other: &str, times: &[Duration], counts: &[u64], ratio: f64) {
+    let (name, other) = (name.to_owned(), other.to_owned());
+    let (time, count) = (times[0], counts[0]);
+    let why = vec![
+        Reason::OverSla { sla_ns: time, average_ns: times[1] },
+        Reason::SlowerThanUsual { took_ns: time, usual_ns: times[1], runs: count },
+        Reason::MovedAlong { measure: name.clone(), now: count, usual: counts[1] },
+        Reason::SlowerOutput { model: name.clone(), per_second: ratio, usual: -ratio },
+        Reason::AtLimit { calls: count, limit: counts[1], queued_ns: time },
+        Reason::OneAfterAnother {
+            steps: count,
+            nodes: vec![name.clone()],
+            together_ns: time,
+            longest_ns: times[1],
+        },
+        Reason::Repeated { calls: count, caller: Some(name.clone()) },
+        Reason::SameInput { repeats: count, calls: counts[1] },
+        Reason::Straggler { siblings: count, median_ns: time, longest_ns: times[1] },
+        Reason::LostToRetries { failures: count, retries: counts[1], lost_ns: time, on_path_ns: times[1] },
+        Reason::Varies { rule: name.clone(), value: ratio, limit: ratio, calls: count },
+        Reason::CostShare { cost_usd: Money::from_picodollars(i128::MIN), cost_ratio: ratio, time_ratio: ratio },
+        Reason::Gap {
+            start_ns: time,
+            duration_ns: times[1],
+            after: Some(name.clone()),
+            before: Some(other.clone()),
+        },
+        Reason::RoomToSpread { graph_bound_ns: time, useful_workers: count, peak: counts[1] },
+        Reason::FailedOnPath { on_path_ns: time, failures: count },
+        Reason::TraceQuality { counts: BTreeMap::from([(name.clone(), count)]) },
+        Reason::LostContext { roots: count, span: name.clone(), duration_ns: time },
+    ];
+    report.findings[2].code = name.clone();
+    report.findings[2].title = other.clone();
+    report.findings[2].why = why;
+    report.findings[2].suggestions = vec![
+        Suggestion::AtOnce { limit: count, saves_ns: time },
+        Suggestion::Cache { saves_ns: time, saves_usd: Some(Money::from_picodollars(i128::MAX)) },
+    ];
+    report.combined = Some(Combined {
+        changes: vec![CombinedChange {
+            subject: name.clone(),
+            suggestion: Suggestion::Together { saves_ns: time },
+        }],
+        wall_ns: time,
+        saves_ns: times[1],
+    });
+    report.saves_nothing = vec![name.clone(), other.clone()];
+    report.run.baseline = Some(Baseline { runs: count, p50_ns: time, mad_ns: times[1] });
+    report.bounds = vec![Bound { kind: name.clone(), duration_ns: time, wall_ratio: ratio }; 3];
+    report.blocking = vec![BlockingRow {
+        node: Some(name.clone()),
+        span: other.clone(),
+        span_id: String::new(),
+        spans: count,
+        longest_poll_ns: time,
+    }];
+    report.detached = vec![DetachedRow { name: name.clone(), spans: count, duration_ns: time }];
+    report.totals.efficiency = Some(ratio);
+    report.allowed_path.is_declared = true;
+    report.allowed_path.rows = vec![AllowedRow { node: Some(name.clone()), duration_ns: time }; 6];
+    report.quality.declared_edges = count;
+    report.quality.not_claimed = vec![name];
 }
 
 prop_compose! {
@@ -87,6 +153,7 @@ prop_compose! {
             Reason::Queued { queued_ns: times[0], behind: Some(names[5].clone()) },
             Reason::PaceSetBy { on_path_ns: times[1], after_ns: times[2], node: Some(names[5].clone()) },
         ];
+        put_evidence(&mut report, &names[5], &names[4], &times, &counts, ratio);
         report.nodes[0].name = names[6].clone();
         report.nodes[0].cost_usd = Some(Money::from_picodollars(i128::MAX));
         report.totals.cost_usd = Some(Money::from_picodollars(1));

@@ -61,5 +61,5 @@ fn unknown_is_null_money_is_a_decimal_string_and_times_are_whole_nanoseconds() {
     assert_eq!(report["critical_path"]["rows"][1]["cost_usd"], Value::Null);
     assert_eq!(report["run"]["wall_ns"], 22_790_000_000u64);
     assert_eq!(report["insights"][0]["severity"], "critical");
-    assert_eq!(report["insights"][2]["why"][1]["reason"], "queued");
+    assert_eq!(report["insights"][3]["why"][1]["reason"], "queued");
 }

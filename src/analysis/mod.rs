@@ -6,6 +6,7 @@
 
 pub mod critical_path;
 pub mod event_graph;
+pub mod replay;
 pub mod shares;
 mod slack;
 pub mod time_breakdown;

@@ -3,7 +3,7 @@
 use metrics::{Label, counter, gauge, histogram};
 
 use crate::conventions as keys;
-use crate::report::build::RunSums;
+use crate::report::sums::RunSums;
 
 use super::instrument::{Instrument, Kind};
 use super::store::{LabelValue, Labels};

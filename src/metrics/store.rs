@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::aggregate::OTHER_NODES;
 use crate::conventions as keys;
-use crate::report::build::{Execution, RunSums, outcome};
+use crate::report::sums::{Execution, RunSums, outcome};
 use crate::span_record::SpanRecord;
 use crate::time::{Duration, Timestamp};
 

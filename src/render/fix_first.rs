@@ -1,9 +1,8 @@
 //! What to fix, first thing first: what it would save at most, why, and what a realistic change would save.
 
 use super::page::{Line, Page, Part, Role, no_break, plain};
-use super::units;
-use crate::report::{Confidence, Finding, Reason, Report, Severity, Suggestion};
-use crate::time::Duration;
+use super::{evidence, units};
+use crate::report::{Confidence, Finding, Report, Severity};
 
 /// The most findings that are shown.
 const MAX_SHOWN: usize = 5;
@@ -15,21 +14,50 @@ pub(super) fn put(page: &mut Page, report: &Report) {
     page.add_right(&mut line, Role::Plain, "save at most", edge);
     page.put(line);
     page.blank();
-    for (index, finding) in report.findings.iter().take(MAX_SHOWN).enumerate() {
-        put_finding(page, index + 1, finding, edge);
-        let reasons = finding.why.iter().map(|reason| vec![plain(why(page, &finding.subject, reason))]);
-        put_clauses(page, "why", reasons.collect());
-        let changes = finding.suggestions.iter().map(|change| suggestion(change, report.run.wall_ns));
-        put_clauses(page, "try", changes.collect());
+    let groups = by_subject(&report.findings);
+    for (index, group) in groups.iter().take(MAX_SHOWN).enumerate() {
+        put_headline(page, index + 1, group, edge);
+        // The longest pole says why in general, so it comes first; the other rules say more about the same node.
+        let (poles, others): (Vec<&Finding>, Vec<&Finding>) =
+            group.iter().partition(|finding| finding.code == "LP101");
+        for finding in poles {
+            put_clauses(page, "why", 12, reasons(page, finding));
+            put_clauses(page, "try", 12, changes(report, finding));
+        }
+        for finding in others {
+            let title = page.name(&finding.title, 48);
+            let mut clauses = reasons(page, finding);
+            match clauses.first_mut() {
+                Some(first) => first.insert(0, plain(format!("{title}: "))),
+                None => clauses.push(vec![plain(title)]),
+            }
+            clauses.extend(changes(report, finding));
+            put_clauses(page, &page.name(&finding.code, 5), 13, clauses);
+        }
     }
-    let more = report.findings.len().saturating_sub(MAX_SHOWN);
+    let more = groups.len().saturating_sub(MAX_SHOWN);
     if more > 0 {
         page.put_words(2, &format!("… and {} more", units::count(more as u64)));
     }
+    put_combined(page, report);
 }
 
-fn put_finding(page: &mut Page, number: usize, finding: &Finding, edge: usize) {
-    let (role, severity) = match finding.severity {
+/// The findings about one subject together, in order of the first about each.
+fn by_subject(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for finding in findings {
+        match groups.iter_mut().find(|group| group.first().is_some_and(|it| it.subject == finding.subject)) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    groups
+}
+
+fn put_headline(page: &mut Page, number: usize, group: &[&Finding], edge: usize) {
+    let Some(first) = group.first() else { return };
+    let worst = group.iter().map(|finding| finding.severity).max().unwrap_or(first.severity);
+    let (role, severity) = match worst {
         Severity::Critical => (Role::Critical, "CRITICAL"),
         Severity::High => (Role::High, "HIGH"),
         Severity::Medium => (Role::Medium, "MEDIUM"),
@@ -39,18 +67,57 @@ fn put_finding(page: &mut Page, number: usize, finding: &Finding, edge: usize) {
     page.add(&mut line, Role::Plain, &format!("  {number}  "));
     page.add(&mut line, role, severity);
     line.tab(15, 2);
-    let guess = if finding.confidence == Confidence::Guess { " (guess)" } else { "" };
+    let is_guess = group.iter().all(|finding| finding.confidence == Confidence::Guess);
+    let guess = if is_guess { " (guess)" } else { "" };
     // Ends two columns before the widest saving, such as `41.2 ms  <1%`.
     let name_width = edge.saturating_sub(15 + guess.len() + 2 + 7 + 6);
-    page.add(&mut line, Role::Plain, &page.name(&finding.subject, name_width));
+    page.add(&mut line, Role::Plain, &page.name(&first.subject, name_width));
     page.add(&mut line, Role::Dim, guess);
-    page.add_right(&mut line, Role::Plain, &units::duration(finding.saves_max_ns), edge - 6);
-    page.add_right(&mut line, Role::Plain, &units::share(finding.wall_ratio), edge);
+    if !first.saves_max_ns.is_zero() {
+        page.add_right(&mut line, Role::Plain, &units::duration(first.saves_max_ns), edge - 6);
+        page.add_right(&mut line, Role::Plain, &units::share(first.wall_ratio), edge);
+    } else if let Some(cost) = group.iter().find_map(|finding| finding.saves_max_usd) {
+        page.add_right(&mut line, Role::Plain, &units::money(cost), edge - 6);
+    }
     page.put(line);
 }
 
+fn reasons(page: &Page, finding: &Finding) -> Vec<Vec<Part>> {
+    finding.why.iter().map(|reason| vec![plain(evidence::reason(page, &finding.subject, reason))]).collect()
+}
+
+fn changes(report: &Report, finding: &Finding) -> Vec<Vec<Part>> {
+    finding.suggestions.iter().map(|change| evidence::suggestion(change, report.run.wall_ns)).collect()
+}
+
+/// What the first suggestions save together, and what would save nothing.
+fn put_combined(page: &mut Page, report: &Report) {
+    let nothing: Vec<String> = report.saves_nothing.iter().map(|node| page.name_in_text(node)).collect();
+    if report.combined.is_none() && nothing.is_empty() {
+        return;
+    }
+    page.blank();
+    if let Some(combined) = &report.combined {
+        let changes = combined.changes.iter().map(|change| {
+            format!("{} {}", page.name_in_text(&change.subject), evidence::change(&change.suggestion))
+        });
+        let ratio = combined.saves_ns.ratio_of(report.run.wall_ns).unwrap_or_default();
+        let text = format!(
+            "{}, together: {} → {} (−{}).",
+            changes.collect::<Vec<_>>().join(" and "),
+            no_break(&units::duration(report.run.wall_ns)),
+            no_break(&units::duration(combined.wall_ns)),
+            units::share(ratio),
+        );
+        page.put_words(2, &text);
+    }
+    if !nothing.is_empty() {
+        page.put_words(2, &format!("Speeding up {} saves nothing.", nothing.join(" or ")));
+    }
+}
+
 /// Clauses with semicolons between them behind a label, if there are any.
-fn put_clauses(page: &mut Page, label: &str, clauses: Vec<Vec<Part>>) {
+fn put_clauses(page: &mut Page, label: &str, indent: usize, clauses: Vec<Vec<Part>>) {
     if clauses.is_empty() {
         return;
     }
@@ -61,71 +128,6 @@ fn put_clauses(page: &mut Page, label: &str, clauses: Vec<Vec<Part>>) {
         let semicolon = if index > 0 { "; " } else { "" };
         std::iter::once(plain(semicolon)).chain(clause)
     });
-    page.put_wrapped(line, 12, parts);
+    page.put_wrapped(line, indent, parts);
 }
 
-fn why(page: &Page, subject: &str, reason: &Reason) -> String {
-    let time = |length: Duration| no_break(&units::duration(length));
-    match reason {
-        Reason::Calls { calls, average_ns, peak_concurrency } => {
-            let at_once = match *peak_concurrency {
-                _ if *calls <= 1 => String::new(),
-                ..=1 => ", one at a time".to_owned(),
-                peak if peak >= *calls => ", all at once".to_owned(),
-                peak => format!(" with at most {} at once", units::count(peak)),
-            };
-            format!("{} of about {}{at_once}", units::counted(*calls, "call", "calls"), time(*average_ns))
-        }
-        Reason::Queued { queued_ns, behind: None } => format!("{} spent queueing", time(*queued_ns)),
-        Reason::Queued { queued_ns, behind: Some(node) } if node == subject => {
-            format!("{} spent queueing behind one another", time(*queued_ns))
-        }
-        Reason::Queued { queued_ns, behind: Some(node) } => {
-            format!("{} spent queueing behind {}", time(*queued_ns), page.name_in_text(node))
-        }
-        Reason::PaceSetBy { on_path_ns, after_ns, node } => {
-            let other = node.as_deref().map(|node| page.name_in_text(node));
-            let other = other.as_deref().unwrap_or("other work");
-            format!("takes {}, but past {} {other} sets the pace", time(*on_path_ns), time(*after_ns))
-        }
-        Reason::NothingBeside => "nothing runs beside it".to_owned(),
-        Reason::Failed { failures, retries, on_path_ns } => {
-            let mut text = format!("{} failed", units::counted(*failures, "call", "calls"));
-            if !on_path_ns.is_zero() {
-                text += &format!(" ({} of the path)", time(*on_path_ns));
-            }
-            if *retries > 0 {
-                text += &format!(", {}", units::counted(*retries, "retry", "retries"));
-            }
-            text
-        }
-        Reason::Tokens { output, per_second } => {
-            let speed = per_second.filter(|speed| speed.is_finite() && *speed >= 0.0);
-            let speed = speed.map(|speed| match speed {
-                ..9.95 => format!("{speed:.1} tokens/s"),
-                _ => format!("{} tokens/s", units::count(speed.round() as u64)),
-            });
-            let speed = speed.map(|speed| format!(" at {}", no_break(&speed)));
-            format!("wrote {}{}", units::counted(*output, "token", "tokens"), speed.unwrap_or_default())
-        }
-        Reason::OwnCpu { busy_ratio } => {
-            format!(
-                "a thread runs in it {} of its time: it computes, it does not wait",
-                units::share(*busy_ratio)
-            )
-        }
-    }
-}
-
-fn suggestion(suggestion: &Suggestion, wall: Duration) -> Vec<Part> {
-    let (change, saves) = match suggestion {
-        Suggestion::Faster { times, saves_ns } => (format!("{times}× faster"), *saves_ns),
-        Suggestion::NoQueueing { saves_ns } => ("no queueing".to_owned(), *saves_ns),
-    };
-    let share = saves.ratio_of(wall).map(|ratio| format!(" ({})", units::share(ratio)));
-    vec![
-        plain(format!("{change} saves ")),
-        (Role::Gain, no_break(&units::duration(saves))),
-        plain(share.unwrap_or_default()),
-    ]
-}

@@ -88,6 +88,22 @@ fn put_totals(page: &mut Page, report: &Report) {
         text += &item;
     }
     page_line(page, &text);
+    put_baseline(page, run);
+}
+
+/// How long the run took against earlier ones.
+fn put_baseline(page: &mut Page, run: &RunSummary) {
+    let Some(baseline) = run.baseline.filter(|baseline| !baseline.p50_ns.is_zero()) else { return };
+    let runs = units::counted(baseline.runs, "run", "runs");
+    let usual = units::duration(baseline.p50_ns);
+    let ratio = run.wall_ns.as_nanos() as f64 / baseline.p50_ns.as_nanos() as f64 - 1.0;
+    let noise = baseline.mad_ns.as_nanos().saturating_mul(3);
+    let change = if run.wall_ns.as_nanos().abs_diff(baseline.p50_ns.as_nanos()) <= noise {
+        "±0 (within noise)".to_owned()
+    } else {
+        format!("{}{}", if ratio < 0.0 { "−" } else { "+" }, units::share(ratio.abs()))
+    };
+    page.put_words(2, &format!("{change} against the median of the last {runs} ({usual})"));
 }
 
 fn page_line(page: &mut Page, text: &str) {

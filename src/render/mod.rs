@@ -4,6 +4,7 @@
 //! only laid out, shortened and made safe to print.
 
 mod bar;
+mod evidence;
 mod fix_first;
 mod header;
 mod json;

@@ -123,8 +123,11 @@ impl Page {
             match c {
                 '×' => ascii.push('x'),
                 'µ' => ascii.push('u'),
+                '±' => ascii.push_str("+-"),
                 '…' => ascii.push_str("..."),
                 '≥' => ascii.push_str(">="),
+                '→' => ascii.push_str("->"),
+                '−' => ascii.push('-'),
                 NO_BREAK => ascii.push(' '),
                 c if c.is_ascii() => ascii.push(c),
                 c => ascii.extend(c.escape_unicode()),

@@ -20,18 +20,48 @@ const MAX_NAMES: usize = 4;
 pub(super) fn put(page: &mut Page, report: &Report) {
     let path = &report.critical_path;
     put_lead(page, report);
+    let marks_inferred = report.quality.declared_edges > 0 && path.rows.iter().any(|row| row.is_inferred);
     let (shown, hidden): (Vec<_>, Vec<_>) = largest(&path.rows).partition(|(_, is_shown)| *is_shown);
     if !shown.is_empty() {
         page.blank();
-        put_rows(page, shown.into_iter().map(|(row, _)| row), report.run.wall_ns);
+        put_rows(page, shown.into_iter().map(|(row, _)| row), report.run.wall_ns, marks_inferred);
     }
     if !hidden.is_empty() {
         let together = hidden.iter().map(|(row, _)| row.duration_ns).sum();
         let (more, together) = (units::count(hidden.len() as u64), units::duration(together));
         page.put_words(2, &format!("… and {more} more on the path, {together} together"));
     }
+    if marks_inferred {
+        page.put_words(2, "~ what it waited for is inferred from time");
+    } else if path.rows.iter().any(|row| row.is_inferred) {
+        page.put_words(2, "order:     inferred from time");
+    }
     put_beside(page, report);
     put_queueing(page, &path.rows, report.run.wall_ns);
+    put_allowed(page, report);
+}
+
+/// The other path, where it says something else.
+fn put_allowed(page: &mut Page, report: &Report) {
+    let allowed = &report.allowed_path;
+    if !allowed.is_declared || allowed.wall_ns >= report.run.wall_ns {
+        return;
+    }
+    let nodes = allowed.rows.iter().filter_map(|row| {
+        let (name, length) = (page.name_in_text(row.node.as_deref()?), units::duration(row.duration_ns));
+        Some(format!("{name}\u{a0}{}", no_break(&length)))
+    });
+    let mut nodes: Vec<String> = nodes.collect();
+    let more = nodes.len().saturating_sub(MAX_ROWS);
+    nodes.truncate(MAX_ROWS);
+    if more > 0 {
+        nodes.push(format!("and {} more", units::count(more as u64)));
+    }
+    page.blank();
+    let mut line = Line::default();
+    page.add(&mut line, Role::Plain, "As the graph allows");
+    let length = no_break(&units::duration(allowed.wall_ns));
+    page.put_wrapped(line, 21, [plain(format!("{length}: {}", nodes.join(", ")))]);
 }
 
 /// The rows in path order, and whether each is one of the [`MAX_ROWS`] with most time and has enough of it.
@@ -50,6 +80,7 @@ fn put_lead(page: &mut Page, report: &Report) {
     let unattributed = report.totals.unattributed_ns;
     let mut line = Line::default();
     page.add(&mut line, Role::Plain, "Critical path");
+    let has_both = report.allowed_path.is_declared && report.allowed_path.wall_ns < wall;
     let text = if wall.is_zero() {
         "empty: the run took no time".to_owned()
     } else if report.critical_path.rows.is_empty() {
@@ -58,7 +89,8 @@ fn put_lead(page: &mut Page, report: &Report) {
         let [whole, part, rest] = units::split(wall, length, unattributed).map(|text| no_break(&text));
         let share = units::share(length.ratio_of(wall).unwrap_or_default());
         let rest = (!unattributed.is_zero()).then(|| format!("; the other {rest} has no span"));
-        format!("{part} of {whole} ({share}){}", rest.unwrap_or_default())
+        let name = if has_both { "as run: " } else { "" };
+        format!("{name}{part} of {whole} ({share}){}", rest.unwrap_or_default())
     };
     page.put_wrapped(line, 16, [plain(text)]);
 }
@@ -73,8 +105,11 @@ struct Cells {
 }
 
 impl Cells {
-    fn new(page: &Page, row: &PathRow) -> Self {
+    fn new(page: &Page, row: &PathRow, marks_inferred: bool) -> Self {
         let mut suffix = String::new();
+        if marks_inferred && row.is_inferred {
+            suffix.push_str(" ~");
+        }
         if row.executions > 1 {
             suffix += &format!(" ×{}", units::count(row.executions));
         }
@@ -142,8 +177,13 @@ impl Columns {
     }
 }
 
-fn put_rows<'r>(page: &mut Page, rows: impl Iterator<Item = &'r PathRow>, wall: Duration) {
-    let rows: Vec<_> = rows.map(|row| (row, Cells::new(page, row))).collect();
+fn put_rows<'r>(
+    page: &mut Page,
+    rows: impl Iterator<Item = &'r PathRow>,
+    wall: Duration,
+    marks_inferred: bool,
+) {
+    let rows: Vec<_> = rows.map(|row| (row, Cells::new(page, row, marks_inferred))).collect();
     let marker = match rows.iter().any(|(row, _)| row.is_longest) {
         false => "",
         true if page.ascii() => "*",

@@ -5,13 +5,21 @@ use std::cmp::Reverse;
 use super::page::{Line, Page, Role, no_break, plain};
 use super::units;
 use crate::money::Money;
-use crate::report::{NodeReport, Quality, QualityLevel, Report};
+use crate::report::{BlockingRow, Bound, DetachedRow, NodeReport, Quality, QualityLevel, Report};
 
-/// The most nodes in the line about cost.
+/// The most nodes in one line.
 const MAX_NODES: usize = 3;
+/// Parts of the run below this share are not named.
+const LEAST_RATIO: f64 = 0.005;
+/// What could be gained by less queueing is told from this share of the run on.
+const LEAST_GAIN: f64 = 0.01;
 
 pub(super) fn put(page: &mut Page, report: &Report) {
     if report.run.spans > 1 {
+        put_bounds(page, report);
+        put_parallelism(page, report);
+        put_blocking(page, report);
+        put_detached(page, report);
         put_cost(page, report);
     }
     if let Some(tokens) = report.totals.tokens {
@@ -20,6 +28,67 @@ pub(super) fn put(page: &mut Page, report: &Report) {
     }
     put_labelled(page, "Confidence", confidence(page, &report.quality));
     put_losses(page, report);
+}
+
+/// What the critical path was doing, largest part first.
+fn put_bounds(page: &mut Page, report: &Report) {
+    let part = |bound: &Bound| {
+        let kind = match bound.kind.as_str() {
+            "model_wait" => "model wait".to_owned(),
+            "own_cpu" => "own CPU".to_owned(),
+            "no_span" => "no span".to_owned(),
+            "wait_other" => "other".to_owned(),
+            other => match other.strip_prefix("wait_") {
+                Some(kind) => format!("{} wait", page.name_in_text(kind)),
+                None => page.name_in_text(other),
+            },
+        };
+        no_break(&format!("{kind} {}", units::share(bound.wall_ratio)))
+    };
+    let worth_naming = report.bounds.iter().filter(|bound| bound.wall_ratio >= LEAST_RATIO);
+    let parts: Vec<String> = worth_naming.map(part).collect();
+    // A run of one kind of work that does not say more is not worth a line.
+    if parts.len() > 1 || report.bounds.first().is_some_and(|bound| bound.kind != "wait_other") {
+        put_labelled(page, "Bounded by", parts.join(", "));
+    }
+}
+
+/// How much shorter the run could be if nothing but its graph held it up.
+fn put_parallelism(page: &mut Page, report: &Report) {
+    let (allowed, totals) = (&report.allowed_path, &report.totals);
+    let length = no_break(&units::duration(allowed.wall_ns));
+    let saved = report.run.wall_ns.saturating_sub(allowed.wall_ns).ratio_of(report.run.wall_ns);
+    if let Some(efficiency) = totals.efficiency {
+        let share = units::share(efficiency);
+        put_labelled(page, "Parallelism", format!("{share} of the best this graph allows ({length})"));
+    } else if saved.is_some_and(|saved| saved >= LEAST_GAIN) {
+        let text = format!("{length} with no queueing; what the graph allows needs declared edges (node.depends_on)");
+        put_labelled(page, "Parallelism", text);
+    }
+}
+
+fn put_blocking(page: &mut Page, report: &Report) {
+    let row = |row: &BlockingRow| {
+        let name = page.name_in_text(row.node.as_deref().unwrap_or(&row.span));
+        let longest = no_break(&units::duration(row.longest_poll_ns));
+        let spans = if row.spans > 1 { format!(" (×{})", units::count(row.spans)) } else { String::new() };
+        format!("{name} kept its thread for {longest}{spans}")
+    };
+    let rows: Vec<String> = report.blocking.iter().take(MAX_NODES).map(row).collect();
+    if !rows.is_empty() {
+        put_labelled(page, "Blocking", rows.join(", "));
+    }
+}
+
+fn put_detached(page: &mut Page, report: &Report) {
+    let row = |row: &DetachedRow| {
+        let times = if row.spans > 1 { format!(" ×{}", units::count(row.spans)) } else { String::new() };
+        no_break(&format!("{}{times} {}", page.name_in_text(&row.name), units::duration(row.duration_ns)))
+    };
+    let rows: Vec<String> = report.detached.iter().take(MAX_NODES).map(row).collect();
+    if !rows.is_empty() {
+        put_labelled(page, "Detached", format!("{}: nobody waited for that", rows.join(", ")));
+    }
 }
 
 fn put_cost(page: &mut Page, report: &Report) {
@@ -56,6 +125,7 @@ fn confidence(page: &Page, quality: &Quality) -> String {
     ];
     for (number, one, many) in [
         (quality.left_out_spans, "span left out", "spans left out"),
+        (quality.declared_edges, "edge declared", "edges declared"),
         (quality.inferred_edges, "edge inferred from time", "edges inferred from time"),
         (quality.detached_spans, "span nobody waited for", "spans nobody waited for"),
     ] {
@@ -66,7 +136,11 @@ fn confidence(page: &Page, quality: &Quality) -> String {
     if quality.level == QualityLevel::High && !is_skewed {
         facts.push("no skew".to_owned());
     }
-    let facts: Vec<_> = facts.iter().map(|fact| no_break(fact)).collect();
+    let mut facts: Vec<_> = facts.iter().map(|fact| no_break(fact)).collect();
+    if !quality.not_claimed.is_empty() {
+        let claims: Vec<_> = quality.not_claimed.iter().map(|claim| page.name_in_text(&claim.replace('_', " "))).collect();
+        facts.push(format!("not claimed: {}", claims.join(", ")));
+    }
     format!("{level}: {}", facts.join(", "))
 }
 
@@ -81,6 +155,8 @@ fn warning(page: &Page, name: &str, number: u64) -> Option<String> {
         "outlives_parent" => ("span outlives its parent", "spans outlive their parents"),
         "starts_before_parent" => ("span starts before its parent", "spans start before their parents"),
         "multiple_roots" => return Some("several roots".to_owned()),
+        "edge_contradicted" => ("declared edge is contradicted by time", "declared edges are contradicted by time"),
+        "unknown_dependency" => ("name in depends_on is no node", "names in depends_on are no nodes"),
         "skew_corrected" => ("span moved for clock skew", "spans moved for clock skew"),
         other => {
             let other = page.name_in_text(&other.replace('_', " "));

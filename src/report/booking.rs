@@ -31,6 +31,8 @@ pub(crate) struct Booking {
     pub(crate) cost: Option<Money>,
     /// What tokens it used, likewise.
     pub(crate) tokens: Option<Tokens>,
+    /// For each span whether it is an execution that is a second or later try.
+    pub(crate) is_retry: Vec<bool>,
 }
 
 /// What one node's executions add up to.
@@ -50,6 +52,8 @@ pub(crate) struct NodeTally {
     pub(crate) cost: Option<Money>,
     pub(crate) tokens: Option<Tokens>,
     pub(crate) kind: String,
+    /// The model most of its calls used.
+    pub(crate) model: Option<Arc<str>>,
     pub(crate) peak_concurrency: u64,
     /// Calls and total by name of the spans inside that are no nodes.
     pub(crate) phases: BTreeMap<Arc<str>, (u64, Duration)>,
@@ -68,6 +72,7 @@ impl Booking {
         let mut by_name: HashMap<Arc<str>, NodeIx> = HashMap::new();
         let mut nodes: Vec<NodeTally> = Vec::new();
         let reported = deepest_reports(run);
+        let is_retry = retries(run, &ids);
         for ix in recorded {
             let Some(name) = ids[ix.index()].clone() else { continue };
             let node = *by_name.entry(name.clone()).or_insert_with(|| {
@@ -75,6 +80,7 @@ impl Booking {
                 nodes.len() - 1
             });
             nodes[node].take_execution(run, ix);
+            nodes[node].retries += u64::from(is_retry[ix.index()]);
         }
         let node_of: Vec<Option<NodeIx>> = execution_of
             .iter()
@@ -105,7 +111,7 @@ impl Booking {
                 *total = total.saturating_add(span.record.end.saturating_since(span.record.start));
             }
         }
-        let mut booking = Booking { nodes, execution_of, node_of, cost, tokens };
+        let mut booking = Booking { nodes, execution_of, node_of, cost, tokens, is_retry };
         booking.settle(run, self_times);
         booking
     }
@@ -114,6 +120,7 @@ impl Booking {
     fn settle(&mut self, run: &Run, self_times: &[Duration]) {
         for tally in &mut self.nodes {
             tally.kind = kind_of(run, tally);
+            tally.model = model_of(run, tally);
             let intervals = tally.executions.iter().map(|ix| run.span(*ix).clipped);
             tally.peak_concurrency =
                 peak_concurrency(intervals.filter(|interval: &Interval| !interval.is_empty()));
@@ -200,16 +207,35 @@ impl NodeTally {
         self.running = self.running.saturating_add(duration.saturating_sub(queued));
         self.queued = self.queued.saturating_add(queued);
         self.failures += u64::from(record.failed());
-        self.retries += u64::from(is_retry(record));
         if let Some(busy) = record.timing.busy {
             self.busy = Some(self.busy.unwrap_or_default().saturating_add(busy));
         }
     }
 }
 
-/// Whether a span is a second or later try.
-pub(crate) fn is_retry(record: &crate::span_record::SpanRecord) -> bool {
-    record.facts.as_ref().and_then(|facts| facts.attempt).is_some_and(|attempt| attempt > 1)
+/// Which executions are second or later tries: those that say so by their attempt, and, where none of a node's
+/// executions under one parent says which attempt it is, those that start after the one before them has failed.
+fn retries(run: &Run, ids: &[Option<Arc<str>>]) -> Vec<bool> {
+    let mut is_retry = vec![false; run.spans.len()];
+    for parent in run.indices() {
+        // Children stand in order of their starts.
+        let mut before: HashMap<&Arc<str>, (SpanIx, bool)> = HashMap::new();
+        for child in run.children(parent) {
+            let Some(id) = &ids[child.index()] else { continue };
+            let record = &run.span(*child).record;
+            let attempt = record.facts.as_ref().and_then(|facts| facts.attempt);
+            let follows_failure = before.get(id).is_some_and(|(earlier, says_attempt)| {
+                let earlier = &run.span(*earlier).record;
+                !says_attempt && earlier.failed() && earlier.end <= record.start
+            });
+            is_retry[child.index()] = attempt.map_or(follows_failure, |attempt| attempt > 1);
+            before.insert(id, (*child, attempt.is_some()));
+        }
+    }
+    if let Some(attempt) = run.span(run.root).record.facts.as_ref().and_then(|facts| facts.attempt) {
+        is_retry[run.root.index()] = attempt > 1;
+    }
+    is_retry
 }
 
 /// What sort of work a node does: the first rule that any of its executions meets.
@@ -230,6 +256,18 @@ fn kind_of(run: &Run, tally: &NodeTally) -> String {
         _ => node_kind.unwrap_or("other"),
     };
     kind.to_owned()
+}
+
+/// The model most executions used, the lesser name on a tie: what answered, else what was asked for.
+fn model_of(run: &Run, tally: &NodeTally) -> Option<Arc<str>> {
+    let mut calls: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
+    for ix in &tally.executions {
+        let facts = run.span(*ix).record.facts.as_deref();
+        if let Some(model) = facts.and_then(|f| f.response_model.as_ref().or(f.request_model.as_ref())) {
+            *calls.entry(model).or_default() += 1;
+        }
+    }
+    calls.into_iter().rev().max_by_key(|(_, calls)| *calls).map(|(model, _)| model.clone())
 }
 
 /// From this share of its time on, a node that a thread runs inside is computing, not waiting.

@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::analysis::critical_path::critical_path;
-use crate::analysis::event_graph::EventGraph;
+use crate::analysis::replay::{Changes, ReplayedSegment};
 use crate::analysis::shares::{self, Share};
-use crate::analysis::time_breakdown::{peak_leaves, self_times};
+use crate::analysis::time_breakdown::peak_leaves;
 use crate::histogram::DurationStats;
-use crate::ids::{SpanId, TraceId};
-use crate::money::Money;
-use crate::report::booking::{Booking, NodeIx, NodeTally};
-use crate::report::findings::{findings, savings};
-use crate::report::path::{BookedPath, path_segments};
+use crate::report::analysed::Analysed;
+use crate::report::booking::{Booking, NodeTally};
+use crate::report::bounds::bounds;
+use crate::report::insights::{Case, findings};
+use crate::report::path::path_segments;
+use crate::report::quality::quality;
+use crate::report::sums::{RunSums, run_sums};
 use crate::report::{
-    Bottleneck, CriticalPath, DurationSummary, Generator, NodeReport, PathKind, PhaseReport, Quality,
-    QualityLevel, Report, RunStatus, RunSummary, SCHEMA, Source, Summary, Totals,
+    AllowedPath, AllowedRow, Bottleneck, CriticalPath, DurationSummary, Generator, History, NodeReport, PathKind,
+    PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source, Summary, Totals, blocking, detached,
 };
-use crate::run::{Run, Warning};
+use crate::run::{DependencyUse, Run, RunOptions};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
 use crate::span_record::{Outcome, SpanRecord, Status};
 use crate::time::{Duration, Timestamp};
@@ -30,12 +31,55 @@ pub struct ReportOptions {
     pub bottleneck_threshold_percent: f64,
     /// Where the spans came from.
     pub source: Source,
+    /// How a run is made of its spans, where several readings are reasonable.
+    pub run: RunOptions,
+    /// How long an execution of a node may take on average, by node.
+    pub slas: BTreeMap<String, Duration>,
+    /// How long an execution of any other node may take on average; `None` sets no limit.
+    pub slow_threshold: Option<Duration>,
+    /// A span that keeps its thread so long without a break blocks its executor. Default
+    /// [`ReportOptions::BLOCKING_THRESHOLD`].
+    pub blocking_threshold: Duration,
+    /// Whether a node is also told to vary much by the two simple rules: its P99 is more than twice its mean; its
+    /// longest execution is more than five times its shortest.
+    pub simple_variance_rules: bool,
+    /// Earlier runs of the same workflow: what is usual. Without any, nothing is compared.
+    pub history: Arc<History>,
+    /// Roots that started while the run waited with no span, if any did.
+    pub lost_context: Option<LostContext>,
+}
+
+impl ReportOptions {
+    /// 10 ms. Advice for asynchronous code is to give the thread back within 10 to 100 µs; what takes a hundred
+    /// times as long is told.
+    pub const BLOCKING_THRESHOLD: Duration = Duration::from_millis(10);
 }
 
 impl Default for ReportOptions {
     fn default() -> Self {
-        ReportOptions { bottleneck_threshold_percent: 50.0, source: Source::Decoded }
+        ReportOptions {
+            bottleneck_threshold_percent: 50.0,
+            source: Source::Decoded,
+            run: RunOptions::default(),
+            slas: BTreeMap::new(),
+            slow_threshold: None,
+            blocking_threshold: Self::BLOCKING_THRESHOLD,
+            simple_variance_rules: false,
+            history: Arc::default(),
+            lost_context: None,
+        }
     }
+}
+
+/// Roots that look as if their context had been lost: a task was spawned without the span around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostContext {
+    /// How many there are.
+    pub roots: u64,
+    /// The name of the longest.
+    pub span: String,
+    /// How long they took together.
+    pub duration: Duration,
 }
 
 /// Reports on every run in `spans`, in the order in which the runs began to arrive.
@@ -74,210 +118,121 @@ pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<R
 /// The same, with what the run adds to sums over many runs.
 pub(crate) fn report_with_sums(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunSums)> {
     let (missing, left_out) = (finished.missing, finished.left_out);
-    let run = Run::from_records(finished.records)?;
+    let run = Run::with_options(finished.records, &options.run)?;
     Some(build(&run, missing, left_out, options))
 }
 
 fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Report, RunSums) {
-    let self_times = self_times(run);
-    let booking = Booking::new(run, &self_times);
-    let segments = critical_path(run);
-    let path = BookedPath::new(run, &booking, &segments);
-    let graph = EventGraph::new(run);
-    let slack = graph.slack();
-    let savings = savings(run, &booking, &path, &graph);
-    let quality = quality(run, missing, left_out, &segments, &graph);
-    let rows = path.rows(run, &booking);
-    let nodes = node_reports(run, &booking, &path, &savings, &slack);
+    let analysed = Analysed::of(run);
+    let Analysed { booking, path, .. } = &analysed;
+    let quality = quality(&analysed, missing, left_out);
+    let status = status(run, &quality);
+    let rows = path.rows(run, booking);
+    let blocking = blocking::find(&analysed, options.blocking_threshold);
+    let case = Case {
+        analysed: &analysed,
+        options,
+        quality: &quality,
+        status,
+        path_below: analysed.path_time_with_below(),
+    };
+    let (findings, combined) = findings(&case);
+    let allowed_path = allowed_path(&analysed);
     let report = Report {
         schema: SCHEMA.to_owned(),
         generator: Generator { name: "longpole".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         source: options.source,
-        run: run_summary(run, &booking, &self_times, &quality),
+        run: run_summary(&analysed, status, &options.history),
         totals: Totals {
-            parallelism_achieved: work(run, &self_times).ratio_of(run.wall()),
-            parallelism_peak: peak_leaves(run),
-            unattributed_ns: path.unattributed,
             queued_ns: rows.iter().map(|row| row.queued_ns).sum(),
-            cost_usd: booking.cost,
-            tokens: booking.tokens,
+            ..totals(&analysed, &allowed_path)
         },
         critical_path: CriticalPath {
             kind: PathKind::AsRun,
             length_ns: path.nodes.iter().map(|path_node| path_node.time).sum(),
-            beside: path.beside(run, &booking, &slack),
+            beside: path.beside(run, booking, &analysed.slack),
             rows,
-            segments: path_segments(run, &booking, &segments),
-            segments_total: segments.len() as u64,
+            segments: path_segments(run, booking, path, &analysed.critical.segments),
+            segments_total: analysed.critical.segments.len() as u64,
         },
-        nodes,
-        findings: findings(run, &booking, &path, &graph, &savings, quality.level),
-        bottleneck_info: bottleneck_info(run, &booking, options.bottleneck_threshold_percent),
+        allowed_path,
+        bounds: bounds(&analysed),
+        nodes: node_reports(&analysed, &blocking, &options.history),
+        findings,
+        combined,
+        saves_nothing: saves_nothing(&analysed),
+        blocking: blocking::rows(&analysed, &blocking),
+        detached: detached::rows(&analysed),
+        bottleneck_info: bottleneck_info(run, booking, options.bottleneck_threshold_percent),
         quality,
         pipeline: None,
     };
-    let sums = run_sums(run, booking, &path, &self_times, report.run.status);
+    let sums = run_sums(&analysed, status);
     (report, sums)
 }
 
-/// What one run adds to sums over many.
-#[derive(Debug)]
-#[cfg_attr(not(feature = "layer"), allow(dead_code, reason = "metrics are of the live half"))]
-pub(crate) struct RunSums {
-    pub(crate) nodes: Vec<NodeSums>,
-    /// Every execution that counts in statistics, in order of the nodes.
-    pub(crate) executions: Vec<Execution>,
-    pub(crate) workflow: Option<Arc<str>>,
-    pub(crate) outcome: &'static str,
-    pub(crate) wall: Duration,
-    pub(crate) end: Timestamp,
-    pub(crate) trace_id: TraceId,
-    pub(crate) root_span: Option<SpanId>,
-    /// Whether its trace can be looked up in a backend.
-    pub(crate) is_sampled: bool,
-}
-
-/// One execution of a node.
-#[derive(Debug)]
-#[cfg_attr(not(feature = "layer"), allow(dead_code, reason = "metrics are of the live half"))]
-pub(crate) struct Execution {
-    pub(crate) node: Arc<str>,
-    /// How many executions it is nested in.
-    pub(crate) depth: u32,
-    pub(crate) outcome: &'static str,
-    /// The class of its error, if it failed.
-    pub(crate) error_type: Option<Arc<str>>,
-    /// Queueing included.
-    pub(crate) duration: Duration,
-    /// Time in which no nested node ran.
-    pub(crate) self_time: Duration,
-    pub(crate) busy: Option<Duration>,
-    pub(crate) span_id: Option<SpanId>,
-    pub(crate) end: Timestamp,
-}
-
-fn run_sums(
-    run: &Run,
-    booking: Booking,
-    path: &BookedPath,
-    self_times: &[Duration],
-    status: RunStatus,
-) -> RunSums {
-    let root = run.span(run.root);
-    RunSums {
-        executions: executions(run, &booking, self_times),
-        nodes: node_sums(run, booking, path),
-        workflow: root.record.workflow_name().cloned(),
-        outcome: match status {
-            RunStatus::Ok => "ok",
-            RunStatus::Error => "error",
-            RunStatus::Panicked => "panicked",
-            RunStatus::Cancelled => "cancelled",
-            RunStatus::Incomplete => "partial",
-        },
-        wall: run.wall(),
-        end: root.clipped.end,
-        trace_id: root.record.trace_id,
-        root_span: (!root.is_synthetic).then_some(root.record.span_id),
-        is_sampled: root.record.local.is_some_and(|local| local.is_sampled),
+fn totals(analysed: &Analysed<'_>, allowed: &AllowedPath) -> Totals {
+    let (run, work) = (analysed.run, analysed.work());
+    let peak = peak_leaves(run);
+    let bound = allowed.wall_ns;
+    let each_worker = Duration::from_nanos(work.as_nanos().div_ceil(peak.max(1)));
+    let declared = |value: Option<f64>| value.filter(|_| allowed.is_declared);
+    Totals {
+        parallelism_achieved: work.ratio_of(run.wall()),
+        parallelism_average: declared(work.ratio_of(bound)),
+        graph_bound_ns: allowed.is_declared.then_some(bound),
+        efficiency: declared(bound.ratio_of(run.wall())),
+        speed_up_room: declared(run.wall().ratio_of(bound.max(each_worker))),
+        parallelism_peak: peak,
+        unattributed_ns: analysed.path.unattributed,
+        queued_ns: Duration::ZERO,
+        cost_usd: analysed.booking.cost,
+        tokens: analysed.booking.tokens,
     }
 }
 
-fn executions(run: &Run, booking: &Booking, self_times: &[Duration]) -> Vec<Execution> {
-    let mut own_times = vec![Duration::ZERO; self_times.len()];
-    let mut depths = vec![0u32; self_times.len()];
-    // A parent stands before its children.
-    for ix in run.indices() {
-        let Some(execution) = booking.execution_of[ix.index()] else { continue };
-        let own = &mut own_times[execution.index()];
-        *own = own.saturating_add(self_times[ix.index()]);
-        let around = run.span(ix).parent.and_then(|parent| booking.execution_of[parent.index()]);
-        if execution == ix
-            && let Some(around) = around
-        {
-            depths[ix.index()] = depths[around.index()].saturating_add(1);
+/// How many nodes are named that save nothing.
+const MAX_SAVE_NOTHING: usize = 3;
+/// From this share of the wall time on it is worth saying that a node saves nothing.
+const WORTH_NAMING: f64 = 0.02;
+
+/// Nodes that took time and are on no critical path, longest first.
+fn saves_nothing(analysed: &Analysed<'_>) -> Vec<String> {
+    let (run, booking) = (analysed.run, &analysed.booking);
+    let is_beside = |tally: &&NodeTally| {
+        let slack = || tally.executions.iter().filter_map(|ix| analysed.slack[ix.index()]);
+        let has_slack = slack().next().is_some() && slack().all(|slack| !slack.is_zero());
+        has_slack && tally.running.ratio_of(run.wall()).is_some_and(|ratio| ratio >= WORTH_NAMING)
+    };
+    let on_path: Vec<bool> = (0..booking.nodes.len()).map(|node| analysed.path.of(node).is_some()).collect();
+    let beside = booking.nodes.iter().zip(on_path).filter(|(_, on_path)| !on_path).map(|(tally, _)| tally);
+    let mut beside: Vec<&NodeTally> = beside.filter(is_beside).collect();
+    beside.sort_by(|a, b| b.running.cmp(&a.running).then_with(|| a.name.cmp(&b.name)));
+    beside.iter().take(MAX_SAVE_NOTHING).map(|tally| tally.name.to_string()).collect()
+}
+
+/// The path if nothing but the graph held the run up.
+fn allowed_path(analysed: &Analysed<'_>) -> AllowedPath {
+    let run = analysed.run;
+    let segments = analysed.graph.replayed_path(&Changes::as_the_graph_allows());
+    let mut rows: Vec<AllowedRow> = Vec::new();
+    for ReplayedSegment { span, length, .. } in &segments {
+        let node = if *span == run.root { None } else { analysed.node_name(*span) };
+        match rows.iter_mut().find(|row| row.node == node) {
+            Some(row) => row.duration_ns = row.duration_ns.saturating_add(*length),
+            None => rows.push(AllowedRow { node, duration_ns: *length }),
         }
     }
-    let of_node = |tally: &NodeTally| {
-        let node = tally.name.clone();
-        let counted = tally.executions.iter().copied().filter(|ix| run.span(*ix).in_statistics);
-        let execution = |ix: crate::run::SpanIx| {
-            let record = &run.span(ix).record;
-            let outcome = outcome(record);
-            let facts = record.facts.as_deref();
-            let class = facts.and_then(|facts| facts.error_type.clone());
-            Execution {
-                node: node.clone(),
-                depth: depths[ix.index()],
-                outcome,
-                error_type: record.failed().then(|| match outcome {
-                    "error" => class.unwrap_or_else(|| "_OTHER".into()),
-                    other => class.unwrap_or_else(|| other.into()),
-                }),
-                duration: record.end.saturating_since(record.start),
-                self_time: own_times[ix.index()],
-                busy: record.timing.busy,
-                span_id: (!run.span(ix).is_synthetic).then_some(record.span_id),
-                end: record.end,
-            }
-        };
-        counted.map(execution).collect::<Vec<_>>()
-    };
-    booking.nodes.iter().flat_map(of_node).collect()
-}
-
-/// How an execution ended, as metrics tell it.
-pub(crate) fn outcome(record: &SpanRecord) -> &'static str {
-    match record.facts.as_ref().and_then(|facts| facts.outcome) {
-        Some(Outcome::Panicked) => "panicked",
-        Some(Outcome::Cancelled) => "cancelled",
-        Some(Outcome::Partial) => "partial",
-        None if record.status == Status::Error => "error",
-        None => "ok",
+    AllowedPath {
+        kind: PathKind::AsTheGraphAllows,
+        is_declared: run.dependencies.iter().any(|edge| edge.used != DependencyUse::Contradicted),
+        wall_ns: segments.iter().map(|segment| segment.length).sum(),
+        rows,
     }
 }
 
-/// What one node's executions in one run add to the sums.
-#[derive(Debug, Default)]
-pub(crate) struct NodeSums {
-    pub(crate) name: Arc<str>,
-    /// Whether its time counts in the sum of node times: not if it only stands for the run as a whole.
-    pub(crate) counts_in_sum: bool,
-    pub(crate) durations: DurationStats,
-    pub(crate) failures: u64,
-    pub(crate) on_path: Duration,
-    pub(crate) self_time: Duration,
-    pub(crate) queued: Duration,
-    pub(crate) cost: Option<Money>,
-}
-
-fn node_sums(run: &Run, booking: Booking, path: &BookedPath) -> Vec<NodeSums> {
-    let is_root_beside_others: Vec<bool> = (0..booking.nodes.len())
-        .map(|node| booking.nodes.len() > 1 && booking.is_root_alone(run, node))
-        .collect();
-    let sums = |(node, tally): (NodeIx, NodeTally)| NodeSums {
-        counts_in_sum: !is_root_beside_others[node],
-        on_path: path.of(node).map_or(Duration::ZERO, |path_node| path_node.time),
-        name: tally.name,
-        durations: tally.durations,
-        failures: tally.failures,
-        self_time: tally.self_time,
-        queued: tally.queued,
-        cost: tally.cost,
-    };
-    booking.nodes.into_iter().enumerate().map(sums).collect()
-}
-
-/// Work done in the run: self times without the time spent waiting to be run.
-fn work(run: &Run, self_times: &[Duration]) -> Duration {
-    let worked = |ix: crate::run::SpanIx| {
-        let own = self_times[ix.index()];
-        own.saturating_sub(run.span(ix).record.timing.queued.min(own))
-    };
-    run.indices().map(worked).sum()
-}
-
-fn run_summary(run: &Run, booking: &Booking, self_times: &[Duration], quality: &Quality) -> RunSummary {
+fn run_summary(analysed: &Analysed<'_>, status: RunStatus, history: &History) -> RunSummary {
+    let Analysed { run, booking, .. } = analysed;
     let root = run.span(run.root);
     let facts = root.record.facts.as_deref();
     let root_span_id = (!root.is_synthetic).then(|| root.record.span_id.to_string());
@@ -294,13 +249,14 @@ fn run_summary(run: &Run, booking: &Booking, self_times: &[Duration], quality: &
         version: version.or(root.record.origin.service_version.as_ref()).map(ToString::to_string),
         started_at: root.clipped.start.to_rfc3339(),
         start_unix_ns: root.clipped.start,
-        status: status(run, quality),
+        status,
         wall_ns: run.wall(),
-        work_ns: work(run, self_times),
+        work_ns: analysed.work(),
         spans: run.indices().filter(|ix| !run.span(*ix).is_synthetic).count() as u64,
         executions: steps().map(|tally| tally.executions.len() as u64).sum(),
         errors: steps().map(|tally| tally.failures).sum(),
         retries: steps().map(|tally| tally.retries).sum(),
+        baseline: history.wall(),
     }
 }
 
@@ -316,14 +272,12 @@ fn status(run: &Run, quality: &Quality) -> RunStatus {
     }
 }
 
-fn node_reports(
-    run: &Run,
-    booking: &Booking,
-    path: &BookedPath,
-    savings: &[(NodeIx, Duration)],
-    slack: &[Option<Duration>],
-) -> Vec<NodeReport> {
+fn node_reports(analysed: &Analysed<'_>, blocking: &[blocking::Blocking], history: &History) -> Vec<NodeReport> {
+    let Analysed { run, booking, path, savings, .. } = analysed;
     let sum: Duration = summed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
+    let least = |floats: &[Option<Duration>], tally: &NodeTally| {
+        tally.executions.iter().filter_map(|ix| floats[ix.index()]).min()
+    };
     let mut nodes: Vec<NodeReport> = (0..booking.nodes.len())
         .map(|node| {
             let tally = &booking.nodes[node];
@@ -341,8 +295,14 @@ fn node_reports(
                 busy_ns: tally.busy,
                 queued_ns: tally.queued,
                 on_path_ns: on_path,
-                slack_ns: tally.executions.iter().filter_map(|ix| slack[ix.index()]).min(),
+                slack_ns: least(&analysed.slack, tally),
+                free_float_ns: least(&analysed.free_float, tally),
                 save_max_ns: savings.iter().find(|(of, _)| *of == node).map(|(_, saved)| *saved),
+                failed_on_path_ns: path.of(node).map_or(Duration::ZERO, |path_node| path_node.failed_time(run)),
+                blocking: blocking.iter().filter(|found| booking.node_of[found.span.index()] == Some(node)).count()
+                    as u64,
+                model: tally.model.as_ref().map(ToString::to_string),
+                baseline: history.node(&tally.name),
                 sum_ratio: total.ratio_of(sum).unwrap_or(0.0),
                 wall_ratio: total.ratio_of(run.wall()).unwrap_or(0.0),
                 critical_path_ratio: on_path.ratio_of(run.wall()).unwrap_or(0.0),
@@ -430,79 +390,3 @@ fn bottleneck(share: &Share) -> Bottleneck {
     }
 }
 
-fn quality(
-    run: &Run,
-    missing: u64,
-    left_out: u64,
-    segments: &[crate::analysis::critical_path::Segment],
-    graph: &EventGraph<'_>,
-) -> Quality {
-    let count = |warning: Warning| run.warnings.get(&warning).copied().unwrap_or(0);
-    let spans = run.indices().filter(|ix| !run.span(*ix).is_synthetic).count() as u64;
-    let partial = run.indices().filter(|ix| {
-        let facts = run.span(*ix).record.facts.as_deref();
-        facts.is_some_and(|facts| facts.outcome == Some(Outcome::Partial))
-    });
-    let open = missing + count(Warning::UnfinishedSpan) + partial.count() as u64;
-    let orphans = orphans(run);
-    let affected = open
-        + orphans
-        + left_out
-        + count(Warning::NegativeDuration)
-        + count(Warning::ConflictingSpanId)
-        + count(Warning::ParentCycle);
-    let is_orphan = |ix: crate::run::SpanIx| {
-        let span = run.span(ix);
-        let parent = span.parent.map(|parent| run.span(parent));
-        let expected = span.record.parent_id.filter(|_| ix != run.root);
-        expected.is_some_and(|id| parent.is_none_or(|parent| parent.record.span_id != id))
-    };
-    let is_path_affected = segments.iter().any(|segment| is_orphan(segment.span));
-    let level = if affected == 0 {
-        QualityLevel::High
-    } else if affected.saturating_mul(100) <= spans && !is_path_affected {
-        QualityLevel::Medium
-    } else {
-        QualityLevel::Low
-    };
-    Quality {
-        level,
-        closed_spans: spans - count(Warning::UnfinishedSpan).min(spans),
-        open_spans: open,
-        orphans,
-        left_out_spans: left_out,
-        inferred_edges: graph.inferred_edges(),
-        detached_spans: run.indices().filter(|ix| run.span(*ix).is_detached).count() as u64,
-        warnings: warnings(run, left_out),
-    }
-}
-
-/// Spans whose parent is missing. The root is none of them: a run may be part of a larger trace.
-fn orphans(run: &Run) -> u64 {
-    let missing = run.warnings.get(&Warning::MissingParent).copied().unwrap_or(0);
-    let root = run.span(run.root);
-    let parent_id = root.record.parent_id.filter(|_| root.parent.is_none());
-    let is_below_another = parent_id.is_some_and(|id| run.spans.iter().all(|span| span.record.span_id != id));
-    missing.saturating_sub(u64::from(is_below_another))
-}
-
-fn warnings(run: &Run, left_out: u64) -> BTreeMap<String, u64> {
-    let told = |(warning, count): (&Warning, &u64)| {
-        let count = if *warning == Warning::MissingParent { orphans(run) } else { *count };
-        (count > 0).then(|| (warning.as_str().to_owned(), count))
-    };
-    let mut warnings: BTreeMap<String, u64> = run.warnings.iter().filter_map(told).collect();
-    let flagged = |flag: fn(&crate::run::RunSpan) -> bool| {
-        run.indices().filter(|ix| flag(run.span(*ix))).count() as u64
-    };
-    for (name, count) in [
-        ("starts_before_parent", flagged(|span| span.starts_before_parent)),
-        ("outlives_parent", flagged(|span| span.outlives_parent)),
-        ("left_out", left_out),
-    ] {
-        if count > 0 {
-            warnings.insert(name.to_owned(), count);
-        }
-    }
-    warnings
-}

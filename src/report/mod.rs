@@ -5,15 +5,24 @@
 //! only; lengths of time are integers in nanoseconds with `_ns` in the name, shares are 0–1, money is a decimal
 //! string in USD, unknown is `null`. Arrays are in report order, so equal input gives equal bytes.
 
+mod analysed;
+mod blocking;
 pub(crate) mod booking;
+mod bounds;
 pub(crate) mod build;
-mod findings;
+mod detached;
+mod history;
+pub mod insights;
 mod path;
+mod quality;
+pub(crate) mod sums;
+pub mod what_if;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::history::{History, PastNode, PastRun};
 use crate::money::Money;
 use crate::time::{Duration, Timestamp};
 
@@ -34,13 +43,26 @@ pub struct Report {
     pub run: RunSummary,
     /// The run in a few numbers.
     pub totals: Totals,
-    /// What set the run's length.
+    /// What set the run's length, as it ran.
     pub critical_path: CriticalPath,
+    /// What would set it if nothing queued and every span waited for no more than the graph demands.
+    pub allowed_path: AllowedPath,
+    /// The wall time by what the critical path was doing, most first; adds up to the wall time.
+    pub bounds: Vec<Bound>,
     /// Every node of the run, most time on the critical path first.
     pub nodes: Vec<NodeReport>,
-    /// What to fix, first thing first; at most [`Report::MAX_FINDINGS`].
+    /// What to fix, first thing first: by what it saves, then by severity, code and subject; at most
+    /// [`Report::MAX_FINDINGS`].
     #[serde(rename = "insights")]
     pub findings: Vec<Finding>,
+    /// The changes suggested first, made together; absent where fewer than two were suggested.
+    pub combined: Option<Combined>,
+    /// Nodes that took time beside the path and would save nothing, longest first: the largest few.
+    pub saves_nothing: Vec<String>,
+    /// Spans that kept their thread from running anything else, longest first: the largest few.
+    pub blocking: Vec<BlockingRow>,
+    /// Work nobody in the run waited for, by name, longest first: the largest few.
+    pub detached: Vec<DetachedRow>,
     /// Shares of the sum of node times, as a summary.
     pub bottleneck_info: Summary,
     /// How much to trust it.
@@ -109,6 +131,19 @@ pub struct RunSummary {
     pub errors: u64,
     /// How many executions were second or later tries.
     pub retries: u64,
+    /// What earlier runs took; absent where none were given.
+    pub baseline: Option<Baseline>,
+}
+
+/// What earlier runs of the same workflow took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// How many runs it is made of.
+    pub runs: u64,
+    /// Their median.
+    pub p50_ns: Duration,
+    /// The median distance from that median.
+    pub mad_ns: Duration,
 }
 
 /// How a run ended.
@@ -132,6 +167,17 @@ pub enum RunStatus {
 pub struct Totals {
     /// Work divided by wall time; absent where the wall time is zero.
     pub parallelism_achieved: Option<f64>,
+    /// Work divided by the least time the graph allows: how much could be busy on average with workers enough.
+    /// Absent without declared edges.
+    pub parallelism_average: Option<f64>,
+    /// The least time the graph allows with any number of workers (its *span*, T∞). Absent without declared edges.
+    pub graph_bound_ns: Option<Duration>,
+    /// That as a share of the wall time: 1 where the run was as short as its dependencies allow. Absent without
+    /// declared edges.
+    pub efficiency: Option<f64>,
+    /// The wall time divided by the greater of the graph's bound and the work of each of as many workers as were
+    /// busy at the peak: how many times faster a perfect schedule could be at most. Absent without declared edges.
+    pub speed_up_room: Option<f64>,
     /// The most spans without a running child that ran at once.
     pub parallelism_peak: u64,
     /// Path time that belongs to no node: the root's own, and that of spans outside every node.
@@ -176,6 +222,87 @@ pub struct CriticalPath {
 pub enum PathKind {
     /// As the run went, queueing included.
     AsRun,
+    /// Without queueing, and among siblings that declared what they wait for with nothing else between them.
+    AsTheGraphAllows,
+}
+
+/// The path that would be critical if nothing but the graph held the run up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AllowedPath {
+    /// `as_the_graph_allows`.
+    pub kind: PathKind,
+    /// Whether any of its edges was declared. Otherwise it is the order that was seen, without the queueing.
+    pub is_declared: bool,
+    /// The run's length on it.
+    pub wall_ns: Duration,
+    /// The nodes on it, in order of first appearance, with their time.
+    pub rows: Vec<AllowedRow>,
+}
+
+/// A node on the path the graph allows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AllowedRow {
+    /// The node; absent for time that belongs to none.
+    pub node: Option<String>,
+    /// Its time on that path.
+    pub duration_ns: Duration,
+}
+
+/// A part of the wall time, by what the critical path was doing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bound {
+    /// `retry`, `queue`, `no_span`, `model_wait`, `tool`, `own_cpu`, or `wait_` with the kind of node.
+    pub kind: String,
+    /// How long.
+    pub duration_ns: Duration,
+    /// The same as a share of the wall time.
+    pub wall_ratio: f64,
+}
+
+/// A span that kept its thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlockingRow {
+    /// The node it belongs to, where it belongs to one.
+    pub node: Option<String>,
+    /// Its name.
+    pub span: String,
+    /// One such span.
+    pub span_id: String,
+    /// How many spans of that node and name did.
+    pub spans: u64,
+    /// The longest time one of them kept its thread.
+    pub longest_poll_ns: Duration,
+}
+
+/// Work nobody waited for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DetachedRow {
+    /// The node, or the span's name where it belongs to none.
+    pub name: String,
+    /// How many spans.
+    pub spans: u64,
+    /// Their time together, what is inside another of them left out.
+    pub duration_ns: Duration,
+}
+
+/// Several changes, replayed together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Combined {
+    /// The changes: the first suggestions for the nodes to fix first.
+    pub changes: Vec<CombinedChange>,
+    /// The wall time with all of them.
+    pub wall_ns: Duration,
+    /// What they save together.
+    pub saves_ns: Duration,
+}
+
+/// One of several changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CombinedChange {
+    /// What is changed.
+    pub subject: String,
+    /// How, and what it would save alone.
+    pub suggestion: Suggestion,
 }
 
 /// A node on the critical path.
@@ -195,6 +322,8 @@ pub struct PathRow {
     pub wall_ratio: f64,
     /// How long its executions on the path waited before they ran.
     pub queued_ns: Duration,
+    /// Whether the order of time alone says what one of its executions on the path waited for.
+    pub is_inferred: bool,
     /// What its executions on the path cost.
     pub cost_usd: Option<Money>,
     /// Where its time lies, from the run's start, in time order, neighbours joined; at most 200 pieces.
@@ -236,6 +365,20 @@ pub struct PathSegment {
     pub start_ns: Duration,
     /// How long it is.
     pub duration_ns: Duration,
+    /// What makes it follow the one before.
+    pub edge: PathEdge,
+}
+
+/// What makes a stretch of the critical path follow the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathEdge {
+    /// A parent runs its child, or goes on after it.
+    Parent,
+    /// The span declared to wait for a sibling.
+    Declared,
+    /// A sibling had ended when the span started: it is taken to have waited for it.
+    Inferred,
 }
 
 /// One node of a run.
@@ -266,8 +409,18 @@ pub struct NodeReport {
     /// How much longer its tightest execution could have taken without making the run longer; absent where no
     /// execution of it blocks the run.
     pub slack_ns: Option<Duration>,
-    /// What the run would save if it took no time; absent off the path.
+    /// How much longer its tightest execution could have taken before anything after it would have started later.
+    pub free_float_ns: Option<Duration>,
+    /// What the run would save if it took no time, also called its drag; absent off the path.
     pub save_max_ns: Option<Duration>,
+    /// The part of its path time that lies in executions that failed.
+    pub failed_on_path_ns: Duration,
+    /// How many of its spans kept their thread too long.
+    pub blocking: u64,
+    /// The model its calls used, the most used one.
+    pub model: Option<String>,
+    /// What its executions took together in earlier runs, without queueing; absent where none were given.
+    pub baseline: Option<Baseline>,
     /// Its total as a share of the sum of all nodes' totals. Counts nested nodes twice.
     pub sum_ratio: f64,
     /// Its total as a share of the wall time; above 1 where executions ran at once.
@@ -316,20 +469,30 @@ pub struct DurationSummary {
 pub struct Finding {
     /// A stable code: `LP101`.
     pub code: String,
+    /// What the code stands for, in a few words.
+    pub title: String,
     /// How much of the run it could save.
     pub severity: Severity,
-    /// The node it is about.
+    /// The node it is about, or the run where it is about no node.
     pub subject: String,
     /// What the run would save at most.
     pub saves_max_ns: Duration,
     /// The same as a share of the wall time.
     pub wall_ratio: f64,
+    /// What it would cost less at most; absent where no cost is known.
+    pub saves_max_usd: Option<Money>,
     /// How sure it is.
     pub confidence: Confidence,
-    /// Why it takes what it takes.
+    /// The evidence, in numbers.
     pub why: Vec<Reason>,
     /// Realistic changes and what each alone would save.
     pub suggestions: Vec<Suggestion>,
+    /// Why that is worth fixing.
+    pub rationale: String,
+    /// When it is not so.
+    pub caveat: String,
+    /// Some of the spans it rests on.
+    pub spans: Vec<String>,
 }
 
 /// How much of the run a finding could save: from 25 %, 10 %, 5 %, 2 % of the wall time.
@@ -407,6 +570,155 @@ pub enum Reason {
         /// Busy time as a share of its time, 0–1.
         busy_ratio: f64,
     },
+    /// It takes longer than its owner allows.
+    OverSla {
+        /// How long it may take on average.
+        sla_ns: Duration,
+        /// How long it took on average.
+        average_ns: Duration,
+    },
+    /// It took longer than in earlier runs.
+    SlowerThanUsual {
+        /// How long it took, without queueing.
+        took_ns: Duration,
+        /// The median of the earlier runs.
+        usual_ns: Duration,
+        /// How many earlier runs there were.
+        runs: u64,
+    },
+    /// A measure that moved along with its time.
+    MovedAlong {
+        /// `calls`, `retries`, `queued_ms`, `input_tokens`, `output_tokens`, `input_bytes` or `output_bytes`.
+        measure: String,
+        /// What it was in this run.
+        now: u64,
+        /// The median of the earlier runs.
+        usual: u64,
+    },
+    /// A model wrote slower than in earlier runs.
+    SlowerOutput {
+        /// The model.
+        model: String,
+        /// Output tokens per second.
+        per_second: f64,
+        /// The median of the earlier runs.
+        usual: f64,
+    },
+    /// More executions were there than ran at once.
+    AtLimit {
+        /// How many there were.
+        calls: u64,
+        /// How many ran at once at most.
+        limit: u64,
+        /// How long they waited together, where that was seen.
+        queued_ns: Duration,
+    },
+    /// Steps ran one after the other and declared nothing.
+    OneAfterAnother {
+        /// How many.
+        steps: u64,
+        /// Their nodes in order, repeats left out.
+        nodes: Vec<String>,
+        /// How long they took together.
+        together_ns: Duration,
+        /// How long the longest took.
+        longest_ns: Duration,
+    },
+    /// The same node ran many times for one caller.
+    Repeated {
+        /// How many times.
+        calls: u64,
+        /// For whom, where that is a node.
+        caller: Option<String>,
+    },
+    /// It was called again with input it had got before.
+    SameInput {
+        /// How many calls repeat an earlier one.
+        repeats: u64,
+        /// How many calls there were.
+        calls: u64,
+    },
+    /// One of several like it took much longer, and the rest waited for it.
+    Straggler {
+        /// How many there were.
+        siblings: u64,
+        /// The median of them.
+        median_ns: Duration,
+        /// The one that took longest.
+        longest_ns: Duration,
+    },
+    /// Time went into tries that failed, and into waiting for the next.
+    LostToRetries {
+        /// How many failed.
+        failures: u64,
+        /// How many were second or later tries.
+        retries: u64,
+        /// How long the failed ones took together.
+        lost_ns: Duration,
+        /// How much of that, and of the waiting, is on the path.
+        on_path_ns: Duration,
+    },
+    /// How long it takes varies much.
+    Varies {
+        /// The rule: `tail`, `cv`, `spread` or `p99_over_mean`.
+        rule: String,
+        /// The figure it looks at.
+        value: f64,
+        /// Above which it counts.
+        limit: f64,
+        /// How many executions it rests on.
+        calls: u64,
+    },
+    /// It makes up much of the cost.
+    CostShare {
+        /// What it cost.
+        cost_usd: Money,
+        /// As a share of the run's cost.
+        cost_ratio: f64,
+        /// Its path time as a share of the wall time.
+        time_ratio: f64,
+    },
+    /// A stretch of the path in which no span ran.
+    Gap {
+        /// When it starts, from the run's start.
+        start_ns: Duration,
+        /// How long it is.
+        duration_ns: Duration,
+        /// The span that ended before it.
+        after: Option<String>,
+        /// The span that started after it.
+        before: Option<String>,
+    },
+    /// The graph allows more at once than ran at once, and work was waiting.
+    RoomToSpread {
+        /// What the graph allows.
+        graph_bound_ns: Duration,
+        /// From so many workers on it gets no shorter.
+        useful_workers: u64,
+        /// How many were busy at the peak.
+        peak: u64,
+    },
+    /// The run failed.
+    FailedOnPath {
+        /// Path time spent in executions that failed.
+        on_path_ns: Duration,
+        /// How many.
+        failures: u64,
+    },
+    /// Spans are missing or odd.
+    TraceQuality {
+        /// What, by the name reports use, and how many.
+        counts: BTreeMap<String, u64>,
+    },
+    /// Spans started with no span around them while this run waited without one.
+    LostContext {
+        /// How many such roots.
+        roots: u64,
+        /// The name of the longest.
+        span: String,
+        /// How long they took together.
+        duration_ns: Duration,
+    },
 }
 
 /// A change, and what it alone would save.
@@ -425,6 +737,68 @@ pub enum Suggestion {
         /// What that saves.
         saves_ns: Duration,
     },
+    /// Run so many at once.
+    AtOnce {
+        /// How many.
+        limit: u64,
+        /// What that saves.
+        saves_ns: Duration,
+    },
+    /// Run the steps together.
+    Together {
+        /// What that saves.
+        saves_ns: Duration,
+    },
+    /// Make one call of all of them.
+    Batch {
+        /// What that saves.
+        saves_ns: Duration,
+    },
+    /// Keep the answers.
+    Cache {
+        /// What that saves.
+        saves_ns: Duration,
+        /// What it costs less.
+        saves_usd: Option<Money>,
+    },
+    /// Bring it back to what it usually takes.
+    BackToUsual {
+        /// What that saves.
+        saves_ns: Duration,
+    },
+    /// Bring the slow ones down to the median.
+    AsTheMedian {
+        /// What that saves.
+        saves_ns: Duration,
+    },
+    /// Succeed at the first try.
+    FirstTry {
+        /// What that saves.
+        saves_ns: Duration,
+    },
+    /// Close the gap.
+    NoGap {
+        /// What that saves.
+        saves_ns: Duration,
+    },
+}
+
+impl Suggestion {
+    /// What the change alone would save.
+    pub fn saves(&self) -> Duration {
+        match self {
+            Suggestion::Faster { saves_ns, .. }
+            | Suggestion::NoQueueing { saves_ns }
+            | Suggestion::AtOnce { saves_ns, .. }
+            | Suggestion::Together { saves_ns }
+            | Suggestion::Batch { saves_ns }
+            | Suggestion::Cache { saves_ns, .. }
+            | Suggestion::BackToUsual { saves_ns }
+            | Suggestion::AsTheMedian { saves_ns }
+            | Suggestion::FirstTry { saves_ns }
+            | Suggestion::NoGap { saves_ns } => *saves_ns,
+        }
+    }
 }
 
 /// A summary of a run or of many by shares of the sum of node times.
@@ -468,12 +842,31 @@ pub struct Quality {
     pub orphans: u64,
     /// Spans left out of the analysis because the run was too large.
     pub left_out_spans: u64,
-    /// Edges between nodes inferred from time.
+    /// Edges between spans that were declared, and that time does not contradict.
+    pub declared_edges: u64,
+    /// Edges between spans inferred from time.
     pub inferred_edges: u64,
     /// Spans outside the path whose work nobody waited for.
     pub detached_spans: u64,
     /// What was odd about the spans, counted by name.
     pub warnings: BTreeMap<String, u64>,
+    /// The first few spans that never ended.
+    pub open: Vec<OpenRow>,
+    /// What the report does not claim, because spans are missing: `savings`, `critical_path`, `wall`, `cost`.
+    pub not_claimed: Vec<String>,
+}
+
+/// A span that never ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenRow {
+    /// The node it belongs to, where it belongs to one.
+    pub node: Option<String>,
+    /// Its name.
+    pub span: String,
+    /// Its id.
+    pub span_id: String,
+    /// When it started, from the run's start.
+    pub start_ns: Duration,
 }
 
 /// See [`Quality::level`].

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::analysis::critical_path::Segment;
+use crate::analysis::critical_path::{CriticalPath, Segment};
 use crate::money::Money;
 use crate::report::booking::{Booking, NodeIx, add_money};
-use crate::report::{BesideRow, PathRow, PathSegment, Piece, Report};
+use crate::report::{BesideRow, PathEdge, PathRow, PathSegment, Piece, Report};
 use crate::run::{Run, SpanIx};
 use crate::time::{Duration, Interval};
 
@@ -21,6 +21,8 @@ pub(crate) struct BookedPath {
     pub(crate) nodes: Vec<PathNode>,
     /// Path time that belongs to no node.
     pub(crate) unattributed: Duration,
+    /// What makes each segment follow the one before.
+    edges: Vec<PathEdge>,
 }
 
 /// One node's part of the path.
@@ -32,20 +34,23 @@ pub(crate) struct PathNode {
     pub(crate) pieces: Vec<Interval>,
     /// Its executions on the path.
     pub(crate) executions: Vec<SpanIx>,
+    /// The order of time alone says what one of them waited for.
+    pub(crate) is_inferred: bool,
 }
 
 /// The node a segment is booked to. The root's own time belongs to none.
-fn node_of_segment(run: &Run, booking: &Booking, segment: &Segment) -> Option<NodeIx> {
+pub(crate) fn node_of_segment(run: &Run, booking: &Booking, segment: &Segment) -> Option<NodeIx> {
     if segment.span == run.root { None } else { booking.node_of[segment.span.index()] }
 }
 
 impl BookedPath {
-    pub(crate) fn new(run: &Run, booking: &Booking, segments: &[Segment]) -> Self {
+    pub(crate) fn new(run: &Run, booking: &Booking, critical: &CriticalPath) -> Self {
+        let edges = edges(run, critical);
         let mut nodes: Vec<PathNode> = Vec::new();
         let mut at: Vec<Option<usize>> = vec![None; booking.nodes.len()];
         let mut seen: HashSet<SpanIx> = HashSet::new();
         let mut unattributed = Duration::ZERO;
-        for segment in segments {
+        for (segment, edge) in critical.segments.iter().zip(&edges) {
             let Some(node) = node_of_segment(run, booking, segment) else {
                 unattributed = unattributed.saturating_add(segment.interval.duration());
                 continue;
@@ -56,10 +61,12 @@ impl BookedPath {
                     time: Duration::ZERO,
                     pieces: Vec::new(),
                     executions: Vec::new(),
+                    is_inferred: false,
                 });
                 nodes.len() - 1
             });
             let path_node = &mut nodes[at];
+            path_node.is_inferred |= *edge == PathEdge::Inferred;
             path_node.time = path_node.time.saturating_add(segment.interval.duration());
             match path_node.pieces.last_mut() {
                 Some(last) if last.end == segment.interval.start => last.end = segment.interval.end,
@@ -71,7 +78,7 @@ impl BookedPath {
                 path_node.executions.push(execution);
             }
         }
-        BookedPath { nodes, unattributed }
+        BookedPath { nodes, unattributed, edges }
     }
 
     pub(crate) fn of(&self, node: NodeIx) -> Option<&PathNode> {
@@ -98,6 +105,7 @@ impl BookedPath {
                 duration_ns: path_node.time,
                 wall_ratio: path_node.time.ratio_of(run.wall()).unwrap_or(0.0),
                 queued_ns: path_node.queued(run),
+                is_inferred: path_node.is_inferred,
                 cost_usd: cost,
                 pieces: bar_pieces(run, &path_node.pieces),
                 is_longest,
@@ -125,10 +133,23 @@ impl BookedPath {
 }
 
 impl PathNode {
+    /// Path time inside executions that failed.
+    pub(crate) fn failed_time(&self, run: &Run) -> Duration {
+        let failed = self.executions.iter().map(|ix| run.span(*ix)).filter(|span| span.record.failed());
+        failed.map(|span| overlap_with(&self.pieces, span.clipped)).sum()
+    }
+
     /// How long its executions on the path waited before they ran.
     pub(crate) fn queued(&self, run: &Run) -> Duration {
         self.executions.iter().map(|ix| queued_interval(run, *ix).duration()).sum()
     }
+}
+
+/// How much of `interval` lies in `pieces`, which are in time order and do not overlap.
+pub(crate) fn overlap_with(pieces: &[Interval], interval: Interval) -> Duration {
+    let first = pieces.partition_point(|piece| piece.end <= interval.start);
+    let within = pieces[first..].iter().take_while(|piece| piece.start < interval.end);
+    within.filter_map(|piece| piece.intersection(interval)).map(Interval::duration).sum()
 }
 
 /// From creation to first running.
@@ -163,11 +184,35 @@ fn bar_pieces(run: &Run, pieces: &[Interval]) -> Vec<Piece> {
     pieces.iter().map(piece).collect()
 }
 
+/// What makes each segment follow the one before: how the path came into the spans that start with it.
+fn edges(run: &Run, critical: &CriticalPath) -> Vec<PathEdge> {
+    let mut entries = critical.entries.iter().peekable();
+    let edge = |segment: &Segment| {
+        let starts = |ix: SpanIx| run.span(ix).clipped.start;
+        while entries.next_if(|entry| starts(entry.span) < segment.interval.start).is_some() {}
+        let mut edge = PathEdge::Parent;
+        while let Some(entry) = entries.next_if(|entry| starts(entry.span) == segment.interval.start) {
+            match entry.after {
+                Some(_) if entry.is_declared && edge == PathEdge::Parent => edge = PathEdge::Declared,
+                Some(_) if !entry.is_declared => edge = PathEdge::Inferred,
+                _ => {}
+            }
+        }
+        edge
+    };
+    critical.segments.iter().map(edge).collect()
+}
+
 /// The path in time order, cut at [`Report::MAX_SEGMENTS`].
-pub(crate) fn path_segments(run: &Run, booking: &Booking, segments: &[Segment]) -> Vec<PathSegment> {
+pub(crate) fn path_segments(
+    run: &Run,
+    booking: &Booking,
+    path: &BookedPath,
+    segments: &[Segment],
+) -> Vec<PathSegment> {
     let start = run.span(run.root).clipped.start;
-    let told = segments.iter().take(Report::MAX_SEGMENTS);
-    told.map(|segment| {
+    let told = segments.iter().zip(&path.edges).take(Report::MAX_SEGMENTS);
+    told.map(|(segment, edge)| {
         let record = &run.span(segment.span).record;
         let node = node_of_segment(run, booking, segment);
         PathSegment {
@@ -176,6 +221,7 @@ pub(crate) fn path_segments(run: &Run, booking: &Booking, segments: &[Segment]) 
             span: record.name.to_string(),
             start_ns: segment.interval.start.saturating_since(start),
             duration_ns: segment.interval.duration(),
+            edge: *edge,
         }
     })
     .collect()

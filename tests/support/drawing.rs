@@ -16,7 +16,8 @@
 //! * `unqueued`: the wall time if the named span had not been queued.
 
 use longpole::analysis::critical_path::critical_path;
-use longpole::analysis::event_graph::{EventGraph, Scale};
+use longpole::analysis::event_graph::EventGraph;
+use longpole::analysis::replay::Scale;
 use longpole::analysis::time_breakdown::self_times;
 use longpole::run::{Run, SpanIx};
 use longpole::span_record::SpanRecord;
@@ -82,7 +83,7 @@ fn answer(run: &Run, question: &str, named: &[&str]) -> String {
     let answers = match question {
         "path" => {
             let column = |at: Timestamp| (at.as_unix_nanos() - ORIGIN) / MS;
-            let segments = critical_path(run).into_iter().map(|segment| {
+            let segments = critical_path(run).segments.into_iter().map(|segment| {
                 let (start, end) = (column(segment.interval.start), column(segment.interval.end));
                 format!("{} {start}-{end}", name(segment.span))
             });

@@ -23,7 +23,7 @@ pub fn check_jaeger(folder: &Path) {
         assert_eq!(expected["agrees_with_recommended_definition"], true, "test{n}");
         let run = Run::from_records(decoded.spans).unwrap();
         let mut by_span: BTreeMap<String, u64> = BTreeMap::new();
-        for segment in critical_path(&run) {
+        for segment in critical_path(&run).segments {
             let span = run.span(segment.span);
             *by_span.entry(span.record.span_id.to_string()).or_default() +=
                 segment.interval.duration().as_nanos();

@@ -24,6 +24,7 @@ pub fn path_row(node: &str, kind: &str, start: u64, length: u64, cost: Option<&s
         duration_ns: ms(length),
         wall_ratio: 0.0,
         queued_ns: Duration::ZERO,
+        is_inferred: false,
         cost_usd: cost.map(usd),
         pieces: vec![Piece { start_ns: ms(start), duration_ns: ms(length) }],
         is_longest: false,
@@ -44,7 +45,12 @@ fn node_of(row: &PathRow) -> NodeReport {
         queued_ns: row.queued_ns,
         on_path_ns: row.duration_ns,
         slack_ns: Some(Duration::ZERO),
+        free_float_ns: Some(Duration::ZERO),
         save_max_ns: Some(row.duration_ns),
+        failed_on_path_ns: Duration::ZERO,
+        blocking: 0,
+        model: None,
+        baseline: None,
         sum_ratio: 0.1,
         wall_ratio: row.wall_ratio,
         critical_path_ratio: row.wall_ratio,
@@ -59,13 +65,18 @@ fn node_of(row: &PathRow) -> NodeReport {
 fn finding(subject: &str, severity: Severity, saves: u64) -> Finding {
     Finding {
         code: "LP101".to_owned(),
+        title: "longest pole".to_owned(),
         severity,
         subject: subject.to_owned(),
         saves_max_ns: ms(saves),
         wall_ratio: 0.0,
+        saves_max_usd: None,
         confidence: Confidence::Sure,
         why: Vec::new(),
         suggestions: Vec::new(),
+        rationale: String::new(),
+        caveat: String::new(),
+        spans: Vec::new(),
     }
 }
 
@@ -105,9 +116,14 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
             executions,
             errors: 0,
             retries: 0,
+            baseline: None,
         },
         totals: Totals {
             parallelism_achieved: length.ratio_of(wall),
+            parallelism_average: None,
+            graph_bound_ns: None,
+            efficiency: None,
+            speed_up_room: None,
             parallelism_peak: 1,
             unattributed_ns: wall.saturating_sub(length),
             queued_ns: rows.iter().map(|row| row.queued_ns).sum(),
@@ -123,7 +139,18 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
             segments: Vec::new(),
             segments_total: executions,
         },
+        allowed_path: AllowedPath {
+            kind: PathKind::AsTheGraphAllows,
+            is_declared: false,
+            wall_ns: wall,
+            rows: Vec::new(),
+        },
+        bounds: Vec::new(),
         findings,
+        combined: None,
+        saves_nothing: Vec::new(),
+        blocking: Vec::new(),
+        detached: Vec::new(),
         bottleneck_info: Summary::default(),
         quality: Quality {
             level: QualityLevel::High,
@@ -131,9 +158,12 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
             open_spans: 0,
             orphans: 0,
             left_out_spans: 0,
+            declared_edges: 0,
             inferred_edges: 0,
             detached_spans: 0,
             warnings: BTreeMap::new(),
+            open: Vec::new(),
+            not_claimed: Vec::new(),
         },
         pipeline: None,
     }
@@ -159,6 +189,16 @@ pub fn research_agent() -> Report {
             ..finding("draft", Severity::Critical, 6_920)
         },
         Finding {
+            code: "LP102".to_owned(),
+            title: "slower than usual".to_owned(),
+            why: vec![
+                Reason::SlowerThanUsual { took_ns: ms(6_920), usual_ns: ms(5_020), runs: 20 },
+                Reason::MovedAlong { measure: "output_tokens".to_owned(), now: 1_840, usual: 1_310 },
+            ],
+            suggestions: vec![Suggestion::BackToUsual { saves_ns: ms(1_900) }],
+            ..finding("draft", Severity::Medium, 1_900)
+        },
+        Finding {
             why: vec![Reason::NothingBeside],
             suggestions: vec![twice(2_435)],
             ..finding("revise", Severity::High, 4_870)
@@ -170,6 +210,16 @@ pub fn research_agent() -> Report {
             ],
             suggestions: vec![Suggestion::NoQueueing { saves_ns: ms(2_460) }, twice(1_610)],
             ..finding("fetch", Severity::High, 3_220)
+        },
+        Finding {
+            code: "LP103".to_owned(),
+            title: "queueing at a limit".to_owned(),
+            why: vec![Reason::AtLimit { calls: 6, limit: 2, queued_ns: ms(7_460) }],
+            suggestions: vec![
+                Suggestion::AtOnce { limit: 6, saves_ns: ms(2_460) },
+                Suggestion::AtOnce { limit: 3, saves_ns: ms(1_260) },
+            ],
+            ..finding("fetch", Severity::High, 2_460)
         },
         finding("plan", Severity::Medium, 2_140),
         Finding {
@@ -191,6 +241,34 @@ pub fn research_agent() -> Report {
     report.totals.cost_usd = Some(usd("0.0913"));
     report.totals.tokens = Some(Tokens { input: 7_600, output: 3_600 });
     report.quality.closed_spans = 19;
+    report.quality.declared_edges = 5;
+    report.run.baseline = Some(Baseline { runs: 20, p50_ns: ms(20_900), mad_ns: ms(180) });
+    report.totals.graph_bound_ns = Some(ms(20_190));
+    report.totals.efficiency = Some(0.886);
+    report.allowed_path.is_declared = true;
+    report.allowed_path.wall_ns = ms(20_190);
+    report.allowed_path.rows = [("plan", 2_140), ("fetch", 1_310), ("embed", 1_050), ("draft", 6_920)]
+        .map(|(node, length)| AllowedRow { node: Some(node.to_owned()), duration_ns: ms(length) })
+        .to_vec();
+    report.bounds = [("model_wait", 18_290), ("wait_http", 3_770), ("own_cpu", 380), ("wait_io", 210), ("no_span", 140)]
+        .map(|(kind, length)| Bound {
+            kind: kind.to_owned(),
+            duration_ns: ms(length),
+            wall_ratio: length as f64 / 22_790.0,
+        })
+        .to_vec();
+    report.combined = Some(Combined {
+        changes: vec![
+            CombinedChange { subject: "draft".to_owned(), suggestion: twice(3_460) },
+            CombinedChange {
+                subject: "fetch".to_owned(),
+                suggestion: Suggestion::AtOnce { limit: 6, saves_ns: ms(2_460) },
+            },
+        ],
+        wall_ns: ms(16_870),
+        saves_ns: ms(5_920),
+    });
+    report.saves_nothing = vec!["fact_check".to_owned(), "search.web".to_owned()];
     report.critical_path.beside = vec![
         BesideRow { node: "fact_check".to_owned(), duration_ns: ms(2_200), slack_ns: Some(ms(1_110)) },
         BesideRow { node: "search.web".to_owned(), duration_ns: ms(1_600), slack_ns: Some(ms(3_220)) },

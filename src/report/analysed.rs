@@ -1,0 +1,114 @@
+//! A run with every analysis of it made once, for those who put the report together.
+
+use super::booking::{Booking, NodeIx};
+use super::path::BookedPath;
+use crate::analysis::critical_path::{CriticalPath, critical_path};
+use crate::analysis::event_graph::EventGraph;
+use crate::analysis::replay::{Changes, Scale};
+use crate::analysis::time_breakdown::self_times;
+use crate::run::{Run, SpanIx};
+use crate::time::Duration;
+
+/// A run and what the analyses say about it.
+pub(crate) struct Analysed<'r> {
+    pub(crate) run: &'r Run,
+    pub(crate) self_times: Vec<Duration>,
+    pub(crate) booking: Booking,
+    pub(crate) critical: CriticalPath,
+    pub(crate) path: BookedPath,
+    pub(crate) graph: EventGraph<'r>,
+    pub(crate) slack: Vec<Option<Duration>>,
+    pub(crate) free_float: Vec<Option<Duration>>,
+    /// What the run would save if each node took no time, for the nodes with the most time on the path.
+    pub(crate) savings: Vec<(NodeIx, Duration)>,
+    /// The nearest execution above each execution, by span.
+    pub(crate) caller: Vec<Option<SpanIx>>,
+}
+
+/// How many nodes are replayed at most: those with the most time on the path.
+const MAX_REPLAYED: usize = 64;
+
+impl<'r> Analysed<'r> {
+    pub(crate) fn of(run: &'r Run) -> Self {
+        let self_times = self_times(run);
+        let booking = Booking::new(run, &self_times);
+        let critical = critical_path(run);
+        let path = BookedPath::new(run, &booking, &critical);
+        let graph = EventGraph::new(run);
+        let (slack, free_float) = (graph.slack(), graph.free_float());
+        let above = |ix: SpanIx| run.span(ix).parent.and_then(|parent| booking.execution_of[parent.index()]);
+        let caller = run.indices().map(above).collect();
+        let savings = Vec::new();
+        let mut analysed =
+            Analysed { run, self_times, booking, critical, path, graph, slack, free_float, savings, caller };
+        analysed.savings = analysed.savings_by_node();
+        analysed
+    }
+
+    fn savings_by_node(&self) -> Vec<(NodeIx, Duration)> {
+        let mut by_time: Vec<(Duration, NodeIx)> =
+            self.path.nodes.iter().map(|path_node| (path_node.time, path_node.node)).collect();
+        by_time.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        by_time.truncate(MAX_REPLAYED);
+        by_time.into_iter().map(|(_, node)| (node, self.saved_by_scaling(node, Scale::FREE))).collect()
+    }
+
+    /// What the run would save if the own time of a node's spans were scaled so.
+    pub(crate) fn saved_by_scaling(&self, node: NodeIx, scale: Scale) -> Duration {
+        let wall =
+            self.graph.replay(|ix| if self.owns_time_of(node, ix) { scale } else { Scale::SAME });
+        self.run.wall().saturating_sub(wall)
+    }
+
+    /// What the run would save with these changes.
+    pub(crate) fn saved_by(&self, changes: &Changes) -> Duration {
+        self.run.wall().saturating_sub(self.graph.replay_with(changes))
+    }
+
+    /// Whether the own time of a span belongs to a node. The root's own time belongs to none.
+    pub(crate) fn owns_time_of(&self, node: NodeIx, ix: SpanIx) -> bool {
+        ix != self.run.root && self.booking.node_of[ix.index()] == Some(node)
+    }
+
+    /// The spans whose own time belongs to a node.
+    pub(crate) fn spans_of(&self, node: NodeIx) -> impl Iterator<Item = SpanIx> + '_ {
+        self.run.indices().filter(move |ix| self.owns_time_of(node, *ix))
+    }
+
+    /// The executions of a node that block somebody, in order of their starts.
+    pub(crate) fn blocking_executions(&self, node: NodeIx) -> Vec<SpanIx> {
+        let all = self.booking.nodes[node].executions.iter().copied();
+        let mut blocking: Vec<SpanIx> = all.filter(|ix| self.run.span(*ix).is_blocking()).collect();
+        blocking.sort_by_key(|ix| (self.run.span(*ix).clipped.start, *ix));
+        blocking
+    }
+
+    /// The name of the node a span belongs to.
+    pub(crate) fn node_name(&self, ix: SpanIx) -> Option<String> {
+        self.booking.node_of[ix.index()].map(|node| self.booking.nodes[node].name.to_string())
+    }
+
+    /// Self time of all spans together, without the time they were queued.
+    pub(crate) fn work(&self) -> Duration {
+        let worked = |ix: SpanIx| {
+            let own = self.self_times[ix.index()];
+            own.saturating_sub(self.run.span(ix).record.timing.queued.min(own))
+        };
+        self.run.indices().map(worked).sum()
+    }
+
+    /// How much of the critical path lies in a span and everything below it, by span.
+    pub(crate) fn path_time_with_below(&self) -> Vec<Duration> {
+        let mut time = vec![Duration::ZERO; self.run.spans.len()];
+        for segment in &self.critical.segments {
+            let at = &mut time[segment.span.index()];
+            *at = at.saturating_add(segment.interval.duration());
+        }
+        for ix in self.run.indices().rev() {
+            if let Some(parent) = self.run.span(ix).parent {
+                time[parent.index()] = time[parent.index()].saturating_add(time[ix.index()]);
+            }
+        }
+        time
+    }
+}

@@ -1,0 +1,235 @@
+//! What to fix, first thing first: rules that look at a run, each with its evidence, a bound on what fixing it would
+//! save, and how sure that is.
+//!
+//! A saving comes from replaying the run with something changed, so it stops where another branch begins to set the
+//! pace. That is why it may be less than a node's time on the path.
+
+pub mod catalogue;
+mod failures;
+mod gaps;
+mod history;
+mod pole;
+mod quality;
+mod repeats;
+mod scheduling;
+mod spread;
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
+use self::catalogue::insight;
+use super::analysed::Analysed;
+use super::booking::NodeIx;
+use super::{
+    Combined, CombinedChange, Confidence, Finding, Quality, QualityLevel, Reason, Report, RunStatus, Severity,
+    Suggestion,
+};
+use crate::analysis::replay::Changes;
+use crate::money::Money;
+use crate::report::build::ReportOptions;
+use crate::run::SpanIx;
+use crate::time::Duration;
+
+/// How many spans a finding names.
+const MAX_SPANS: usize = 5;
+/// How many changes are made together.
+const MAX_COMBINED: usize = 3;
+
+/// What the rules look at.
+pub(super) struct Case<'a> {
+    pub(super) analysed: &'a Analysed<'a>,
+    pub(super) options: &'a ReportOptions,
+    pub(super) quality: &'a Quality,
+    pub(super) status: RunStatus,
+    /// Path time of each span with all below it.
+    pub(super) path_below: Vec<Duration>,
+}
+
+/// A finding, and the change its first suggestion stands for.
+struct Candidate {
+    finding: Finding,
+    change: Option<Changes>,
+}
+
+/// The findings in order, and the first suggestions of the first of them made together.
+pub(super) fn findings(case: &Case<'_>) -> (Vec<Finding>, Option<Combined>) {
+    let mut found: Vec<Candidate> = Vec::new();
+    pole::longest_poles(case, &mut found);
+    history::slower_than_usual(case, &mut found);
+    history::slow_model_output(case, &mut found);
+    scheduling::queueing_at_a_limit(case, &mut found);
+    scheduling::serial_but_maybe_independent(case, &mut found);
+    scheduling::low_parallelism(case, &mut found);
+    repeats::repeated_calls(case, &mut found);
+    repeats::identical_input(case, &mut found);
+    spread::stragglers(case, &mut found);
+    spread::high_variance(case, &mut found);
+    spread::cost_hot_spots(case, &mut found);
+    failures::retries(case, &mut found);
+    failures::errors_on_the_path(case, &mut found);
+    gaps::gaps(case, &mut found);
+    quality::trace_quality(case, &mut found);
+    found.sort_by(|a, b| {
+        let order = |finding: &Finding| (Reverse(finding.saves_max_ns), Reverse(finding.severity));
+        let (a, b) = (&a.finding, &b.finding);
+        order(a).cmp(&order(b)).then_with(|| (&a.code, &a.subject).cmp(&(&b.code, &b.subject)))
+    });
+    // Of one rule about one node the finding that saves most is told; gaps are all about the run.
+    let mut told = HashSet::new();
+    found.retain(|it| it.finding.code == "LP112" || told.insert((it.finding.code.clone(), it.finding.subject.clone())));
+    let combined = combined(case, &found);
+    found.truncate(Report::MAX_FINDINGS);
+    (found.into_iter().map(|candidate| candidate.finding).collect(), combined)
+}
+
+/// The changes of the first findings about different nodes, together.
+fn combined(case: &Case<'_>, found: &[Candidate]) -> Option<Combined> {
+    let mut changes = Changes::default();
+    let mut told: Vec<CombinedChange> = Vec::new();
+    for Candidate { finding, change } in found {
+        let Some((change, suggestion)) = change.as_ref().zip(finding.suggestions.first()) else { continue };
+        let is_known = told.iter().any(|told| told.subject == finding.subject);
+        if is_known || suggestion.saves().is_zero() || finding.confidence == Confidence::Guess {
+            continue;
+        }
+        changes.merge(change);
+        told.push(CombinedChange { subject: finding.subject.clone(), suggestion: suggestion.clone() });
+        if told.len() == MAX_COMBINED {
+            break;
+        }
+    }
+    if told.len() < 2 {
+        return None;
+    }
+    let saves_ns = case.analysed.saved_by(&changes);
+    Some(Combined { changes: told, wall_ns: case.wall().saturating_sub(saves_ns), saves_ns })
+}
+
+/// Severity by the share of the wall time that could be saved at most; `None` below 2 %.
+fn severity(wall_ratio: f64) -> Option<Severity> {
+    match wall_ratio {
+        ratio if ratio >= 0.25 => Some(Severity::Critical),
+        ratio if ratio >= 0.10 => Some(Severity::High),
+        ratio if ratio >= 0.05 => Some(Severity::Medium),
+        ratio if ratio >= 0.02 => Some(Severity::Low),
+        _ => None,
+    }
+}
+
+impl Case<'_> {
+    fn wall(&self) -> Duration {
+        self.analysed.run.wall()
+    }
+
+    fn node_name(&self, node: NodeIx) -> String {
+        self.analysed.booking.nodes[node].name.to_string()
+    }
+
+    /// The name of the run as a subject.
+    fn run_name(&self) -> String {
+        let root = &self.analysed.run.span(self.analysed.run.root).record;
+        root.workflow_name().unwrap_or(&root.name).to_string()
+    }
+
+    /// All nodes but the one that only stands for the run.
+    fn steps(&self) -> impl Iterator<Item = NodeIx> + '_ {
+        let booking = &self.analysed.booking;
+        (0..booking.nodes.len()).filter(|node| !booking.is_root_alone(self.analysed.run, *node))
+    }
+
+    /// Severity of what saves so much; `None` if it is not worth a line.
+    fn severity_of(&self, saves: Duration) -> Option<Severity> {
+        severity(saves.ratio_of(self.wall())?)
+    }
+
+    /// Worth a word: at least 1 ms or 1 % of the run, whichever is less.
+    fn is_material(&self, time: Duration) -> bool {
+        let ratio = time.ratio_of(self.wall());
+        !time.is_zero() && (time >= Duration::from_millis(1) || ratio.is_some_and(|ratio| ratio >= 0.01))
+    }
+
+    /// A finding with nothing but its code, subject, bound and severity.
+    fn finding(&self, code: &str, subject: String, saves: Duration, severity: Severity) -> Finding {
+        let about = insight(code);
+        let text = |pick: fn(&catalogue::Insight) -> &'static str| about.map(pick).unwrap_or_default().to_owned();
+        Finding {
+            code: code.to_owned(),
+            title: text(|about| about.title),
+            severity,
+            subject,
+            saves_max_ns: saves,
+            wall_ratio: saves.ratio_of(self.wall()).unwrap_or(0.0),
+            saves_max_usd: None,
+            confidence: Confidence::Likely,
+            why: Vec::new(),
+            suggestions: Vec::new(),
+            rationale: text(|about| about.rationale),
+            caveat: text(|about| about.caveat),
+            spans: Vec::new(),
+        }
+    }
+
+    /// As sure as the evidence is, and never surer than the trace.
+    fn confidence(&self, of_evidence: Confidence) -> Confidence {
+        match self.quality.level {
+            QualityLevel::Low => Confidence::Guess,
+            QualityLevel::Medium => of_evidence.min(Confidence::Likely),
+            QualityLevel::High => of_evidence,
+        }
+    }
+
+    /// The ids of the first few spans.
+    fn span_ids(&self, spans: impl IntoIterator<Item = SpanIx>) -> Vec<String> {
+        let id = |ix: SpanIx| self.analysed.run.span(ix).record.span_id.to_string();
+        spans.into_iter().take(MAX_SPANS).map(id).collect()
+    }
+
+    /// How long a span ran, queueing left out.
+    fn running(&self, ix: SpanIx) -> Duration {
+        self.analysed.run.span(ix).run_interval().duration()
+    }
+
+    fn cost_of(&self, ix: SpanIx) -> Option<Money> {
+        self.analysed.run.span(ix).record.facts.as_ref()?.cost
+    }
+}
+
+impl Candidate {
+    fn new(finding: Finding) -> Self {
+        Candidate { finding, change: None }
+    }
+
+    /// With the only suggestion and the change it stands for.
+    fn with_change(mut finding: Finding, suggestion: Suggestion, change: Changes) -> Self {
+        finding.suggestions.push(suggestion);
+        Candidate { finding, change: Some(change) }
+    }
+}
+
+/// The middle one; of an even number the lower of the middle two. Zero for none.
+fn lower_median(mut durations: Vec<Duration>) -> Duration {
+    durations.sort_unstable();
+    let middle = durations.len().saturating_sub(1) / 2;
+    durations.get(middle).copied().unwrap_or_default()
+}
+
+/// The reason an owner gave a node so much time and it took more.
+fn over_sla(case: &Case<'_>, node: NodeIx) -> Option<(Severity, Reason)> {
+    let tally = &case.analysed.booking.nodes[node];
+    let own = case.options.slas.get(&*tally.name).copied();
+    let sla_ns = own.or(case.options.slow_threshold)?;
+    let average_ns = tally.durations.mean()?;
+    let severity = severity_over(average_ns.ratio_of(sla_ns)?)?;
+    Some((severity, Reason::OverSla { sla_ns, average_ns }))
+}
+
+/// Severity by how many times the allowed time something took; `None` within it.
+pub(super) fn severity_over(ratio: f64) -> Option<Severity> {
+    match ratio {
+        ratio if ratio > 3.0 => Some(Severity::Critical),
+        ratio if ratio > 2.0 => Some(Severity::High),
+        ratio if ratio > 1.5 => Some(Severity::Medium),
+        ratio if ratio > 1.0 => Some(Severity::Low),
+        _ => None,
+    }
+}

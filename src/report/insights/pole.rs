@@ -1,0 +1,139 @@
+//! LP101: the nodes that would save most.
+
+use super::{Candidate, Case, over_sla};
+use crate::analysis::replay::{Changes, Scale};
+use crate::report::booking::{CPU_BUSY_RATIO, NodeIx};
+use crate::report::path::{PathNode, overlap_with, queued_interval};
+use crate::report::{Confidence, Reason, Suggestion};
+use crate::run::SpanIx;
+use crate::time::{Duration, Interval};
+
+/// How many nodes are told at most.
+const MAX_POLES: usize = 12;
+
+pub(super) fn longest_poles(case: &Case<'_>, found: &mut Vec<Candidate>) {
+    let mut poles: Vec<Candidate> = Vec::new();
+    for node in case.steps() {
+        let save_max = case.analysed.savings.iter().find(|(of, _)| *of == node).map(|(_, saved)| *saved);
+        let by_share = save_max.and_then(|save_max| case.severity_of(save_max));
+        let over = over_sla(case, node);
+        let Some(severity) = by_share.max(over.as_ref().map(|(severity, _)| *severity)) else { continue };
+        let subject = case.node_name(node);
+        let mut finding = case.finding("LP101", subject, save_max.unwrap_or_default(), severity);
+        finding.why.extend(over.map(|(_, reason)| reason));
+        let mut change = None;
+        if let Some(path_node) = case.analysed.path.of(node) {
+            let beside = longest_beside(case, path_node);
+            finding.confidence = case.confidence(match beside {
+                // Nothing runs beside it, so no inferred order can change the answer.
+                None => Confidence::Sure,
+                Some(_) => Confidence::Likely,
+            });
+            finding.why.extend(reasons(case, path_node, finding.saves_max_ns, beside));
+            let suggestions = suggestions(case, path_node);
+            change = suggestions.first().map(|(_, change)| change.clone());
+            finding.suggestions = suggestions.into_iter().map(|(suggestion, _)| suggestion).collect();
+            finding.spans = case.span_ids(path_node.executions.iter().copied());
+        }
+        poles.push(Candidate { finding, change });
+    }
+    poles.sort_by_key(|pole| std::cmp::Reverse((pole.finding.saves_max_ns, pole.finding.severity)));
+    poles.truncate(MAX_POLES);
+    found.append(&mut poles);
+}
+
+/// The other node that runs longest while a node is on the path.
+fn longest_beside(case: &Case<'_>, path_node: &PathNode) -> Option<NodeIx> {
+    let (run, booking) = (case.analysed.run, &case.analysed.booking);
+    let mut overlap = vec![Duration::ZERO; booking.nodes.len()];
+    for ix in run.indices() {
+        let Some(node) = booking.node_of[ix.index()] else { continue };
+        let span = run.span(ix);
+        let is_leaf = run.children(ix).is_empty();
+        if node == path_node.node || !is_leaf || span.is_detached {
+            continue;
+        }
+        overlap[node] = overlap[node].saturating_add(overlap_with(&path_node.pieces, span.clipped));
+    }
+    let longest = (0..overlap.len()).filter(|node| !overlap[*node].is_zero());
+    longest.max_by_key(|node| (overlap[*node], std::cmp::Reverse(*node)))
+}
+
+fn reasons(case: &Case<'_>, path_node: &PathNode, save_max: Duration, beside: Option<NodeIx>) -> Vec<Reason> {
+    let (run, booking) = (case.analysed.run, &case.analysed.booking);
+    let tally = &booking.nodes[path_node.node];
+    let calls = tally.executions.len() as u64;
+    let mut why = Vec::new();
+    if calls > 1 {
+        why.push(Reason::Calls {
+            calls,
+            average_ns: Duration::from_nanos(tally.running.as_nanos() / calls),
+            peak_concurrency: tally.peak_concurrency,
+        });
+    }
+    let queued = path_node.queued(run);
+    if case.is_material(queued) {
+        let behind = behind(case, path_node).map(|node| booking.nodes[node].name.to_string());
+        why.push(Reason::Queued { queued_ns: queued, behind });
+    }
+    if tally.failures > 0 || tally.retries > 0 {
+        why.push(Reason::Failed {
+            failures: tally.failures,
+            retries: tally.retries,
+            on_path_ns: path_node.failed_time(run),
+        });
+    }
+    if let Some(tokens) = tally.tokens.filter(|tokens| tokens.output > 0) {
+        let seconds = tally.running.as_secs_f64();
+        let per_second = (seconds > 0.0).then(|| tokens.output as f64 / seconds);
+        why.push(Reason::Tokens { output: tokens.output, per_second });
+    }
+    if let Some(busy_ratio) = tally.busy.and_then(|busy| busy.ratio_of(tally.running))
+        && busy_ratio >= CPU_BUSY_RATIO
+    {
+        why.push(Reason::OwnCpu { busy_ratio: busy_ratio.min(1.0) });
+    }
+    if case.is_material(path_node.time.saturating_sub(save_max)) {
+        let node = beside.map(|node| booking.nodes[node].name.to_string());
+        why.push(Reason::PaceSetBy { on_path_ns: path_node.time, after_ns: save_max, node });
+    } else if beside.is_none() {
+        why.push(Reason::NothingBeside);
+    }
+    why
+}
+
+/// The node that was on the path longest while executions of `waiting` were queued.
+fn behind(case: &Case<'_>, waiting: &PathNode) -> Option<NodeIx> {
+    let (run, booking) = (case.analysed.run, &case.analysed.booking);
+    let queued: Vec<Interval> = waiting.executions.iter().map(|ix| queued_interval(run, *ix)).collect();
+    let while_queued = |other: &PathNode| {
+        queued.iter().map(|interval| overlap_with(&other.pieces, *interval)).sum::<Duration>()
+    };
+    let others = case.analysed.path.nodes.iter();
+    others
+        .map(|other| (while_queued(other), other.node))
+        .filter(|(overlap, _)| !overlap.is_zero())
+        .max_by(|a, b| a.0.cmp(&b.0).then_with(|| booking.nodes[b.1].name.cmp(&booking.nodes[a.1].name)))
+        .map(|(_, node)| node)
+}
+
+fn suggestions(case: &Case<'_>, path_node: &PathNode) -> Vec<(Suggestion, Changes)> {
+    let analysed = case.analysed;
+    let mut suggestions = Vec::new();
+    if case.is_material(path_node.queued(analysed.run)) {
+        let mut change = Changes::default();
+        let executions = &analysed.booking.nodes[path_node.node].executions;
+        executions.iter().for_each(|ix: &SpanIx| change.unqueue(*ix));
+        let saves_ns = analysed.saved_by(&change);
+        if case.is_material(saves_ns) {
+            suggestions.push((Suggestion::NoQueueing { saves_ns }, change));
+        }
+    }
+    let mut change = Changes::default();
+    analysed.spans_of(path_node.node).for_each(|ix| change.scale(ix, Scale::faster(2)));
+    let saves_ns = analysed.saved_by(&change);
+    if !saves_ns.is_zero() {
+        suggestions.push((Suggestion::Faster { times: 2, saves_ns }, change));
+    }
+    suggestions
+}

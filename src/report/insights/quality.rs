@@ -1,0 +1,36 @@
+//! LP115: what the trace itself lacks.
+
+use super::{Candidate, Case};
+use crate::report::{Confidence, QualityLevel, Reason, Severity};
+
+pub(super) fn trace_quality(case: &Case<'_>, found: &mut Vec<Candidate>) {
+    let quality = case.quality;
+    let lost = case.options.lost_context.as_ref();
+    if quality.level == QualityLevel::High && lost.is_none() {
+        return;
+    }
+    let severity = match quality.level {
+        QualityLevel::Low => Severity::High,
+        QualityLevel::Medium | QualityLevel::High => Severity::Low,
+    };
+    let mut finding = case.finding("LP115", case.run_name(), Default::default(), severity);
+    let mut counts = quality.warnings.clone();
+    for (what, number) in [("open", quality.open_spans), ("orphans", quality.orphans)] {
+        if number > 0 {
+            counts.insert(what.to_owned(), number);
+        }
+    }
+    if quality.level != QualityLevel::High {
+        finding.confidence = Confidence::Sure;
+        finding.why.push(Reason::TraceQuality { counts });
+        finding.spans = quality.open.iter().take(super::MAX_SPANS).map(|open| open.span_id.clone()).collect();
+    } else {
+        finding.confidence = Confidence::Guess;
+    }
+    finding.why.extend(lost.map(|lost| Reason::LostContext {
+        roots: lost.roots,
+        span: lost.span.clone(),
+        duration_ns: lost.duration,
+    }));
+    found.push(Candidate::new(finding));
+}

@@ -1,0 +1,202 @@
+//! LP103, LP104 and LP113: work that could have run at once and did not.
+
+use std::collections::BTreeMap;
+
+use super::{Candidate, Case, lower_median};
+use crate::analysis::replay::Changes;
+use crate::analysis::time_breakdown::peak_concurrency;
+use crate::report::booking::NodeIx;
+use crate::report::path::queued_interval;
+use crate::report::{Confidence, Reason, Suggestion};
+use crate::run::{DependencyUse, SpanIx};
+use crate::time::{Duration, Interval, Timestamp};
+
+/// From so many alike on, a limit may show.
+const MIN_LIMITED: usize = 3;
+/// Kinds of work of which two different steps often need nothing from each other.
+const INDEPENDENT_KINDS: [&str; 5] = ["tool", "http", "db", "io", "retrieval"];
+/// How many nodes a finding about several names.
+const MAX_NAMED: usize = 3;
+/// No more workers than this are tried.
+const MAX_WORKERS: usize = 1_024;
+/// Below this share of the wall time the graph's bound leaves room worth a word.
+const ROOMY: f64 = 0.8;
+
+/// Executions of a node under one parent of which more were ready than ran at once.
+pub(super) fn queueing_at_a_limit(case: &Case<'_>, found: &mut Vec<Candidate>) {
+    let run = case.analysed.run;
+    for node in case.steps() {
+        for (_, set) in by_parent(case, node) {
+            let intervals = || set.iter().map(|ix| run.span(*ix).clipped);
+            let peak = peak_concurrency(intervals()) as usize;
+            if set.len() < MIN_LIMITED || peak == 0 || peak >= set.len() {
+                continue;
+            }
+            let queued_ns: Duration = set.iter().map(|ix| queued_interval(run, *ix).duration()).sum();
+            let is_queueing = case.is_material(queued_ns);
+            if !is_queueing && (peak == 1 || !starts_follow_ends(intervals().collect(), peak)) {
+                continue;
+            }
+            let limited = |at_once: usize| {
+                let mut change = Changes::default();
+                change.limit(set.iter().copied(), at_once);
+                (case.analysed.saved_by(&change), change)
+            };
+            let (saves_max, all_at_once) = limited(set.len());
+            let Some(severity) = case.severity_of(saves_max) else { continue };
+            let mut finding = case.finding("LP103", case.node_name(node), saves_max, severity);
+            finding.confidence =
+                case.confidence(if is_queueing { Confidence::Likely } else { Confidence::Guess });
+            finding.why.push(Reason::AtLimit {
+                calls: set.len() as u64,
+                limit: peak as u64,
+                queued_ns,
+            });
+            finding.spans = case.span_ids(set.iter().copied());
+            finding.suggestions.push(Suggestion::AtOnce { limit: set.len() as u64, saves_ns: saves_max });
+            if peak * 2 < set.len() {
+                let (saves_ns, _) = limited(peak * 2);
+                finding.suggestions.push(Suggestion::AtOnce { limit: peak as u64 * 2, saves_ns });
+            }
+            found.push(Candidate { finding, change: Some(all_at_once) });
+        }
+    }
+}
+
+/// The blocking executions of a node, those under one parent together and in order of their starts.
+pub(super) fn by_parent(case: &Case<'_>, node: NodeIx) -> BTreeMap<Option<SpanIx>, Vec<SpanIx>> {
+    let mut sets: BTreeMap<Option<SpanIx>, Vec<SpanIx>> = BTreeMap::new();
+    for ix in case.analysed.blocking_executions(node) {
+        sets.entry(case.analysed.run.span(ix).parent).or_default().push(ix);
+    }
+    sets
+}
+
+/// Whether, of those that start while one fewer than the limit runs, at least four in five start within 1 ms, or 1 %
+/// of the median, after another has ended: the sign of a permit that changes hands.
+fn starts_follow_ends(intervals: Vec<Interval>, limit: usize) -> bool {
+    let median = lower_median(intervals.iter().map(|interval| interval.duration()).collect());
+    let reach = Duration::from_millis(1).max(Duration::from_nanos(median.as_nanos() / 100));
+    let mut ends: Vec<Timestamp> = intervals.iter().map(|interval| interval.end).collect();
+    ends.sort_unstable();
+    let (mut at_limit, mut aligned) = (0usize, 0usize);
+    for (started, interval) in intervals.iter().enumerate() {
+        let over = ends.partition_point(|end| *end <= interval.start);
+        // The first so many fill the permits; they wait for nobody.
+        if started < limit || started - over + 1 < limit {
+            continue;
+        }
+        at_limit += 1;
+        let last_end = over.checked_sub(1).and_then(|last| ends.get(last));
+        aligned += usize::from(last_end.is_some_and(|end| interval.start.saturating_since(*end) <= reach));
+    }
+    at_limit > 0 && aligned * 5 >= at_limit * 4
+}
+
+/// Steps on the path one after the other that declared nothing: the same node again, or calls of one kind.
+pub(super) fn serial_but_maybe_independent(case: &Case<'_>, found: &mut Vec<Candidate>) {
+    for chain in chains(case) {
+        let [first, rest @ ..] = &chain[..] else { continue };
+        let mut change = Changes::default();
+        rest.iter().for_each(|ix| change.start_with(*ix, *first));
+        let saves_ns = case.analysed.saved_by(&change);
+        let Some(severity) = case.severity_of(saves_ns) else { continue };
+        let mut nodes: Vec<String> = Vec::new();
+        for name in chain.iter().filter_map(|ix| case.analysed.node_name(*ix)) {
+            if !nodes.contains(&name) {
+                nodes.push(name);
+            }
+        }
+        let mut subject = nodes.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(" + ");
+        if nodes.len() > MAX_NAMED {
+            subject += " + …";
+        }
+        let mut finding = case.finding("LP104", subject, saves_ns, severity);
+        finding.confidence = Confidence::Guess;
+        let lengths = || chain.iter().map(|ix| case.analysed.run.span(*ix).clipped.duration());
+        finding.why.push(Reason::OneAfterAnother {
+            steps: chain.len() as u64,
+            nodes,
+            together_ns: lengths().sum(),
+            longest_ns: lengths().max().unwrap_or_default(),
+        });
+        finding.spans = case.span_ids(chain.iter().copied());
+        found.push(Candidate::with_change(finding, Suggestion::Together { saves_ns }, change));
+    }
+}
+
+/// Executions on the path of which each is taken to have waited for the one before, by time alone.
+fn chains(case: &Case<'_>) -> Vec<Vec<SpanIx>> {
+    let booking = &case.analysed.booking;
+    let node = |ix: SpanIx| booking.node_of[ix.index()].filter(|_| booking.execution_of[ix.index()] == Some(ix));
+    let may_be_independent = |a: SpanIx, b: SpanIx| {
+        let (Some(a), Some(b)) = (node(a), node(b)) else { return false };
+        let (left, right) = (&booking.nodes[a].kind, &booking.nodes[b].kind);
+        let is_model = left == "llm" || left == "agent";
+        !is_model && left == right && (a == b || INDEPENDENT_KINDS.contains(&left.as_str()))
+    };
+    let mut chains: Vec<Vec<SpanIx>> = Vec::new();
+    let mut chain_of: BTreeMap<SpanIx, usize> = BTreeMap::new();
+    for entry in &case.analysed.critical.entries {
+        // One that was queued was ready before: a limit holds it, not the order of the program.
+        let is_ready_before = !queued_interval(case.analysed.run, entry.span).is_empty();
+        let before = entry.after.filter(|_| !entry.is_declared && !is_ready_before);
+        let joined = before.filter(|before| may_be_independent(*before, entry.span));
+        let at = joined.and_then(|before| chain_of.get(&before).copied()).unwrap_or_else(|| {
+            chains.push(Vec::new());
+            chains.len() - 1
+        });
+        chains[at].push(entry.span);
+        chain_of.insert(entry.span, at);
+    }
+    chains.retain(|chain| chain.len() > 1 && !chain.iter().any(|ix| booking.is_retry[ix.index()]));
+    chains
+}
+
+/// A declared graph that allows much more at once than ran at once, while work was waiting.
+pub(super) fn low_parallelism(case: &Case<'_>, found: &mut Vec<Candidate>) {
+    let analysed = case.analysed;
+    let run = analysed.run;
+    if run.dependencies.iter().all(|dependency| dependency.used == DependencyUse::Contradicted) {
+        return;
+    }
+    let bound = analysed.graph.replay_with(&Changes::as_the_graph_allows());
+    let waiting: Vec<SpanIx> = run
+        .indices()
+        .filter(|ix| run.span(*ix).is_blocking() && analysed.booking.execution_of[ix.index()] == Some(*ix))
+        .filter(|ix| !queued_interval(run, *ix).is_empty())
+        .collect();
+    let is_roomy = bound.ratio_of(run.wall()).is_some_and(|efficiency| efficiency < ROOMY);
+    if waiting.is_empty() || !is_roomy {
+        return;
+    }
+    let parents: std::collections::BTreeSet<_> = waiting.iter().map(|ix| run.span(*ix).parent).collect();
+    let workers_for: Vec<SpanIx> = run
+        .indices()
+        .filter(|ix| run.span(*ix).is_blocking() && parents.contains(&run.span(*ix).parent) && *ix != run.root)
+        .collect();
+    let with_workers = |workers: usize| {
+        let mut change = Changes::default();
+        change.limit(workers_for.iter().copied(), workers);
+        (analysed.saved_by(&change), change)
+    };
+    let peak = peak_concurrency(workers_for.iter().map(|ix| run.span(*ix).clipped)).max(1);
+    let (saves_max, change) = with_workers(workers_for.len().min(MAX_WORKERS));
+    let Some(severity) = case.severity_of(saves_max) else { return };
+    // The least number of workers that saves all but a hundredth of that.
+    let enough = saves_max.saturating_sub(Duration::from_nanos(saves_max.as_nanos() / 100));
+    let (mut too_few, mut useful) = (peak as usize, workers_for.len().min(MAX_WORKERS));
+    while too_few + 1 < useful {
+        let middle = too_few + (useful - too_few) / 2;
+        if with_workers(middle).0 >= enough { useful = middle } else { too_few = middle }
+    }
+    let mut finding = case.finding("LP113", case.run_name(), saves_max, severity);
+    finding.confidence = case.confidence(Confidence::Likely);
+    finding.why.push(Reason::RoomToSpread {
+        graph_bound_ns: bound,
+        useful_workers: useful as u64,
+        peak,
+    });
+    let suggestion = Suggestion::AtOnce { limit: useful as u64, saves_ns: with_workers(useful).0 };
+    found.push(Candidate::with_change(finding, suggestion, change));
+}

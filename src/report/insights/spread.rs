@@ -1,0 +1,117 @@
+//! LP107, LP109 and LP110: time and cost that are unevenly spread.
+
+use super::scheduling::by_parent;
+use super::{Candidate, Case, lower_median};
+use crate::analysis::replay::{Changes, Scale};
+use crate::analysis::time_breakdown::peak_concurrency;
+use crate::money::Money;
+use crate::report::booking::NodeIx;
+use crate::report::{Confidence, Reason, Severity, Suggestion};
+use crate::run::SpanIx;
+
+/// From so many alike on, one can be out of line.
+const MIN_ALIKE: usize = 4;
+/// The share of the cost from which a node is a hot spot.
+const HOT: f64 = 0.4;
+/// Or how many times its share of the time, if its cost is worth a word.
+const HOT_FOR_ITS_TIME: f64 = 3.0;
+const WORTH_A_WORD: f64 = 0.1;
+
+/// One of several like it under one parent that ran beside each other, on the path, and more than twice the median.
+pub(super) fn stragglers(case: &Case<'_>, found: &mut Vec<Candidate>) {
+    let run = case.analysed.run;
+    for node in case.steps() {
+        for (_, set) in by_parent(case, node) {
+            let is_parallel = peak_concurrency(set.iter().map(|ix| run.span(*ix).clipped)) > 1;
+            let Some(longest) = set.iter().copied().max_by_key(|ix| (case.running(*ix), std::cmp::Reverse(*ix)))
+            else {
+                continue;
+            };
+            let median_ns = lower_median(set.iter().map(|ix| case.running(*ix)).collect());
+            let longest_ns = case.running(longest);
+            let is_out_of_line = longest_ns > median_ns.saturating_add(median_ns);
+            let is_on_path = !case.path_below[longest.index()].is_zero();
+            if set.len() < MIN_ALIKE || !is_parallel || !is_out_of_line || !is_on_path {
+                continue;
+            }
+            let mut change = Changes::default();
+            change.scale_with_below(run, longest, Scale::between(longest_ns, median_ns));
+            let saves_ns = case.analysed.saved_by(&change);
+            let Some(severity) = case.severity_of(saves_ns) else { continue };
+            let mut finding = case.finding("LP107", case.node_name(node), saves_ns, severity);
+            finding.confidence = case.confidence(Confidence::Likely);
+            finding.why.push(Reason::Straggler { siblings: set.len() as u64, median_ns, longest_ns });
+            finding.spans = case.span_ids([longest]);
+            found.push(Candidate::with_change(finding, Suggestion::AsTheMedian { saves_ns }, change));
+        }
+    }
+}
+
+/// Nodes whose executions differ much.
+pub(super) fn high_variance(case: &Case<'_>, found: &mut Vec<Candidate>) {
+    for node in case.steps() {
+        let tally = &case.analysed.booking.nodes[node];
+        let mut why = high_variance_reasons(case, node);
+        if why.is_empty() {
+            continue;
+        }
+        let median = lower_median(tally.executions.iter().map(|ix| case.running(*ix)).collect());
+        let mut change = Changes::default();
+        for ix in &tally.executions {
+            if case.running(*ix) > median {
+                change.scale_with_below(
+                    case.analysed.run,
+                    *ix,
+                    Scale::between(case.running(*ix), median),
+                );
+            }
+        }
+        let saves_ns = case.analysed.saved_by(&change);
+        let severity = case.severity_of(saves_ns).unwrap_or(Severity::Low);
+        let mut finding = case.finding("LP109", case.node_name(node), saves_ns, severity);
+        finding.confidence = case.confidence(Confidence::Likely);
+        finding.why.append(&mut why);
+        let mut slowest: Vec<SpanIx> = tally.executions.clone();
+        slowest.sort_by_key(|ix| (std::cmp::Reverse(case.running(*ix)), *ix));
+        finding.spans = case.span_ids(slowest);
+        found.push(Candidate::with_change(finding, Suggestion::AsTheMedian { saves_ns }, change));
+    }
+}
+
+/// Why the executions of a node count as different.
+fn high_variance_reasons(case: &Case<'_>, node: NodeIx) -> Vec<Reason> {
+    let durations = &case.analysed.booking.nodes[node].durations;
+    let calls = durations.count();
+    if calls < 20 {
+        return Vec::new();
+    }
+    let far = durations.quantile(if calls >= 100 { 0.99 } else { 0.95 });
+    let tail = far.zip(durations.quantile(0.5)).and_then(|(far, median)| far.ratio_of(median));
+    let over = tail.filter(|tail| *tail > 3.0);
+    over.map(|value| Reason::Varies { rule: "tail".to_owned(), value, limit: 3.0, calls }).into_iter().collect()
+}
+
+/// Nodes that cost much, or much for the time they take.
+pub(super) fn cost_hot_spots(case: &Case<'_>, found: &mut Vec<Candidate>) {
+    let booking = &case.analysed.booking;
+    let Some(total) = booking.cost.filter(|total| *total > Money::ZERO) else { return };
+    let priced = case.steps().filter(|node| booking.nodes[*node].cost.is_some()).count();
+    for node in case.steps() {
+        let tally = &booking.nodes[node];
+        let Some(cost_usd) = tally.cost.filter(|cost| *cost > Money::ZERO) else { continue };
+        let cost_ratio = cost_usd.as_usd() / total.as_usd();
+        let on_path = case.analysed.path.of(node).map_or_else(Default::default, |path_node| path_node.time);
+        let time_ratio = on_path.ratio_of(case.wall()).unwrap_or(0.0);
+        let is_hot = cost_ratio >= HOT && priced > 1;
+        let is_hot_for_its_time = cost_ratio > HOT_FOR_ITS_TIME * time_ratio && cost_ratio >= WORTH_A_WORD;
+        if !is_hot && !is_hot_for_its_time {
+            continue;
+        }
+        let severity = if cost_ratio >= HOT { Severity::Medium } else { Severity::Low };
+        let mut finding = case.finding("LP110", case.node_name(node), Default::default(), severity);
+        finding.confidence = case.confidence(Confidence::Sure);
+        finding.saves_max_usd = Some(cost_usd);
+        finding.why.push(Reason::CostShare { cost_usd, cost_ratio, time_ratio });
+        found.push(Candidate::new(finding));
+    }
+}
