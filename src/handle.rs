@@ -42,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) uses_facade: bool,
     pub(crate) destinations: Vec<Destination>,
     pub(crate) bottleneck_threshold_percent: f64,
+    /// How long an execution may take on average: by node, and of any other node.
+    pub(crate) slas: (BTreeMap<String, crate::time::Duration>, Option<crate::time::Duration>),
     /// What was wrong with the settings.
     pub(crate) notes: Vec<String>,
     pub(crate) shutdown_report: Mutex<Option<ShutdownReport>>,

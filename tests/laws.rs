@@ -69,7 +69,8 @@ fn answers_by_name(run: &Run, origin: Timestamp) -> impl PartialEq + std::fmt::D
     let self_times = self_times(run);
     let graph = EventGraph::new(run);
     let slack = graph.slack();
-    let path: Vec<_> = critical_path(run).segments
+    let path: Vec<_> = critical_path(run)
+        .segments
         .iter()
         .map(|Segment { span, interval }| {
             let start = interval.start.saturating_since(origin);

@@ -55,7 +55,14 @@ prop_compose! {
 }
 
 /// Every kind of evidence, suggestion and row with foreign names and any figures in it.
-fn put_evidence(report: &mut Report, name: &str, other: &str, times: &[Duration], counts: &[u64], ratio: f64) {
+fn put_evidence(
+    report: &mut Report,
+    name: &str,
+    other: &str,
+    times: &[Duration],
+    counts: &[u64],
+    ratio: f64,
+) {
     let (name, other) = (name.to_owned(), other.to_owned());
     let (time, count) = (times[0], counts[0]);
     let why = vec![
@@ -75,7 +82,11 @@ fn put_evidence(report: &mut Report, name: &str, other: &str, times: &[Duration]
         Reason::Straggler { siblings: count, median_ns: time, longest_ns: times[1] },
         Reason::LostToRetries { failures: count, retries: counts[1], lost_ns: time, on_path_ns: times[1] },
         Reason::Varies { rule: name.clone(), value: ratio, limit: ratio, calls: count },
-        Reason::CostShare { cost_usd: Money::from_picodollars(i128::MIN), cost_ratio: ratio, time_ratio: ratio },
+        Reason::CostShare {
+            cost_usd: Money::from_picodollars(i128::MIN),
+            cost_ratio: ratio,
+            time_ratio: ratio,
+        },
         Reason::Gap {
             start_ns: time,
             duration_ns: times[1],

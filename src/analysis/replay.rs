@@ -274,7 +274,8 @@ impl<'c> Replay<'c> {
         let created = || self.creations[span.index()];
         let is_queued = event.kind == EventKind::QueuedStart;
         if let Some(limit) = changes.limit_of.get(&span) {
-            let ready = if is_queued { created() } else { self.first_under(*limit, event, parent, base.0, scale) };
+            let ready =
+                if is_queued { created() } else { self.first_under(*limit, event, parent, base.0, scale) };
             let ready = self.after_declared(span, (ready, Cause::Start));
             return self.take_room(*limit, span, ready);
         }

@@ -1,5 +1,6 @@
 //! Putting a layer, its pipeline and its handle together.
 
+mod analysis;
 mod destinations;
 mod opentelemetry;
 mod resource;
@@ -49,7 +50,8 @@ pub struct Builder {
     prometheus: Option<std::net::SocketAddr>,
     #[cfg(feature = "metrics")]
     uses_facade: bool,
-    bottleneck_threshold_percent: f64,
+    report: ReportOptions,
+    compares_with_earlier_runs: bool,
     marked_only: bool,
     on_run: Vec<OnRun>,
     tells_problems: bool,
@@ -165,7 +167,8 @@ pub fn builder() -> Builder {
         prometheus: None,
         #[cfg(feature = "metrics")]
         uses_facade: false,
-        bottleneck_threshold_percent: 50.0,
+        report: ReportOptions::default(),
+        compares_with_earlier_runs: false,
         marked_only: false,
         on_run: Vec::new(),
         tells_problems: false,
@@ -246,13 +249,6 @@ impl Builder {
         self.on_run(terminal::print_report)
     }
 
-    /// A node is a bottleneck in summaries if its share of the sum of all node times is strictly above this.
-    /// Default 50.
-    pub fn bottleneck_threshold_percent(mut self, percent: f64) -> Self {
-        self.bottleneck_threshold_percent = percent;
-        self
-    }
-
     /// Leaves runs without a single marked node unreported. By default every span of such a run counts as a node.
     pub fn marked_only(mut self) -> Self {
         self.marked_only = true;
@@ -316,6 +312,8 @@ impl Builder {
         self.layer.sampler = self.environment.sampler;
         let traceparents = self.read_process_parent();
         let (workflow, prints_notes) = (self.layer.workflow.clone(), self.prints_notes());
+        let bottleneck_threshold_percent = self.report.bottleneck_threshold_percent;
+        let slas = (self.report.slas.clone(), self.report.slow_threshold);
         let core = Arc::new(LayerCore::new(self.layer, shards.clone()));
         core.counters.traceparents_malformed.add(traceparents);
         let pipeline = if is_disabled {
@@ -325,10 +323,8 @@ impl Builder {
             let (dispatch_of, losses_of) = (Arc::downgrade(&core), Arc::downgrade(&core));
             let config = RunThreadConfig {
                 assembler: assembler_config(&limits),
-                report: ReportOptions {
-                    bottleneck_threshold_percent: self.bottleneck_threshold_percent,
-                    source: crate::report::Source::Live,
-                },
+                report: ReportOptions { source: crate::report::Source::Live, ..self.report },
+                compares_with_earlier_runs: self.compares_with_earlier_runs,
                 marked_only: self.marked_only,
                 origin: attributes.origin(),
                 on_run: self.on_run,
@@ -387,7 +383,8 @@ impl Builder {
             #[cfg(feature = "metrics")]
             uses_facade: self.uses_facade,
             destinations,
-            bottleneck_threshold_percent: self.bottleneck_threshold_percent,
+            bottleneck_threshold_percent,
+            slas,
             notes,
             shutdown_report: Mutex::new(None),
         };

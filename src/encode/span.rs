@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::varint;
+use crate::conventions::EDGE;
 
 /// Tag of `Span.attributes`.
 pub(crate) const SPAN_ATTRIBUTE: u8 = 0x4a;
@@ -289,11 +290,34 @@ pub(crate) fn append_dropped(buffer: &mut Vec<u8>, what: Dropped, count: u32) {
     }
 }
 
+/// What a link says about the two spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkMeaning {
+    /// Nothing but that they belong together.
+    Unsaid,
+    /// The one waited for the other.
+    DependsOn,
+}
+
 /// Appends one `Span.links`.
-pub(crate) fn append_link(buffer: &mut Vec<u8>, trace_id: [u8; 16], span_id: [u8; 8], flags: u32) {
-    let mut link = Vec::with_capacity(40);
+pub(crate) fn append_link(
+    buffer: &mut Vec<u8>,
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    meaning: LinkMeaning,
+    flags: u32,
+) {
+    let mut link = Vec::with_capacity(72);
     append_field(&mut link, 0x0a, &trace_id);
     append_field(&mut link, 0x12, &span_id);
+    if meaning == LinkMeaning::DependsOn {
+        let mut value = Vec::with_capacity(12);
+        append_field(&mut value, 0x0a, b"depends_on");
+        let mut attribute = Vec::with_capacity(32);
+        append_field(&mut attribute, 0x0a, EDGE.as_bytes());
+        append_field(&mut attribute, 0x12, &value);
+        append_field(&mut link, 0x22, &attribute);
+    }
     link.push(0x35);
     link.extend_from_slice(&flags.to_le_bytes());
     append_field(buffer, 0x6a, &link);

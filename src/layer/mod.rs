@@ -45,6 +45,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Clock;
+use crate::encode::span::LinkMeaning;
 use crate::pipeline::shard::{Shards, thread_ordinal};
 use crate::random::random_id;
 
@@ -285,7 +286,8 @@ where
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
         let core = &*self.core;
-        if !core.config.export || !core.enabled.load(Relaxed) || fence::is_up() {
+        // Not only for export: that one waited for the other is part of the analysis.
+        if !core.enabled.load(Relaxed) || fence::is_up() {
             return;
         }
         let followed = core.slots.with(follows.into_u64(), |slot| {
@@ -294,7 +296,7 @@ where
         });
         if let Some(followed) = followed {
             core.slots.with(id.into_u64(), |slot| {
-                slot.lock().push_link(followed, &core.config.limits, &core.counters);
+                slot.lock().push_link(followed, LinkMeaning::DependsOn, &core.config.limits, &core.counters);
             });
         }
     }

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::conventions::fact_of;
-use crate::encode::span::{EncodedKey, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute};
+use crate::encode::span::{
+    EncodedKey, LinkMeaning, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute,
+};
 use crate::random::random_id;
 use crate::time::Timestamp;
 
@@ -424,12 +426,24 @@ impl Body {
     }
 
     /// Takes in a link to another span, if there is room.
-    pub(crate) fn push_link(&mut self, to: Lineage, limits: &Limits, counters: &LayerCounters) {
+    pub(crate) fn push_link(
+        &mut self,
+        to: Lineage,
+        meaning: LinkMeaning,
+        limits: &Limits,
+        counters: &LayerCounters,
+    ) {
         let fits = self.bytes() < limits.span_bytes;
         let rare = self.rare_mut();
         if fits && rare.link_count < limits.links {
             let sampled = u32::from(!to.is_unsampled());
-            append_link(&mut rare.links, trace_id_bytes(to.trace_id), to.span_id.to_be_bytes(), sampled);
+            append_link(
+                &mut rare.links,
+                trace_id_bytes(to.trace_id),
+                to.span_id.to_be_bytes(),
+                meaning,
+                sampled,
+            );
             rare.link_count = rare.link_count.saturating_add(1);
         } else {
             rare.dropped_links = rare.dropped_links.saturating_add(1);

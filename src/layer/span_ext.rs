@@ -7,7 +7,8 @@ use tracing::Span;
 
 use crate::conventions;
 use crate::encode::span::{
-    EncodedKey, SPAN_ATTRIBUTE, append_bool, append_double, append_int, append_str, append_strings, cut,
+    EncodedKey, LinkMeaning, SPAN_ATTRIBUTE, append_bool, append_double, append_int, append_str,
+    append_strings, cut,
 };
 use crate::ids::{SpanId, TraceId};
 
@@ -251,7 +252,9 @@ impl LayerCore {
             anchor: crate::time::Timestamp::EPOCH,
             flags: 0,
         };
-        self.slots.with(id, |slot| slot.lock().push_link(to, &self.config.limits, &self.counters));
+        self.slots.with(id, |slot| {
+            slot.lock().push_link(to, LinkMeaning::Unsaid, &self.config.limits, &self.counters)
+        });
     }
 
     /// Notes that the future the span stands for was dropped before it was ready.

@@ -5,6 +5,7 @@
 //! own subscriber, fenced so that what they trace is not measured.
 
 use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,7 @@ use crate::metrics::hub::{self, MetricHub};
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
 use crate::report::build::{ReportOptions, report_with_sums};
-use crate::report::{PipelineLosses, Report};
+use crate::report::{History, OtherRoot, PipelineLosses, Report};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
 use crate::span_record::{Interner, LocalFacts, Origin, SpanRecord};
 use crate::time::Timestamp;
@@ -35,6 +36,8 @@ pub(crate) type OnRun = Box<dyn FnMut(&Report) + Send>;
 pub(crate) struct RunThreadConfig {
     pub(crate) assembler: AssemblerConfig,
     pub(crate) report: ReportOptions,
+    /// Whether a run is compared with those of its workflow that ended before it.
+    pub(crate) compares_with_earlier_runs: bool,
     /// Whether runs without a single marked node are left unreported.
     pub(crate) marked_only: bool,
     pub(crate) origin: Arc<Origin>,
@@ -78,8 +81,8 @@ pub(crate) fn spawn(
         IS_RUN_THREAD.set(true);
         let assembler = RunAssembler::new(config.assembler);
         let interner = Interner::default();
-        RunThread { config, shards, outputs, delivery, assembler, interner, started: Instant::now() }
-            .work(&batches);
+        let (earlier, started) = (EarlierRuns::default(), Instant::now());
+        RunThread { config, shards, outputs, delivery, assembler, interner, earlier, started }.work(&batches);
     })
 }
 
@@ -90,7 +93,46 @@ struct RunThread {
     delivery: Option<Arc<Delivery>>,
     assembler: RunAssembler,
     interner: Interner,
+    earlier: EarlierRuns,
     started: Instant,
+}
+
+/// What was seen of earlier runs, as far as later ones need it.
+#[derive(Default)]
+struct EarlierRuns {
+    /// By workflow, else by the name of the root.
+    histories: HashMap<String, Arc<History>>,
+    /// The roots of the last runs.
+    roots: VecDeque<OtherRoot>,
+}
+
+/// How many workflows have a history of their own; those that come later have none.
+const MAX_HISTORIES: usize = 64;
+
+impl EarlierRuns {
+    fn history(&self, run: &FinishedRun) -> Arc<History> {
+        workflow_of(run).and_then(|name| self.histories.get(&*name).cloned()).unwrap_or_default()
+    }
+
+    fn take_report(&mut self, name: Option<Arc<str>>, report: &Report) {
+        let Some(name) = name else { return };
+        if self.histories.len() < MAX_HISTORIES || self.histories.contains_key(&*name) {
+            Arc::make_mut(self.histories.entry(name.to_string()).or_default()).push(report);
+        }
+    }
+
+    fn take_root(&mut self, root: OtherRoot) {
+        if self.roots.len() >= OtherRoot::MAX {
+            self.roots.pop_front();
+        }
+        self.roots.push_back(root);
+    }
+}
+
+/// The workflow a run belongs to, else the name of its root.
+fn workflow_of(run: &FinishedRun) -> Option<Arc<str>> {
+    let root = run.records.iter().find(|record| Some(record.span_id) == run.root)?;
+    Some(root.workflow_name().unwrap_or(&root.name).clone())
 }
 
 impl RunThread {
@@ -176,6 +218,12 @@ impl RunThread {
             return;
         }
         let spans = run.records.len() as u64;
+        let (root, workflow) = (OtherRoot::of(&run), workflow_of(&run));
+        if self.config.compares_with_earlier_runs {
+            self.config.report.history = self.earlier.history(&run);
+        }
+        let around = root.as_ref().map(|root| root.those_within(self.earlier.roots.iter()));
+        self.config.report.other_roots = around.unwrap_or_default();
         let began = Instant::now();
         // A mistake of ours in the analysis costs one report, never the thread.
         let analysed = catch_unwind(AssertUnwindSafe(|| report_with_sums(run, &self.config.report)));
@@ -192,6 +240,10 @@ impl RunThread {
             self.outputs.lost("analysis_failed", spans);
             return;
         };
+        root.into_iter().for_each(|root| self.earlier.take_root(root));
+        if self.config.compares_with_earlier_runs {
+            self.earlier.take_report(workflow, &report);
+        }
         self.config.metrics.of_runs().record_run(&sums, hub::now());
         #[cfg(feature = "metrics")]
         if self.config.uses_facade {

@@ -92,10 +92,19 @@ pub(super) fn reason(page: &Page, subject: &str, reason: &Reason) -> String {
             format!("{}{}", units::counted(*calls, "call", "calls"), caller.unwrap_or_default())
         }
         Reason::SameInput { repeats, calls } => {
-            format!("{} of {} got input seen before", units::count(*repeats), units::counted(*calls, "call", "calls"))
+            format!(
+                "{} of {} got input seen before",
+                units::count(*repeats),
+                units::counted(*calls, "call", "calls")
+            )
         }
         Reason::Straggler { siblings, median_ns, longest_ns } => {
-            format!("one of {} took {}, the median {}", units::count(*siblings), time(*longest_ns), time(*median_ns))
+            format!(
+                "one of {} took {}, the median {}",
+                units::count(*siblings),
+                time(*longest_ns),
+                time(*median_ns)
+            )
         }
         Reason::LostToRetries { failures, retries, lost_ns, on_path_ns } => {
             let (failed, retried) = (units::count(*failures), units::counted(*retries, "retry", "retries"));

@@ -130,4 +130,3 @@ fn put_clauses(page: &mut Page, label: &str, indent: usize, clauses: Vec<Vec<Par
     });
     page.put_wrapped(line, indent, parts);
 }
-

@@ -62,7 +62,9 @@ fn put_parallelism(page: &mut Page, report: &Report) {
         let share = units::share(efficiency);
         put_labelled(page, "Parallelism", format!("{share} of the best this graph allows ({length})"));
     } else if saved.is_some_and(|saved| saved >= LEAST_GAIN) {
-        let text = format!("{length} with no queueing; what the graph allows needs declared edges (node.depends_on)");
+        let text = format!(
+            "{length} with no queueing; what the graph allows needs declared edges (node.depends_on)"
+        );
         put_labelled(page, "Parallelism", text);
     }
 }
@@ -138,7 +140,8 @@ fn confidence(page: &Page, quality: &Quality) -> String {
     }
     let mut facts: Vec<_> = facts.iter().map(|fact| no_break(fact)).collect();
     if !quality.not_claimed.is_empty() {
-        let claims: Vec<_> = quality.not_claimed.iter().map(|claim| page.name_in_text(&claim.replace('_', " "))).collect();
+        let claims: Vec<_> =
+            quality.not_claimed.iter().map(|claim| page.name_in_text(&claim.replace('_', " "))).collect();
         facts.push(format!("not claimed: {}", claims.join(", ")));
     }
     format!("{level}: {}", facts.join(", "))
@@ -155,7 +158,9 @@ fn warning(page: &Page, name: &str, number: u64) -> Option<String> {
         "outlives_parent" => ("span outlives its parent", "spans outlive their parents"),
         "starts_before_parent" => ("span starts before its parent", "spans start before their parents"),
         "multiple_roots" => return Some("several roots".to_owned()),
-        "edge_contradicted" => ("declared edge is contradicted by time", "declared edges are contradicted by time"),
+        "edge_contradicted" => {
+            ("declared edge is contradicted by time", "declared edges are contradicted by time")
+        }
         "unknown_dependency" => ("name in depends_on is no node", "names in depends_on are no nodes"),
         "skew_corrected" => ("span moved for clock skew", "spans moved for clock skew"),
         other => {

@@ -55,8 +55,7 @@ impl<'r> Analysed<'r> {
 
     /// What the run would save if the own time of a node's spans were scaled so.
     pub(crate) fn saved_by_scaling(&self, node: NodeIx, scale: Scale) -> Duration {
-        let wall =
-            self.graph.replay(|ix| if self.owns_time_of(node, ix) { scale } else { Scale::SAME });
+        let wall = self.graph.replay(|ix| if self.owns_time_of(node, ix) { scale } else { Scale::SAME });
         self.run.wall().saturating_sub(wall)
     }
 

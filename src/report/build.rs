@@ -15,8 +15,9 @@ use crate::report::path::path_segments;
 use crate::report::quality::quality;
 use crate::report::sums::{RunSums, run_sums};
 use crate::report::{
-    AllowedPath, AllowedRow, Bottleneck, CriticalPath, DurationSummary, Generator, History, NodeReport, PathKind,
-    PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source, Summary, Totals, blocking, detached,
+    AllowedPath, AllowedRow, Bottleneck, CriticalPath, DurationSummary, Generator, History, NodeReport,
+    OtherRoot, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source, Summary,
+    Totals, blocking, detached,
 };
 use crate::run::{DependencyUse, Run, RunOptions};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
@@ -45,8 +46,9 @@ pub struct ReportOptions {
     pub simple_variance_rules: bool,
     /// Earlier runs of the same workflow: what is usual. Without any, nothing is compared.
     pub history: Arc<History>,
-    /// Roots that started while the run waited with no span, if any did.
-    pub lost_context: Option<LostContext>,
+    /// Roots of other runs of the same program, which may have been meant to be part of this one. The order in which
+    /// they come changes nothing, but only the first [`OtherRoot::MAX`] are looked at.
+    pub other_roots: Vec<OtherRoot>,
 }
 
 impl ReportOptions {
@@ -66,20 +68,9 @@ impl Default for ReportOptions {
             blocking_threshold: Self::BLOCKING_THRESHOLD,
             simple_variance_rules: false,
             history: Arc::default(),
-            lost_context: None,
+            other_roots: Vec::new(),
         }
     }
-}
-
-/// Roots that look as if their context had been lost: a task was spawned without the span around it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LostContext {
-    /// How many there are.
-    pub roots: u64,
-    /// The name of the longest.
-    pub span: String,
-    /// How long they took together.
-    pub duration: Duration,
 }
 
 /// Reports on every run in `spans`, in the order in which the runs began to arrive.
@@ -107,7 +98,15 @@ pub fn report_on(spans: Vec<SpanRecord>, options: &ReportOptions) -> Vec<Report>
         // What is handed back was counted as left out of its run, and the report says so.
         let _ = assembler.push(span, Timestamp::EPOCH);
     }
-    assembler.finish().into_iter().filter_map(|run| report_on_run(run, options)).collect()
+    let runs = assembler.finish();
+    let mut roots: Vec<OtherRoot> = runs.iter().filter_map(OtherRoot::of).collect();
+    roots.sort_by_key(OtherRoot::start);
+    let report = |run: FinishedRun| {
+        let other_roots = OtherRoot::of(&run).map(|root| root.those_within(root.started_within(&roots)));
+        let other_roots = other_roots.unwrap_or_default();
+        report_on_run(run, &ReportOptions { other_roots, ..options.clone() })
+    };
+    runs.into_iter().filter_map(report).collect()
 }
 
 /// Reports on one finished run; `None` if it has no spans.
@@ -129,13 +128,7 @@ fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Re
     let status = status(run, &quality);
     let rows = path.rows(run, booking);
     let blocking = blocking::find(&analysed, options.blocking_threshold);
-    let case = Case {
-        analysed: &analysed,
-        options,
-        quality: &quality,
-        status,
-        path_below: analysed.path_time_with_below(),
-    };
+    let case = Case::new(&analysed, options, &quality, status);
     let (findings, combined) = findings(&case);
     let allowed_path = allowed_path(&analysed);
     let report = Report {
@@ -272,12 +265,20 @@ fn status(run: &Run, quality: &Quality) -> RunStatus {
     }
 }
 
-fn node_reports(analysed: &Analysed<'_>, blocking: &[blocking::Blocking], history: &History) -> Vec<NodeReport> {
+fn node_reports(
+    analysed: &Analysed<'_>,
+    blocking: &[blocking::Blocking],
+    history: &History,
+) -> Vec<NodeReport> {
     let Analysed { run, booking, path, savings, .. } = analysed;
     let sum: Duration = summed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
     let least = |floats: &[Option<Duration>], tally: &NodeTally| {
         tally.executions.iter().filter_map(|ix| floats[ix.index()]).min()
     };
+    let mut blocked = vec![0u64; booking.nodes.len()];
+    for node in blocking.iter().filter_map(|found| booking.node_of[found.span.index()]) {
+        blocked[node] += 1;
+    }
     let mut nodes: Vec<NodeReport> = (0..booking.nodes.len())
         .map(|node| {
             let tally = &booking.nodes[node];
@@ -298,9 +299,10 @@ fn node_reports(analysed: &Analysed<'_>, blocking: &[blocking::Blocking], histor
                 slack_ns: least(&analysed.slack, tally),
                 free_float_ns: least(&analysed.free_float, tally),
                 save_max_ns: savings.iter().find(|(of, _)| *of == node).map(|(_, saved)| *saved),
-                failed_on_path_ns: path.of(node).map_or(Duration::ZERO, |path_node| path_node.failed_time(run)),
-                blocking: blocking.iter().filter(|found| booking.node_of[found.span.index()] == Some(node)).count()
-                    as u64,
+                failed_on_path_ns: path
+                    .of(node)
+                    .map_or(Duration::ZERO, |path_node| path_node.failed_time(run)),
+                blocking: blocked[node],
                 model: tally.model.as_ref().map(ToString::to_string),
                 baseline: history.node(&tally.name),
                 sum_ratio: total.ratio_of(sum).unwrap_or(0.0),
@@ -389,4 +391,3 @@ fn bottleneck(share: &Share) -> Bottleneck {
         percent_of_total: share.percent_of_total,
     }
 }
-

@@ -20,8 +20,10 @@ pub(super) fn rows(analysed: &Analysed<'_>) -> Vec<DetachedRow> {
             continue;
         }
         let own_node = analysed.booking.execution_of[ix.index()].filter(|execution| *execution == ix);
-        let name = own_node.and_then(|ix| analysed.node_name(ix)).unwrap_or_else(|| span.record.name.to_string());
-        let row = rows.entry(name.clone()).or_insert(DetachedRow { name, spans: 0, duration_ns: Duration::ZERO });
+        let name =
+            own_node.and_then(|ix| analysed.node_name(ix)).unwrap_or_else(|| span.record.name.to_string());
+        let row =
+            rows.entry(name.clone()).or_insert(DetachedRow { name, spans: 0, duration_ns: Duration::ZERO });
         row.spans = row.spans.saturating_add(1);
         row.duration_ns = row.duration_ns.saturating_add(span.interval().duration());
     }

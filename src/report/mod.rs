@@ -13,6 +13,7 @@ pub(crate) mod build;
 mod detached;
 mod history;
 pub mod insights;
+mod lost_context;
 mod path;
 mod quality;
 pub(crate) mod sums;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::history::{History, PastNode, PastRun};
+pub use self::lost_context::OtherRoot;
 use crate::money::Money;
 use crate::time::{Duration, Timestamp};
 

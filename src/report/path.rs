@@ -23,6 +23,8 @@ pub(crate) struct BookedPath {
     pub(crate) unattributed: Duration,
     /// What makes each segment follow the one before.
     edges: Vec<PathEdge>,
+    /// The position of each node in `nodes`, if it is on the path.
+    at: Vec<Option<usize>>,
 }
 
 /// One node's part of the path.
@@ -55,7 +57,7 @@ impl BookedPath {
                 unattributed = unattributed.saturating_add(segment.interval.duration());
                 continue;
             };
-            let at = *at[node].get_or_insert_with(|| {
+            let position = *at[node].get_or_insert_with(|| {
                 nodes.push(PathNode {
                     node,
                     time: Duration::ZERO,
@@ -65,7 +67,7 @@ impl BookedPath {
                 });
                 nodes.len() - 1
             });
-            let path_node = &mut nodes[at];
+            let path_node = &mut nodes[position];
             path_node.is_inferred |= *edge == PathEdge::Inferred;
             path_node.time = path_node.time.saturating_add(segment.interval.duration());
             match path_node.pieces.last_mut() {
@@ -78,11 +80,11 @@ impl BookedPath {
                 path_node.executions.push(execution);
             }
         }
-        BookedPath { nodes, unattributed, edges }
+        BookedPath { nodes, unattributed, edges, at }
     }
 
     pub(crate) fn of(&self, node: NodeIx) -> Option<&PathNode> {
-        self.nodes.iter().find(|path_node| path_node.node == node)
+        self.nodes.get((*self.at.get(node)?)?)
     }
 
     pub(crate) fn rows(&self, run: &Run, booking: &Booking) -> Vec<PathRow> {

@@ -26,8 +26,7 @@ pub(super) fn quality(analysed: &Analysed<'_>, missing: u64, left_out: u64) -> Q
         + count(Warning::NegativeDuration)
         + count(Warning::ConflictingSpanId)
         + count(Warning::ParentCycle);
-    let is_path_affected =
-        analysed.critical.segments.iter().any(|segment| is_orphan(run, segment.span));
+    let is_path_affected = analysed.critical.segments.iter().any(|segment| is_orphan(run, segment.span));
     let level = if affected == 0 {
         QualityLevel::High
     } else if affected.saturating_mul(100) <= spans && !is_path_affected {
@@ -41,8 +40,11 @@ pub(super) fn quality(analysed: &Analysed<'_>, missing: u64, left_out: u64) -> Q
         open_spans: open,
         orphans,
         left_out_spans: left_out,
-        declared_edges: run.dependencies.iter().filter(|edge| edge.used != DependencyUse::Contradicted).count()
-            as u64,
+        declared_edges: run
+            .dependencies
+            .iter()
+            .filter(|edge| edge.used != DependencyUse::Contradicted)
+            .count() as u64,
         inferred_edges: analysed.graph.inferred_edges(),
         detached_spans: run.indices().filter(|ix| run.span(*ix).is_detached).count() as u64,
         warnings: warnings(run, left_out),
@@ -102,9 +104,7 @@ fn warnings(run: &Run, left_out: u64) -> BTreeMap<String, u64> {
         (count > 0).then(|| (warning.as_str().to_owned(), count))
     };
     let mut warnings: BTreeMap<String, u64> = run.warnings.iter().filter_map(told).collect();
-    let flagged = |flag: fn(&RunSpan) -> bool| {
-        run.indices().filter(|ix| flag(run.span(*ix))).count() as u64
-    };
+    let flagged = |flag: fn(&RunSpan) -> bool| run.indices().filter(|ix| flag(run.span(*ix))).count() as u64;
     for (name, count) in [
         ("starts_before_parent", flagged(|span| span.starts_before_parent)),
         ("outlives_parent", flagged(|span| span.outlives_parent)),

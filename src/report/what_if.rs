@@ -152,7 +152,13 @@ pub fn what_if(run: FinishedRun, changes: &[Change], options: &RunOptions) -> Re
     }
     let nodes = path.iter().rev().filter(|row| row.node.is_some());
     let next = nodes.max_by_key(|row| row.duration_ns).and_then(|row| row.node.clone());
-    Ok(WhatIf { wall_ns: run.wall(), new_wall_ns, saves_ns: run.wall().saturating_sub(new_wall_ns), path, next })
+    Ok(WhatIf {
+        wall_ns: run.wall(),
+        new_wall_ns,
+        saves_ns: run.wall().saturating_sub(new_wall_ns),
+        path,
+        next,
+    })
 }
 
 fn add(analysed: &Analysed<'_>, change: &Change, all: &mut Changes) -> Result<(), WhatIfError> {

@@ -135,7 +135,8 @@ impl Named {
         let anywhere = self.anywhere.get(name)?;
         let beside = |name: Arc<str>| self.beside.get(&(span.parent, name)).map_or(&[][..], Vec::as_slice);
         let started = span.run_interval().start;
-        let over = |of: &[SpanIx]| of.partition_point(|other| spans[other.index()].run_interval().end <= started);
+        let over =
+            |of: &[SpanIx]| of.partition_point(|other| spans[other.index()].run_interval().end <= started);
         let earlier_rounds = beside(name_of(span));
         let last_round = over(earlier_rounds).checked_sub(1).and_then(|last| earlier_rounds.get(last));
         let round_start = last_round.map_or(Timestamp::EPOCH, |last| spans[last.index()].interval().start);
@@ -147,7 +148,9 @@ impl Named {
         };
         let siblings = beside(name.clone());
         let meant = match of_this_round(siblings) {
-            none if none.is_empty() => siblings.iter().copied().find(|other| *other != ix).into_iter().collect(),
+            none if none.is_empty() => {
+                siblings.iter().copied().find(|other| *other != ix).into_iter().collect()
+            }
             meant => meant,
         };
         Some(if meant.is_empty() { of_this_round(anywhere) } else { meant })

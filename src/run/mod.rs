@@ -206,7 +206,15 @@ impl Run {
         let predecessors =
             Lists::of_pairs(spans.len(), used.map(|dependency| (dependency.span.index(), dependency.on)));
         let warnings = warnings.counts;
-        Some(Run { spans, root: SpanIx(0), warnings, options: *options, dependencies, children, predecessors })
+        Some(Run {
+            spans,
+            root: SpanIx(0),
+            warnings,
+            options: *options,
+            dependencies,
+            children,
+            predecessors,
+        })
     }
 
     /// The children of a span, in order of their starts.

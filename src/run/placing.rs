@@ -6,7 +6,12 @@ use crate::span_record::{SpanKind, SpanRecord};
 use crate::time::{Interval, Timestamp};
 
 /// A span on its own, before its parent is known.
-pub(super) fn alone(record: SpanRecord, ordinal: u32, is_synthetic: bool, warnings: &mut Warnings) -> RunSpan {
+pub(super) fn alone(
+    record: SpanRecord,
+    ordinal: u32,
+    is_synthetic: bool,
+    warnings: &mut Warnings,
+) -> RunSpan {
     let is_unfinished = record.end == Timestamp::EPOCH && record.start != Timestamp::EPOCH;
     let is_negative = !is_unfinished && record.end < record.start;
     if is_unfinished {
@@ -46,7 +51,12 @@ pub(super) fn place(spans: &mut [RunSpan], async_children: AsyncChildren) {
     }
 }
 
-fn settle(span: &mut RunSpan, parent: &RunSpan, inherited_end: Option<Timestamp>, asynchronous: AsyncChildren) {
+fn settle(
+    span: &mut RunSpan,
+    parent: &RunSpan,
+    inherited_end: Option<Timestamp>,
+    asynchronous: AsyncChildren,
+) {
     let (own, around) = (span.interval(), parent.interval());
     span.starts_before_parent = !parent.is_detached && own.start < around.start;
     span.outlives_parent = !parent.is_detached && own.end > around.end;

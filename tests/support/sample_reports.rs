@@ -250,13 +250,14 @@ pub fn research_agent() -> Report {
     report.allowed_path.rows = [("plan", 2_140), ("fetch", 1_310), ("embed", 1_050), ("draft", 6_920)]
         .map(|(node, length)| AllowedRow { node: Some(node.to_owned()), duration_ns: ms(length) })
         .to_vec();
-    report.bounds = [("model_wait", 18_290), ("wait_http", 3_770), ("own_cpu", 380), ("wait_io", 210), ("no_span", 140)]
-        .map(|(kind, length)| Bound {
-            kind: kind.to_owned(),
-            duration_ns: ms(length),
-            wall_ratio: length as f64 / 22_790.0,
-        })
-        .to_vec();
+    report.bounds =
+        [("model_wait", 18_290), ("wait_http", 3_770), ("own_cpu", 380), ("wait_io", 210), ("no_span", 140)]
+            .map(|(kind, length)| Bound {
+                kind: kind.to_owned(),
+                duration_ns: ms(length),
+                wall_ratio: length as f64 / 22_790.0,
+            })
+            .to_vec();
     report.combined = Some(Combined {
         changes: vec![
             CombinedChange { subject: "draft".to_owned(), suggestion: twice(3_460) },

@@ -1,46 +1,52 @@
 //! LP108 and LP114: work that failed.
 
+use std::collections::HashMap;
+
 use super::{Candidate, Case};
+use crate::analysis::critical_path::Entry;
 use crate::analysis::replay::{Changes, Scale};
 use crate::report::{Confidence, Reason, RunStatus, Severity, Suggestion};
-use crate::run::SpanIx;
-use crate::time::{Duration, Interval};
+use crate::run::{RunSpan, SpanIx};
+use crate::time::{Duration, Interval, Timestamp};
 
 /// Nodes with executions that were tried again.
 pub(super) fn retries(case: &Case<'_>, found: &mut Vec<Candidate>) {
     let (run, booking) = (case.analysed.run, &case.analysed.booking);
     for node in case.steps() {
         let executions = &booking.nodes[node].executions;
-        let again: Vec<SpanIx> = executions.iter().copied().filter(|ix| booking.is_retry[ix.index()]).collect();
+        let again: Vec<SpanIx> =
+            executions.iter().copied().filter(|ix| booking.is_retry[ix.index()]).collect();
         if again.is_empty() {
             continue;
         }
-        let tried_again = |failed: SpanIx| {
-            again.iter().any(|retry| {
-                run.span(*retry).parent == run.span(failed).parent
-                    && run.span(failed).record.end <= run.span(*retry).record.start
-            })
-        };
+        // The last try under each parent, after which nothing is a failure that was tried again.
+        let mut last_try: HashMap<Option<SpanIx>, Timestamp> = HashMap::new();
+        for retry in again.iter().map(|ix| run.span(*ix)) {
+            let last = last_try.entry(retry.parent).or_default();
+            *last = retry.record.start.max(*last);
+        }
+        let was_tried_again =
+            |failed: &RunSpan| last_try.get(&failed.parent).is_some_and(|last| failed.record.end <= *last);
         let failed: Vec<SpanIx> = executions
             .iter()
             .copied()
-            .filter(|ix| run.span(*ix).record.failed() && tried_again(*ix))
+            .filter(|ix| run.span(*ix).record.failed() && was_tried_again(run.span(*ix)))
             .collect();
         let mut change = Changes::default();
         for ix in &failed {
             change.scale_with_below(run, *ix, Scale::FREE);
         }
         again.iter().for_each(|ix| change.close_gap_before(*ix));
-        let saves_ns = case.analysed.saved_by(&change);
+        let on_path_ns = case.path_time_in(&failed).saturating_add(waits_before(case, &again));
+        let saves_ns = case.saved(&change, on_path_ns);
         let severity = case.severity_of(saves_ns).unwrap_or(Severity::Low);
         let mut finding = case.finding("LP108", case.node_name(node), saves_ns, severity);
         finding.confidence = case.confidence(Confidence::Likely);
-        let in_failed: Duration = failed.iter().map(|ix| case.path_below[ix.index()]).sum();
         finding.why.push(Reason::LostToRetries {
             failures: failed.len() as u64,
             retries: again.len() as u64,
             lost_ns: failed.iter().map(|ix| case.running(*ix)).sum(),
-            on_path_ns: in_failed.saturating_add(waits_before(case, &again)),
+            on_path_ns,
         });
         finding.spans = case.span_ids(failed);
         found.push(if saves_ns.is_zero() {
@@ -55,14 +61,13 @@ pub(super) fn retries(case: &Case<'_>, found: &mut Vec<Candidate>) {
 fn waits_before(case: &Case<'_>, again: &[SpanIx]) -> Duration {
     let run = case.analysed.run;
     let booking = &case.analysed.booking;
-    let entries = case.analysed.critical.entries.iter().filter(|entry| again.contains(&entry.span));
-    let wait = |entry: &crate::analysis::critical_path::Entry| {
+    let wait = |entry: &Entry| {
         let before = entry.after?;
         let is_same_node = booking.node_of[before.index()] == booking.node_of[entry.span.index()];
         let wait = Interval::new(run.span(before).clipped.end, run.span(entry.span).clipped.start);
         is_same_node.then(|| wait.duration())
     };
-    entries.filter_map(wait).sum()
+    again.iter().filter_map(|ix| case.entries.get(ix)).filter_map(wait).sum()
 }
 
 /// Failed work on the path of a run that failed, or that nobody tried again.
@@ -80,7 +85,7 @@ pub(super) fn errors_on_the_path(case: &Case<'_>, found: &mut Vec<Candidate>) {
         if failed.is_empty() || (tally.retries > 0 && !has_run_failed) {
             continue;
         }
-        let on_path_ns: Duration = failed.iter().map(|ix| case.path_below[ix.index()]).sum();
+        let on_path_ns = case.path_time_in(&failed);
         let by_share = case.severity_of(on_path_ns).unwrap_or(Severity::Low);
         let severity = if has_run_failed { by_share.max(Severity::Medium) } else { by_share };
         let mut finding = case.finding("LP114", case.node_name(node), Duration::ZERO, severity);

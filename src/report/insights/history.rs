@@ -24,7 +24,7 @@ pub(super) fn slower_than_usual(case: &Case<'_>, found: &mut Vec<Candidate>) {
         let mut change = Changes::default();
         let scale = Scale::between(tally.running, usual.p50_ns);
         case.analysed.spans_of(node).for_each(|ix| change.scale(ix, scale));
-        let saves_ns = case.analysed.saved_by(&change);
+        let saves_ns = case.saved(&change, case.path_time_of(node));
         let Some(severity) = case.severity_of(saves_ns) else { continue };
         let mut finding = case.finding("LP102", case.node_name(node), saves_ns, severity);
         finding.confidence = case.confidence(confidence(usual.runs));
@@ -100,18 +100,15 @@ pub(super) fn slow_model_output(case: &Case<'_>, found: &mut Vec<Candidate>) {
             let scale = Scale::between(time, as_usual);
             case.analysed.spans_of(*node).for_each(|ix| change.scale(ix, scale));
         }
-        let saves_ns = case.analysed.saved_by(&change);
+        let on_path = nodes.iter().map(|node| case.path_time_of(*node)).sum();
+        let saves_ns = case.saved(&change, on_path);
         let Some(longest) = nodes.iter().copied().max_by_key(|node| booking.nodes[*node].running) else {
             continue;
         };
         let severity = case.severity_of(saves_ns).unwrap_or(Severity::Low);
         let mut finding = case.finding("LP111", case.node_name(longest), saves_ns, severity);
         finding.confidence = case.confidence(confidence(usual.len() as u64));
-        finding.why.push(Reason::SlowerOutput {
-            model: model.to_string(),
-            per_second: speed,
-            usual: median,
-        });
+        finding.why.push(Reason::SlowerOutput { model: model.to_string(), per_second: speed, usual: median });
         found.push(Candidate::with_change(finding, Suggestion::BackToUsual { saves_ns }, change));
     }
 }

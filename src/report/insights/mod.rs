@@ -15,15 +15,16 @@ mod scheduling;
 mod spread;
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use self::catalogue::insight;
 use super::analysed::Analysed;
 use super::booking::NodeIx;
 use super::{
-    Combined, CombinedChange, Confidence, Finding, Quality, QualityLevel, Reason, Report, RunStatus, Severity,
-    Suggestion,
+    Combined, CombinedChange, Confidence, Finding, Quality, QualityLevel, Reason, Report, RunStatus,
+    Severity, Suggestion,
 };
+use crate::analysis::critical_path::Entry;
 use crate::analysis::replay::Changes;
 use crate::money::Money;
 use crate::report::build::ReportOptions;
@@ -37,12 +38,14 @@ const MAX_COMBINED: usize = 3;
 
 /// What the rules look at.
 pub(super) struct Case<'a> {
-    pub(super) analysed: &'a Analysed<'a>,
-    pub(super) options: &'a ReportOptions,
-    pub(super) quality: &'a Quality,
-    pub(super) status: RunStatus,
+    analysed: &'a Analysed<'a>,
+    options: &'a ReportOptions,
+    quality: &'a Quality,
+    status: RunStatus,
     /// Path time of each span with all below it.
-    pub(super) path_below: Vec<Duration>,
+    path_below: Vec<Duration>,
+    /// How the path came into each span on it.
+    entries: HashMap<SpanIx, Entry>,
 }
 
 /// A finding, and the change its first suggestion stands for.
@@ -76,7 +79,9 @@ pub(super) fn findings(case: &Case<'_>) -> (Vec<Finding>, Option<Combined>) {
     });
     // Of one rule about one node the finding that saves most is told; gaps are all about the run.
     let mut told = HashSet::new();
-    found.retain(|it| it.finding.code == "LP112" || told.insert((it.finding.code.clone(), it.finding.subject.clone())));
+    found.retain(|it| {
+        it.finding.code == "LP112" || told.insert((it.finding.code.clone(), it.finding.subject.clone()))
+    });
     let combined = combined(case, &found);
     found.truncate(Report::MAX_FINDINGS);
     (found.into_iter().map(|candidate| candidate.finding).collect(), combined)
@@ -116,7 +121,17 @@ fn severity(wall_ratio: f64) -> Option<Severity> {
     }
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    pub(super) fn new(
+        analysed: &'a Analysed<'a>,
+        options: &'a ReportOptions,
+        quality: &'a Quality,
+        status: RunStatus,
+    ) -> Self {
+        let entries = analysed.critical.entries.iter().map(|entry| (entry.span, *entry)).collect();
+        Case { analysed, options, quality, status, path_below: analysed.path_time_with_below(), entries }
+    }
+
     fn wall(&self) -> Duration {
         self.analysed.run.wall()
     }
@@ -148,10 +163,30 @@ impl Case<'_> {
         !time.is_zero() && (time >= Duration::from_millis(1) || ratio.is_some_and(|ratio| ratio >= 0.01))
     }
 
+    /// What a change saves that takes at most `path_time` from the critical path. No replay saves more than that, so
+    /// none is made where it is not worth a line; the answer is zero then.
+    fn saved(&self, change: &Changes, path_time: Duration) -> Duration {
+        match self.severity_of(path_time) {
+            Some(_) => self.analysed.saved_by(change),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// How much of the critical path lies in these spans, of which none is inside another, and below them.
+    fn path_time_in<'s>(&self, spans: impl IntoIterator<Item = &'s SpanIx>) -> Duration {
+        spans.into_iter().map(|ix| self.path_below[ix.index()]).sum()
+    }
+
+    /// The path time of a node.
+    fn path_time_of(&self, node: NodeIx) -> Duration {
+        self.analysed.path.of(node).map_or(Duration::ZERO, |path_node| path_node.time)
+    }
+
     /// A finding with nothing but its code, subject, bound and severity.
     fn finding(&self, code: &str, subject: String, saves: Duration, severity: Severity) -> Finding {
         let about = insight(code);
-        let text = |pick: fn(&catalogue::Insight) -> &'static str| about.map(pick).unwrap_or_default().to_owned();
+        let text =
+            |pick: fn(&catalogue::Insight) -> &'static str| about.map(pick).unwrap_or_default().to_owned();
         Finding {
             code: code.to_owned(),
             title: text(|about| about.title),

@@ -1,11 +1,12 @@
 //! LP115: what the trace itself lacks.
 
 use super::{Candidate, Case};
+use crate::report::lost_context::look_for;
 use crate::report::{Confidence, QualityLevel, Reason, Severity};
 
 pub(super) fn trace_quality(case: &Case<'_>, found: &mut Vec<Candidate>) {
     let quality = case.quality;
-    let lost = case.options.lost_context.as_ref();
+    let lost = look_for(case.analysed, &case.options.other_roots);
     if quality.level == QualityLevel::High && lost.is_none() {
         return;
     }
@@ -29,7 +30,7 @@ pub(super) fn trace_quality(case: &Case<'_>, found: &mut Vec<Candidate>) {
     }
     finding.why.extend(lost.map(|lost| Reason::LostContext {
         roots: lost.roots,
-        span: lost.span.clone(),
+        span: lost.span.to_string(),
         duration_ns: lost.duration,
     }));
     found.push(Candidate::new(finding));

@@ -24,13 +24,14 @@ pub(super) fn repeated_calls(case: &Case<'_>, found: &mut Vec<Candidate>) {
         }
         let most = by_caller.into_iter().filter(|(_, calls)| calls.len() >= MIN_REPEATS);
         // One finding for a node: for the caller that makes most calls.
-        let Some((caller, calls)) = most.max_by_key(|(ix, calls)| (calls.len(), std::cmp::Reverse(*ix))) else {
+        let Some((caller, calls)) = most.max_by_key(|(ix, calls)| (calls.len(), std::cmp::Reverse(*ix)))
+        else {
             continue;
         };
         // One call takes as long as the longest of them, at least.
         let longest = calls.iter().copied().max_by_key(|ix| (case.running(*ix), std::cmp::Reverse(*ix)));
-        let others = calls.iter().copied().filter(|ix| Some(*ix) != longest);
-        let (saves_ns, change) = saved_without(case, others);
+        let others: Vec<SpanIx> = calls.iter().copied().filter(|ix| Some(*ix) != longest).collect();
+        let (saves_ns, change) = saved_without(case, &others);
         let Some(severity) = case.severity_of(saves_ns) else { continue };
         let mut finding = case.finding("LP105", case.node_name(node), saves_ns, severity);
         finding.confidence = case.confidence(Confidence::Guess);
@@ -49,7 +50,7 @@ pub(super) fn identical_input(case: &Case<'_>, found: &mut Vec<Candidate>) {
         if repeats.is_empty() {
             continue;
         }
-        let (saves_ns, change) = saved_without(case, repeats.iter().copied());
+        let (saves_ns, change) = saved_without(case, &repeats);
         let saves_usd = repeats.iter().map(|ix| case.cost_of(*ix)).fold(None, add_money);
         let is_worth_it = saves_usd.is_some() || case.severity_of(saves_ns).is_some();
         if !is_worth_it {
@@ -91,8 +92,8 @@ fn repeats_of(case: &Case<'_>, node: NodeIx) -> Vec<SpanIx> {
 }
 
 /// What the run would save if these executions, with all below them, took no time.
-fn saved_without(case: &Case<'_>, executions: impl Iterator<Item = SpanIx>) -> (Duration, Changes) {
+fn saved_without(case: &Case<'_>, executions: &[SpanIx]) -> (Duration, Changes) {
     let mut change = Changes::default();
-    executions.for_each(|ix| change.scale_with_below(case.analysed.run, ix, Scale::FREE));
-    (case.analysed.saved_by(&change), change)
+    executions.iter().for_each(|ix| change.scale_with_below(case.analysed.run, *ix, Scale::FREE));
+    (case.saved(&change, case.path_time_in(executions)), change)
 }

@@ -37,21 +37,18 @@ pub(super) fn queueing_at_a_limit(case: &Case<'_>, found: &mut Vec<Candidate>) {
             if !is_queueing && (peak == 1 || !starts_follow_ends(intervals().collect(), peak)) {
                 continue;
             }
+            let waited = case.path_time_in(&set).saturating_add(queued_ns);
             let limited = |at_once: usize| {
                 let mut change = Changes::default();
                 change.limit(set.iter().copied(), at_once);
-                (case.analysed.saved_by(&change), change)
+                (case.saved(&change, waited), change)
             };
             let (saves_max, all_at_once) = limited(set.len());
             let Some(severity) = case.severity_of(saves_max) else { continue };
             let mut finding = case.finding("LP103", case.node_name(node), saves_max, severity);
             finding.confidence =
                 case.confidence(if is_queueing { Confidence::Likely } else { Confidence::Guess });
-            finding.why.push(Reason::AtLimit {
-                calls: set.len() as u64,
-                limit: peak as u64,
-                queued_ns,
-            });
+            finding.why.push(Reason::AtLimit { calls: set.len() as u64, limit: peak as u64, queued_ns });
             finding.spans = case.span_ids(set.iter().copied());
             finding.suggestions.push(Suggestion::AtOnce { limit: set.len() as u64, saves_ns: saves_max });
             if peak * 2 < set.len() {
@@ -99,7 +96,7 @@ pub(super) fn serial_but_maybe_independent(case: &Case<'_>, found: &mut Vec<Cand
         let [first, rest @ ..] = &chain[..] else { continue };
         let mut change = Changes::default();
         rest.iter().for_each(|ix| change.start_with(*ix, *first));
-        let saves_ns = case.analysed.saved_by(&change);
+        let saves_ns = case.saved(&change, case.path_time_in(&chain));
         let Some(severity) = case.severity_of(saves_ns) else { continue };
         let mut nodes: Vec<String> = Vec::new();
         for name in chain.iter().filter_map(|ix| case.analysed.node_name(*ix)) {
@@ -128,7 +125,8 @@ pub(super) fn serial_but_maybe_independent(case: &Case<'_>, found: &mut Vec<Cand
 /// Executions on the path of which each is taken to have waited for the one before, by time alone.
 fn chains(case: &Case<'_>) -> Vec<Vec<SpanIx>> {
     let booking = &case.analysed.booking;
-    let node = |ix: SpanIx| booking.node_of[ix.index()].filter(|_| booking.execution_of[ix.index()] == Some(ix));
+    let node =
+        |ix: SpanIx| booking.node_of[ix.index()].filter(|_| booking.execution_of[ix.index()] == Some(ix));
     let may_be_independent = |a: SpanIx, b: SpanIx| {
         let (Some(a), Some(b)) = (node(a), node(b)) else { return false };
         let (left, right) = (&booking.nodes[a].kind, &booking.nodes[b].kind);
@@ -173,7 +171,9 @@ pub(super) fn low_parallelism(case: &Case<'_>, found: &mut Vec<Candidate>) {
     let parents: std::collections::BTreeSet<_> = waiting.iter().map(|ix| run.span(*ix).parent).collect();
     let workers_for: Vec<SpanIx> = run
         .indices()
-        .filter(|ix| run.span(*ix).is_blocking() && parents.contains(&run.span(*ix).parent) && *ix != run.root)
+        .filter(|ix| {
+            run.span(*ix).is_blocking() && parents.contains(&run.span(*ix).parent) && *ix != run.root
+        })
         .collect();
     let with_workers = |workers: usize| {
         let mut change = Changes::default();
@@ -192,11 +192,7 @@ pub(super) fn low_parallelism(case: &Case<'_>, found: &mut Vec<Candidate>) {
     }
     let mut finding = case.finding("LP113", case.run_name(), saves_max, severity);
     finding.confidence = case.confidence(Confidence::Likely);
-    finding.why.push(Reason::RoomToSpread {
-        graph_bound_ns: bound,
-        useful_workers: useful as u64,
-        peak,
-    });
+    finding.why.push(Reason::RoomToSpread { graph_bound_ns: bound, useful_workers: useful as u64, peak });
     let suggestion = Suggestion::AtOnce { limit: useful as u64, saves_ns: with_workers(useful).0 };
     found.push(Candidate::with_change(finding, suggestion, change));
 }

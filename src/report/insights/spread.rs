@@ -23,7 +23,8 @@ pub(super) fn stragglers(case: &Case<'_>, found: &mut Vec<Candidate>) {
     for node in case.steps() {
         for (_, set) in by_parent(case, node) {
             let is_parallel = peak_concurrency(set.iter().map(|ix| run.span(*ix).clipped)) > 1;
-            let Some(longest) = set.iter().copied().max_by_key(|ix| (case.running(*ix), std::cmp::Reverse(*ix)))
+            let Some(longest) =
+                set.iter().copied().max_by_key(|ix| (case.running(*ix), std::cmp::Reverse(*ix)))
             else {
                 continue;
             };
@@ -36,7 +37,7 @@ pub(super) fn stragglers(case: &Case<'_>, found: &mut Vec<Candidate>) {
             }
             let mut change = Changes::default();
             change.scale_with_below(run, longest, Scale::between(longest_ns, median_ns));
-            let saves_ns = case.analysed.saved_by(&change);
+            let saves_ns = case.saved(&change, case.path_time_in([&longest]));
             let Some(severity) = case.severity_of(saves_ns) else { continue };
             let mut finding = case.finding("LP107", case.node_name(node), saves_ns, severity);
             finding.confidence = case.confidence(Confidence::Likely);
@@ -59,14 +60,10 @@ pub(super) fn high_variance(case: &Case<'_>, found: &mut Vec<Candidate>) {
         let mut change = Changes::default();
         for ix in &tally.executions {
             if case.running(*ix) > median {
-                change.scale_with_below(
-                    case.analysed.run,
-                    *ix,
-                    Scale::between(case.running(*ix), median),
-                );
+                change.scale_with_below(case.analysed.run, *ix, Scale::between(case.running(*ix), median));
             }
         }
-        let saves_ns = case.analysed.saved_by(&change);
+        let saves_ns = case.saved(&change, case.path_time_in(&tally.executions));
         let severity = case.severity_of(saves_ns).unwrap_or(Severity::Low);
         let mut finding = case.finding("LP109", case.node_name(node), saves_ns, severity);
         finding.confidence = case.confidence(Confidence::Likely);
@@ -88,7 +85,9 @@ fn high_variance_reasons(case: &Case<'_>, node: NodeIx) -> Vec<Reason> {
     let far = durations.quantile(if calls >= 100 { 0.99 } else { 0.95 });
     let tail = far.zip(durations.quantile(0.5)).and_then(|(far, median)| far.ratio_of(median));
     let over = tail.filter(|tail| *tail > 3.0);
-    over.map(|value| Reason::Varies { rule: "tail".to_owned(), value, limit: 3.0, calls }).into_iter().collect()
+    over.map(|value| Reason::Varies { rule: "tail".to_owned(), value, limit: 3.0, calls })
+        .into_iter()
+        .collect()
 }
 
 /// Nodes that cost much, or much for the time they take.
@@ -100,8 +99,7 @@ pub(super) fn cost_hot_spots(case: &Case<'_>, found: &mut Vec<Candidate>) {
         let tally = &booking.nodes[node];
         let Some(cost_usd) = tally.cost.filter(|cost| *cost > Money::ZERO) else { continue };
         let cost_ratio = cost_usd.as_usd() / total.as_usd();
-        let on_path = case.analysed.path.of(node).map_or_else(Default::default, |path_node| path_node.time);
-        let time_ratio = on_path.ratio_of(case.wall()).unwrap_or(0.0);
+        let time_ratio = case.path_time_of(node).ratio_of(case.wall()).unwrap_or(0.0);
         let is_hot = cost_ratio >= HOT && priced > 1;
         let is_hot_for_its_time = cost_ratio > HOT_FOR_ITS_TIME * time_ratio && cost_ratio >= WORTH_A_WORD;
         if !is_hot && !is_hot_for_its_time {
