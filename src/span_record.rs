@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::conventions::{Fact, fact_of};
+use crate::conventions::{Dialect, Fact, meaning_of, operation_of_kind};
 use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
 use crate::time::{Duration, Timestamp};
@@ -227,24 +227,140 @@ impl AttributeValue<'_> {
     }
 }
 
-impl SpanRecord {
+/// Reads the attributes of one span into its record, whoever wrote them.
+///
+/// One fact may be told by several attributes, of several dialects. The reader remembers who told what, so that the
+/// order of attributes does not matter between dialects; see [`Dialect`].
+#[derive(Clone, Debug)]
+pub struct AttributeReader {
+    /// Who told each fact.
+    told_by: [Option<Dialect>; Fact::COUNT],
+    /// What another dialect than GenAI calls the span.
+    span_kind: Option<SpanSort>,
+    entity_name: Option<Arc<str>>,
+}
+
+/// A span in the words of OpenInference and OpenLLMetry.
+#[derive(Clone, Copy, Debug)]
+enum SpanSort {
+    /// Does this GenAI operation.
+    Operation(&'static str),
+    /// A step with a name of its own.
+    Task,
+    /// Contains steps.
+    Container,
+}
+
+impl Default for AttributeReader {
+    fn default() -> Self {
+        AttributeReader { told_by: [None; Fact::COUNT], span_kind: None, entity_name: None }
+    }
+}
+
+impl AttributeReader {
     /// Takes in one attribute. Unknown keys and values of the wrong type change nothing.
-    pub fn read_attribute(&mut self, key: &str, value: &AttributeValue<'_>, interner: &mut Interner) {
-        let Some(fact) = fact_of(key) else { return };
+    pub fn read(
+        &mut self,
+        record: &mut SpanRecord,
+        key: &str,
+        value: &AttributeValue<'_>,
+        interner: &mut Interner,
+    ) {
+        let Some((fact, dialect)) = meaning_of(key) else { return };
+        let Some(told_by) = self.told_by.get_mut(fact as usize) else { return };
+        if told_by.is_some_and(|told_by| told_by < dialect) {
+            return;
+        }
+        let is_read = match fact {
+            Fact::SpanKind => sort_of(value).map(|sort| self.span_kind = Some(sort)).is_some(),
+            Fact::EntityName => read_text(&mut self.entity_name, value, interner),
+            _ => record.read_fact(fact, value, interner),
+        };
+        if is_read {
+            *told_by = Some(dialect);
+        }
+    }
+
+    /// Draws the conclusions that need all attributes and the span's name. Call once, after the last attribute.
+    pub fn finish(self, record: &mut SpanRecord, interner: &mut Interner) {
+        if let Some(sort) = self.span_kind {
+            let facts = record.facts.get_or_insert_default();
+            match sort {
+                SpanSort::Operation(operation) if facts.operation.is_none() => {
+                    let name = self.entity_name.or(Some(record.name.clone()).filter(|name| !name.is_empty()));
+                    match operation {
+                        "invoke_agent" if facts.agent_name.is_none() => facts.agent_name = name,
+                        "execute_tool" if facts.tool_name.is_none() => facts.tool_name = name,
+                        _ => {}
+                    }
+                    facts.operation = Some(interner.intern(operation));
+                }
+                SpanSort::Operation(_) => {}
+                SpanSort::Task | SpanSort::Container => {
+                    if facts.operation.is_none() && facts.node_id.is_none() {
+                        facts.node_id = self.entity_name;
+                    }
+                }
+            }
+        }
+        record.settle();
+    }
+}
+
+/// The sort of span that another dialect's word for it means. A workflow's entity name is the workflow's, so it is
+/// told nothing by one.
+fn sort_of(value: &AttributeValue<'_>) -> Option<SpanSort> {
+    let AttributeValue::Str(kind) = value else { return None };
+    match operation_of_kind(kind) {
+        Some(operation) => Some(SpanSort::Operation(operation)),
+        None if kind.eq_ignore_ascii_case("task") => Some(SpanSort::Task),
+        None if kind.eq_ignore_ascii_case("chain") => Some(SpanSort::Container),
+        None => None,
+    }
+}
+
+/// Puts the text of `value` into `slot`, if it is one and not empty; says whether it did.
+fn read_text(slot: &mut Option<Arc<str>>, value: &AttributeValue<'_>, interner: &mut Interner) -> bool {
+    let AttributeValue::Str(text) = value else { return false };
+    if text.is_empty() {
+        return false;
+    }
+    *slot = Some(interner.intern(text));
+    true
+}
+
+/// Puts `told` into `slot`, if it is something; says whether it did.
+fn put<T>(slot: &mut Option<T>, told: Option<T>) -> bool {
+    let is_told = told.is_some();
+    if is_told {
+        *slot = told;
+    }
+    is_told
+}
+
+/// The same for a slot that always holds something.
+fn set<T>(slot: &mut T, told: Option<T>) -> bool {
+    told.map(|told| *slot = told).is_some()
+}
+
+impl SpanRecord {
+    /// Takes in one fact and says whether the value was of a type that tells it.
+    fn read_fact(&mut self, fact: Fact, value: &AttributeValue<'_>, interner: &mut Interner) -> bool {
         let duration = || value.as_count().map(Duration::from_nanos);
+        let timing = &mut self.timing;
         match fact {
-            Fact::Queued => self.timing.queued = duration().unwrap_or(self.timing.queued),
-            Fact::Busy => self.timing.busy = duration().or(self.timing.busy),
-            Fact::Polls => self.timing.polls = value.as_count().unwrap_or(self.timing.polls),
-            Fact::LongestPoll => self.timing.longest_poll = duration().unwrap_or(self.timing.longest_poll),
-            Fact::FirstEnter => self.timing.first_enter = duration().or(self.timing.first_enter),
-            Fact::HeldOpen => self.timing.held_open = duration().unwrap_or(self.timing.held_open),
+            Fact::Queued => set(&mut timing.queued, duration()),
+            Fact::Busy => put(&mut timing.busy, duration()),
+            Fact::Polls => set(&mut timing.polls, value.as_count()),
+            Fact::LongestPoll => set(&mut timing.longest_poll, duration()),
+            Fact::FirstEnter => put(&mut timing.first_enter, duration()),
+            Fact::HeldOpen => set(&mut timing.held_open, duration()),
             _ => self.facts.get_or_insert_default().read(fact, value, interner),
         }
     }
 
-    /// Fills in what the writer leaves out because it follows from the rest. Call once, after the last attribute.
-    pub fn settle(&mut self) {
+    /// Fills in what the writer leaves out because it follows from the rest.
+    fn settle(&mut self) {
         let timing = &mut self.timing;
         if timing.polls > 0 {
             timing.first_enter.get_or_insert(timing.queued);
@@ -300,19 +416,15 @@ impl SpanRecord {
 }
 
 impl NodeFacts {
-    fn read(&mut self, fact: Fact, value: &AttributeValue<'_>, interner: &mut Interner) {
-        let mut text = |slot: &mut Option<Arc<str>>| {
-            if let AttributeValue::Str(text) = value
-                && !text.is_empty()
-            {
-                *slot = Some(interner.intern(text));
-            }
-        };
-        let count = |slot: &mut Option<u64>| *slot = value.as_count().or(*slot);
+    fn read(&mut self, fact: Fact, value: &AttributeValue<'_>, interner: &mut Interner) -> bool {
+        let mut text = |slot: &mut Option<Arc<str>>| read_text(slot, value, interner);
+        let count = |slot: &mut Option<u64>| put(slot, value.as_count());
         match fact {
             Fact::NodeId => match value {
                 // Numbers are common ids in data pipelines.
-                AttributeValue::Int(number) => self.node_id = Some(interner.intern(&number.to_string())),
+                AttributeValue::Int(number) => {
+                    put(&mut self.node_id, Some(interner.intern(&number.to_string())))
+                }
                 _ => text(&mut self.node_id),
             },
             Fact::NodeKind => text(&mut self.node_kind),
@@ -326,7 +438,7 @@ impl NodeFacts {
             Fact::RequestModel => text(&mut self.request_model),
             Fact::ResponseModel => text(&mut self.response_model),
             Fact::ErrorType => text(&mut self.error_type),
-            Fact::DependsOn => self.depends_on = names_in(value, interner),
+            Fact::DependsOn => set(&mut self.depends_on, Some(names_in(value, interner))),
             Fact::Attempt => count(&mut self.attempt),
             Fact::Turns => count(&mut self.turns),
             Fact::InputBytes => count(&mut self.input_bytes),
@@ -336,25 +448,28 @@ impl NodeFacts {
             Fact::CacheReadTokens => count(&mut self.tokens.cache_read),
             Fact::CacheWriteTokens => count(&mut self.tokens.cache_write),
             Fact::ReasoningTokens => count(&mut self.tokens.reasoning),
-            Fact::Cost => self.cost = value.as_money().or(self.cost),
-            Fact::Detached => self.detached = value.as_bool().unwrap_or(self.detached),
-            Fact::Http => self.is_http = true,
-            Fact::Db => self.is_db = true,
-            Fact::Outcome => {
-                self.outcome = match value {
+            Fact::Cost => put(&mut self.cost, value.as_money()),
+            Fact::Detached => set(&mut self.detached, value.as_bool()),
+            Fact::Http => set(&mut self.is_http, Some(true)),
+            Fact::Db => set(&mut self.is_db, Some(true)),
+            Fact::Outcome => put(
+                &mut self.outcome,
+                match value {
                     AttributeValue::Str("panicked") => Some(Outcome::Panicked),
                     AttributeValue::Str("cancelled") => Some(Outcome::Cancelled),
                     AttributeValue::Str("partial") => Some(Outcome::Partial),
-                    _ => self.outcome,
-                }
-            }
-            // Held by the record itself.
+                    _ => None,
+                },
+            ),
+            // Held by the record itself, or by who reads it.
             Fact::Queued
             | Fact::Busy
             | Fact::Polls
             | Fact::LongestPoll
             | Fact::FirstEnter
-            | Fact::HeldOpen => {}
+            | Fact::HeldOpen
+            | Fact::SpanKind
+            | Fact::EntityName => false,
         }
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use super::DecodeError;
 use super::protobuf::{Field, Fields, Value};
 use crate::ids::{SpanId, TraceId};
-use crate::span_record::{AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status, Timing};
+use crate::span_record::{
+    AttributeReader, AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status, Timing,
+};
 use crate::time::Timestamp;
 
 /// How many strings of an array attribute are read.
@@ -140,6 +142,7 @@ fn decode_span_at(
     interner: &mut Interner,
 ) -> Result<SpanRecord, DecodeError> {
     let mut record = empty_record(origin, interner);
+    let mut attributes = AttributeReader::default();
     let (mut has_trace_id, mut has_span_id) = (false, false);
     for field in Fields::new(message, offset) {
         let Field { number, value } = field?;
@@ -163,7 +166,7 @@ fn decode_span_at(
             (8, Value::Fixed64(end)) => record.end = Timestamp::from_unix_nanos(end),
             (9, Value::Bytes(attribute)) => {
                 if let Some((key, value)) = attribute_of(attribute) {
-                    record.read_attribute(key, &value, interner);
+                    attributes.read(&mut record, key, &value, interner);
                 }
             }
             (15, Value::Bytes(status)) => record.status = status_of(status),
@@ -176,21 +179,24 @@ fn decode_span_at(
     if !has_span_id {
         return Err(wrong_id(place, "spanId", &[]));
     }
-    record.settle();
+    attributes.finish(&mut record, interner);
     Ok(record)
 }
 
-/// The node that `Span.attributes` fields name, if they do.
+/// The node that `Span.attributes` fields of a span called `name` make of it, if they do.
 #[cfg(feature = "layer")]
-pub(crate) fn node_of_attributes(fields: &[u8], interner: &mut Interner) -> Option<Arc<str>> {
+pub(crate) fn node_of_attributes(fields: &[u8], name: &str, interner: &mut Interner) -> Option<Arc<str>> {
     let mut record = empty_record(&Arc::default(), interner);
+    record.name = interner.intern(name);
+    let mut attributes = AttributeReader::default();
     for field in Fields::new(fields, 0).map_while(Result::ok) {
         if let Field { number: 9, value: Value::Bytes(attribute) } = field
             && let Some((key, value)) = attribute_of(attribute)
         {
-            record.read_attribute(key, &value, interner);
+            attributes.read(&mut record, key, &value, interner);
         }
     }
+    attributes.finish(&mut record, interner);
     record.node_id()
 }
 

@@ -13,7 +13,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::otlp::{Place, empty_record};
 use super::{DecodeError, Decoded, shortened};
 use crate::ids::{SpanId, TraceId};
-use crate::span_record::{AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status};
+use crate::span_record::{AttributeReader, AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status};
 use crate::time::Timestamp;
 
 /// Reads documents one after the other: one to a line, or one spread over many. A line that does not parse is told
@@ -415,9 +415,10 @@ impl<'j> Span<'j> {
                 *slot = Timestamp::from_unix_nanos(nanos);
             }
         }
+        let mut attributes = AttributeReader::default();
         for attribute in self.attributes.iter().flatten() {
             if let (Some(key), Some(value)) = (attribute.key.text(), &attribute.value) {
-                record.read_attribute(key, &value.as_attribute(), interner);
+                attributes.read(&mut record, key, &value.as_attribute(), interner);
             }
         }
         let code = self.status.map(|status| status.code.as_enum("STATUS_CODE_", &["UNSET", "OK", "ERROR"]));
@@ -426,7 +427,7 @@ impl<'j> Span<'j> {
             Some(2) => Status::Error,
             _ => Status::Unset,
         };
-        record.settle();
+        attributes.finish(&mut record, interner);
         Ok(record)
     }
 }
