@@ -143,6 +143,8 @@ pub enum Fact {
     SpanKind,
     /// The name a dialect other than GenAI gives what a span stands for: a task, an agent, a tool.
     EntityName,
+    /// The make of a model, where nothing tells its provider.
+    System,
     /// The span is an HTTP call.
     Http,
     /// The span is a database call.
@@ -189,6 +191,7 @@ impl Fact {
             Fact::ReasoningTokens => "output tokens spent on reasoning",
             Fact::SpanKind => "what sort of span it is; see below",
             Fact::EntityName => "the name of the task, agent or tool the span stands for",
+            Fact::System => "the provider of the model, if nothing else tells",
             Fact::Http => "the span is an HTTP call",
             Fact::Db => "the span is a database call",
         }
@@ -280,7 +283,7 @@ read_keys! {
     }
     "llm." {
         OpenInference {
-            "model_name" RequestModel "provider" Provider "token_count.prompt" InputTokens
+            "model_name" RequestModel "provider" Provider "system" System "token_count.prompt" InputTokens
             "token_count.completion" OutputTokens
             "token_count.prompt_details.cache_read" CacheReadTokens
             "token_count.prompt_details.cache_write" CacheWriteTokens

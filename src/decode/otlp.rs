@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use super::DecodeError;
 use super::protobuf::{Field, Fields, Value};
+use crate::attribute_reader::{AttributeReader, AttributeValue};
 use crate::ids::{SpanId, TraceId};
-use crate::span_record::{
-    AttributeReader, AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status, Timing,
-};
+use crate::span_record::{Interner, Origin, SpanKind, SpanRecord, Status, Timing};
 use crate::time::Timestamp;
 
 /// How many strings of an array attribute are read.

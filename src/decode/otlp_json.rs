@@ -12,8 +12,9 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::otlp::{Place, empty_record};
 use super::{DecodeError, Decoded, shortened};
+use crate::attribute_reader::{AttributeReader, AttributeValue};
 use crate::ids::{SpanId, TraceId};
-use crate::span_record::{AttributeReader, AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status};
+use crate::span_record::{Interner, Origin, SpanKind, SpanRecord, Status};
 use crate::time::Timestamp;
 
 /// Reads documents one after the other: one to a line, or one spread over many. A line that does not parse is told
