@@ -72,22 +72,21 @@ impl AttributeReader {
             record.facts.get_or_insert_default().provider.get_or_insert(system);
         }
         if let Some(sort) = self.span_kind {
+            let own_name = Some(&record.name).filter(|name| !name.is_empty());
             let facts = record.facts.get_or_insert_default();
-            match sort {
-                SpanSort::Operation(operation) if facts.operation.is_none() => {
-                    let name = self.entity_name.or(Some(record.name.clone()).filter(|name| !name.is_empty()));
-                    match operation {
-                        "invoke_agent" if facts.agent_name.is_none() => facts.agent_name = name,
-                        "execute_tool" if facts.tool_name.is_none() => facts.tool_name = name,
-                        _ => {}
+            if facts.operation.is_none() && facts.node_id.is_none() {
+                let name = || self.entity_name.as_ref().or(own_name).cloned();
+                match sort {
+                    SpanSort::Operation(operation) => {
+                        match operation {
+                            "invoke_agent" if facts.agent_name.is_none() => facts.agent_name = name(),
+                            "execute_tool" if facts.tool_name.is_none() => facts.tool_name = name(),
+                            _ => {}
+                        }
+                        facts.operation = Some(interner.intern(operation));
                     }
-                    facts.operation = Some(interner.intern(operation));
-                }
-                SpanSort::Operation(_) => {}
-                SpanSort::Task | SpanSort::Container => {
-                    if facts.operation.is_none() && facts.node_id.is_none() {
-                        facts.node_id = self.entity_name;
-                    }
+                    SpanSort::Task => facts.node_id = name(),
+                    SpanSort::Container => facts.node_id = self.entity_name,
                 }
             }
         }
@@ -95,14 +94,15 @@ impl AttributeReader {
     }
 }
 
-/// The sort of span that another dialect's word for it means. A workflow's entity name is the workflow's, so it is
-/// told nothing by one.
+/// The sort of span that another dialect's word for it means. A workflow is none of them: its entity name is the
+/// workflow's.
 fn sort_of(value: &AttributeValue<'_>) -> Option<SpanSort> {
     let AttributeValue::Str(kind) = value else { return None };
+    let is = |name: &str| kind.eq_ignore_ascii_case(name);
     match operation_of_kind(kind) {
         Some(operation) => Some(SpanSort::Operation(operation)),
-        None if kind.eq_ignore_ascii_case("task") => Some(SpanSort::Task),
-        None if kind.eq_ignore_ascii_case("chain") => Some(SpanSort::Container),
+        None if is("task") || is("guardrail") || is("evaluator") => Some(SpanSort::Task),
+        None if is("chain") => Some(SpanSort::Container),
         None => None,
     }
 }
@@ -378,6 +378,7 @@ mod tests {
         assert_eq!(node_of("turn", &[kind("CHAIN")]), None);
         let graph = [kind("CHAIN"), ("graph.node.id", Str("router"))];
         assert_eq!(node_of("chain", &graph).as_deref(), Some("router"));
+        assert_eq!(node_of("no_pii", &[kind("GUARDRAIL")]).as_deref(), Some("no_pii"));
 
         let entity = |kind, name| [("traceloop.span.kind", Str(kind)), ("traceloop.entity.name", Str(name))];
         assert_eq!(node_of("plan.task", &entity("task", "plan")).as_deref(), Some("plan"));

@@ -334,9 +334,8 @@ pub fn fact_of(key: &str) -> Option<Fact> {
     meaning_of(key).map(|(fact, _)| fact)
 }
 
-/// Sorts of spans in OpenInference and OpenLLMetry, and the GenAI operation each is. Those that are not here (a
-/// chain, a workflow) contain steps and are none.
-const OPERATIONS: [(&str, &str); 11] = [
+/// Sorts of spans in OpenInference and OpenLLMetry, and the GenAI operation each is.
+const OPERATIONS: [(&str, &str); 9] = [
     ("llm", "chat"),
     ("chat", "chat"),
     ("completion", "text_completion"),
@@ -346,12 +345,10 @@ const OPERATIONS: [(&str, &str); 11] = [
     ("embedding", "embeddings"),
     ("reranker", "rerank"),
     ("rerank", "rerank"),
-    ("evaluator", "evaluate"),
-    ("guardrail", "guardrail"),
 ];
 
 /// The GenAI operation that a span of this kind does, in the words of OpenInference (`LLM`, `TOOL`) or OpenLLMetry
-/// (`agent`, `completion`), in either case; `None` for a container such as a chain.
+/// (`agent`, `completion`), in either case; `None` for a step of another sort and for what contains steps.
 pub fn operation_of_kind(kind: &str) -> Option<&'static str> {
     OPERATIONS.iter().find(|(name, _)| kind.eq_ignore_ascii_case(name)).map(|(_, operation)| *operation)
 }
@@ -426,13 +423,13 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_either_dialect_are_operations_and_containers_are_not() {
+    fn kinds_of_either_dialect_are_operations_or_none() {
         assert_eq!(operation_of_kind("LLM"), Some("chat"));
         assert_eq!(operation_of_kind("tool"), Some("execute_tool"));
         assert_eq!(operation_of_kind("AGENT"), Some("invoke_agent"));
         assert_eq!(operation_of_kind("completion"), Some("text_completion"));
-        for container in ["CHAIN", "workflow", "task", "UNKNOWN", ""] {
-            assert_eq!(operation_of_kind(container), None, "{container}");
+        for other in ["CHAIN", "workflow", "task", "GUARDRAIL", "UNKNOWN", ""] {
+            assert_eq!(operation_of_kind(other), None, "{other}");
         }
     }
 
@@ -470,9 +467,10 @@ mod tests {
         }
         page.push_str(
             "\nA node is named after its operation and the agent, the tool or the model; an agent or a tool without \
-             a name of its own takes `traceloop.entity.name` or `graph.node.id`, else the span's name. A `task` is a node under its \
-             entity name, and so is a chain with a `graph.node.id`. Other chains and workflows contain steps and are none; \
-             their own time goes to the node around them.\n",
+             a name of its own takes `traceloop.entity.name` or `graph.node.id`, else the span's name. A `task`, a \
+             `guardrail` and an `evaluator` are nodes under such a name alone, a `chain` only if it has a \
+             `graph.node.id`. Other chains and workflows contain steps and are none; their own time goes to the node \
+             around them.\n",
         );
         page
     }

@@ -12,13 +12,11 @@ from scripted_model import MODEL, serve
 
 provider = desk.tracer_provider()
 model = OpenAIChatModel(MODEL, provider=OpenAIProvider(base_url=serve(desk.SCRIPT), api_key="none"))
-agent = Agent(
-    model,
-    name="travel_desk",
-    capabilities=[
-        Instrumentation(settings=InstrumentationSettings(tracer_provider=provider, include_content=False))
-    ],
+# The agent's span repeats the sums of its calls, as earlier versions did by default.
+settings = InstrumentationSettings(
+    tracer_provider=provider, include_content=False, use_aggregated_usage_attribute_names=False
 )
+agent = Agent(model, name="travel_desk", capabilities=[Instrumentation(settings=settings)])
 
 
 @agent.tool_plain
