@@ -74,7 +74,7 @@ impl AttributeReader {
         if let Some(sort) = self.span_kind {
             let own_name = Some(&record.name).filter(|name| !name.is_empty());
             let facts = record.facts.get_or_insert_default();
-            if facts.operation.is_none() && facts.node_id.is_none() {
+            if facts.operation.is_none() {
                 let name = || self.entity_name.as_ref().or(own_name).cloned();
                 match sort {
                     SpanSort::Operation(operation) => {
@@ -85,8 +85,8 @@ impl AttributeReader {
                         }
                         facts.operation = Some(interner.intern(operation));
                     }
-                    SpanSort::Task => facts.node_id = name(),
-                    SpanSort::Container => facts.node_id = self.entity_name,
+                    SpanSort::Task => facts.node_id = facts.node_id.take().or_else(name),
+                    SpanSort::Container => facts.node_id = facts.node_id.take().or(self.entity_name),
                 }
             }
         }
@@ -395,6 +395,8 @@ mod tests {
         let model = ("llm.model_name", Str("m"));
         let given = [kind.clone(), model.clone(), ("node.id", Str("draft"))];
         assert_eq!(node_of("call", &given).as_deref(), Some("draft"));
+        let facts = read("call", &given).facts.unwrap();
+        assert_eq!(facts.operation.as_deref(), Some("chat"), "what it does is known all the same");
         let operation = [kind, model, ("gen_ai.operation.name", Str("generate_content"))];
         assert_eq!(node_of("call", &operation).as_deref(), Some("generate_content m"));
         let task = [
