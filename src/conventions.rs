@@ -107,9 +107,10 @@ keys! {
     ERROR_TYPE = "error.type";
 }
 
-/// What an attribute tells the analysis. Whoever reads attributes goes through [`fact_of`]; nothing else knows keys.
+/// What an attribute tells the analysis. Whoever reads attributes goes through [`meaning_of`] or [`fact_of`]; nothing
+/// else knows keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the key of the same name")]
+#[allow(missing_docs, reason = "`tells` says it")]
 pub enum Fact {
     NodeId,
     NodeKind,
@@ -143,79 +144,224 @@ pub enum Fact {
     CacheReadTokens,
     CacheWriteTokens,
     ReasoningTokens,
-    /// Any key under `http.` or `url.`: the span is an HTTP call.
+    /// What a dialect other than GenAI calls the sort of a span; see [`operation_of_kind`].
+    SpanKind,
+    /// The name a dialect other than GenAI gives what a span stands for: a task, an agent, a tool.
+    EntityName,
+    /// The make of a model, where nothing tells its provider.
+    System,
+    /// The span is an HTTP call.
     Http,
-    /// Any key under `db.`: the span is a database call.
+    /// The span is a database call.
     Db,
 }
 
-/// What the attribute `key` tells, or `None` if the analysis does not read it.
-///
-/// Accepts exported keys, their short forms, and the older spellings that are read but never written.
-pub fn fact_of(key: &str) -> Option<Fact> {
-    use Fact::*;
-    if let Some(rest) = key.strip_prefix("longpole.") {
-        return match rest {
-            "cost.usd" | "cost_usd" => Some(Cost),
-            "depends_on" => Some(DependsOn),
-            "detached" => Some(Detached),
-            "workflow.name" => Some(WorkflowName),
-            "workflow.version" => Some(WorkflowVersion),
-            "queued_ns" => Some(Queued),
-            "busy_ns" => Some(Busy),
-            "polls" => Some(Polls),
-            "longest_poll_ns" => Some(LongestPoll),
-            "first_enter_ns" => Some(FirstEnter),
-            "held_open_ns" => Some(HeldOpen),
-            "outcome" => Some(Outcome),
-            "node.name" => Some(NodeId),
-            _ => node_fact_of(rest),
-        };
-    }
-    if let Some(rest) = key.strip_prefix("gen_ai.") {
-        return match rest {
-            "operation.name" => Some(Operation),
-            "agent.name" => Some(AgentName),
-            "tool.name" => Some(ToolName),
-            "workflow.name" => Some(WorkflowName),
-            "provider.name" | "system" => Some(Provider),
-            "request.model" => Some(RequestModel),
-            "response.model" => Some(ResponseModel),
-            "usage.input_tokens" => Some(InputTokens),
-            "usage.output_tokens" => Some(OutputTokens),
-            "usage.cache_read.input_tokens" => Some(CacheReadTokens),
-            "usage.cache_write.input_tokens" | "usage.cache_creation.input_tokens" => Some(CacheWriteTokens),
-            "usage.reasoning.output_tokens" | "usage.reasoning_tokens" => Some(ReasoningTokens),
-            _ => None,
-        };
-    }
-    match key {
-        "workflow.name" => Some(WorkflowName),
-        "workflow.version" => Some(WorkflowVersion),
-        ERROR_TYPE => Some(ErrorType),
-        _ if key.starts_with("http.") || key.starts_with("url.") => Some(Http),
-        _ if key.starts_with("db.") => Some(Db),
-        _ => node_fact_of(key),
+impl Fact {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Fact::Db as usize + 1;
+
+    /// What it tells, in a few words.
+    pub const fn tells(self) -> &'static str {
+        match self {
+            Fact::NodeId => "the span is a node of this name",
+            Fact::NodeKind => "what sort of work it does",
+            Fact::DependsOn => "the nodes it waited for",
+            Fact::Detached => "nobody waits for it",
+            Fact::Attempt => "which try it is, from 1",
+            Fact::Turns => "conversation turns it took",
+            Fact::InputBytes => "bytes it read",
+            Fact::OutputBytes => "bytes it wrote",
+            Fact::InputHash => "stands for what it was given: a whole number as it is, a text by its hash",
+            Fact::ErrorType => "the class of its error",
+            Fact::Phase => "the phase of a node it stands for",
+            Fact::Cost => "what it cost, in USD",
+            Fact::WorkflowName => "the span is the root of a run of this workflow, if none above it is",
+            Fact::WorkflowVersion => "the version of the workflow",
+            Fact::Queued => "creation to first running, in nanoseconds",
+            Fact::Busy => "time in which some thread ran inside, in nanoseconds",
+            Fact::Polls => "how many times a thread ran inside",
+            Fact::LongestPoll => "the longest of them, in nanoseconds",
+            Fact::FirstEnter => "creation to first enter, in nanoseconds",
+            Fact::HeldOpen => "end of work to close, in nanoseconds",
+            Fact::Outcome => "how it ended, where the status does not tell",
+            Fact::Operation => "the span is a node that does this operation",
+            Fact::AgentName => "the agent",
+            Fact::ToolName => "the tool",
+            Fact::Provider => "the provider of the model",
+            Fact::RequestModel => "the model asked for",
+            Fact::ResponseModel => "the model that answered",
+            Fact::InputTokens => "input tokens",
+            Fact::OutputTokens => "output tokens",
+            Fact::CacheReadTokens => "input tokens read from a cache",
+            Fact::CacheWriteTokens => "input tokens written to a cache",
+            Fact::ReasoningTokens => "output tokens spent on reasoning",
+            Fact::SpanKind => "what sort of span it is; see below",
+            Fact::EntityName => "the name of the task, agent or tool the span stands for",
+            Fact::System => "the provider of the model, if nothing else tells",
+            Fact::Http => "the span is an HTTP call",
+            Fact::Db => "the span is a database call",
+        }
     }
 }
 
-fn node_fact_of(key: &str) -> Option<Fact> {
-    use Fact::*;
-    match key.strip_prefix("node.")? {
-        "id" => Some(NodeId),
-        "kind" => Some(NodeKind),
-        "depends_on" => Some(DependsOn),
-        "detached" => Some(Detached),
-        "attempt" => Some(Attempt),
-        "turns" => Some(Turns),
-        "input_bytes" => Some(InputBytes),
-        "output_bytes" => Some(OutputBytes),
-        "input_hash" => Some(InputHash),
-        "error_type" => Some(ErrorType),
-        "phase" => Some(Phase),
-        "cost_usd" => Some(Cost),
-        _ => None,
+/// Whose word an attribute is. Where two tell the same fact, the lesser one here wins, in whatever order they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dialect {
+    /// longpole's own keys.
+    Longpole,
+    /// OpenTelemetry's semantic conventions as they are now.
+    OpenTelemetry,
+    /// Earlier spellings of those, and what some libraries add under `gen_ai.`.
+    OldGenAi,
+    /// OpenInference, as Phoenix and its instrumentations write it.
+    OpenInference,
+    /// OpenLLMetry, as Traceloop's instrumentations write it.
+    OpenLlmetry,
+}
+
+/// Defines which keys are read, from whom and as what; a key belongs to the first row of prefixes it starts with.
+macro_rules! read_keys {
+    ($($prefix:literal { $($dialect:ident { $($rest:literal $fact:ident)* })* })*) => {
+        /// What the attribute `key` tells and whose word it is, or `None` if the analysis does not read it.
+        ///
+        /// Accepts exported keys, their short forms, and the spellings of others that are read but never written.
+        pub fn meaning_of(key: &str) -> Option<(Fact, Dialect)> {
+            $(if let Some(rest) = key.strip_prefix($prefix) {
+                return match rest {
+                    $($($rest => Some((Fact::$fact, Dialect::$dialect)),)*)*
+                    _ => None,
+                };
+            })*
+            family_of(key)
+        }
+
+        /// Every key [`meaning_of`] knows, but for [`FAMILIES`].
+        #[cfg(test)]
+        const READ: &[(&str, Fact, Dialect)] =
+            &[$($($((concat!($prefix, $rest), Fact::$fact, Dialect::$dialect),)*)*)*];
+    };
+}
+
+read_keys! {
+    "longpole." {
+        Longpole {
+            "node.id" NodeId "node.name" NodeId "node.kind" NodeKind "node.depends_on" DependsOn
+            "depends_on" DependsOn "node.detached" Detached "detached" Detached "node.attempt" Attempt
+            "node.turns" Turns "node.input_bytes" InputBytes "node.output_bytes" OutputBytes
+            "node.input_hash" InputHash "node.error_type" ErrorType "node.phase" Phase "cost.usd" Cost "cost_usd" Cost "node.cost_usd" Cost
+            "workflow.name" WorkflowName "workflow.version" WorkflowVersion "queued_ns" Queued "busy_ns" Busy
+            "polls" Polls "longest_poll_ns" LongestPoll "first_enter_ns" FirstEnter "held_open_ns" HeldOpen
+            "outcome" Outcome
+        }
     }
+    "node." {
+        Longpole {
+            "id" NodeId "kind" NodeKind "depends_on" DependsOn "detached" Detached "attempt" Attempt
+            "turns" Turns "input_bytes" InputBytes "output_bytes" OutputBytes
+            "input_hash" InputHash "error_type" ErrorType
+            "phase" Phase "cost_usd" Cost
+        }
+    }
+    "workflow." {
+        Longpole { "name" WorkflowName "version" WorkflowVersion }
+    }
+    "error." {
+        OpenTelemetry { "type" ErrorType }
+    }
+    "gen_ai." {
+        OpenTelemetry {
+            "operation.name" Operation "agent.name" AgentName "tool.name" ToolName
+            "workflow.name" WorkflowName "provider.name" Provider "request.model" RequestModel
+            "response.model" ResponseModel "usage.input_tokens" InputTokens "usage.output_tokens" OutputTokens
+            "usage.cache_read.input_tokens" CacheReadTokens "usage.cache_write.input_tokens" CacheWriteTokens
+            "usage.reasoning.output_tokens" ReasoningTokens "tool.call.arguments" InputHash
+            "input.messages" InputHash
+        }
+        OldGenAi {
+            "system" Provider "usage.prompt_tokens" InputTokens "usage.completion_tokens" OutputTokens
+            "usage.cache_creation.input_tokens" CacheWriteTokens
+            "usage.cache_read_input_tokens" CacheReadTokens
+            "usage.cache_creation_input_tokens" CacheWriteTokens "usage.reasoning_tokens" ReasoningTokens
+            "usage.details.reasoning_tokens" ReasoningTokens "usage.details.cache_read_tokens" CacheReadTokens
+            "usage.details.cache_write_tokens" CacheWriteTokens "usage.cost" Cost
+        }
+    }
+    "openinference." {
+        OpenInference { "span.kind" SpanKind }
+    }
+    "llm." {
+        OpenInference {
+            "model_name" RequestModel "provider" Provider "system" System "token_count.prompt" InputTokens
+            "token_count.completion" OutputTokens
+            "token_count.prompt_details.cache_read" CacheReadTokens
+            "token_count.prompt_details.cache_write" CacheWriteTokens
+            "token_count.completion_details.reasoning" ReasoningTokens "cost.total" Cost
+        }
+        OpenLlmetry {
+            "request.type" SpanKind "vendor" Provider "request.model" RequestModel
+            "response.model" ResponseModel "usage.prompt_tokens" InputTokens
+            "usage.completion_tokens" OutputTokens "usage.reasoning_tokens" ReasoningTokens
+            "usage.cache_read_input_tokens" CacheReadTokens
+            "usage.cache_creation_input_tokens" CacheWriteTokens
+        }
+    }
+    "input." {
+        OpenInference { "value" InputHash }
+    }
+    "embedding." {
+        OpenInference { "model_name" RequestModel }
+    }
+    "reranker." {
+        OpenInference { "model_name" RequestModel }
+    }
+    "agent." {
+        OpenInference { "name" AgentName }
+    }
+    "tool." {
+        OpenInference { "name" ToolName }
+    }
+    "graph.node." {
+        OpenInference { "id" EntityName }
+    }
+    "traceloop." {
+        OpenLlmetry { "span.kind" SpanKind "entity.name" EntityName "entity.input" InputHash "workflow.name" WorkflowName }
+    }
+}
+
+/// Keys of which any tells the same.
+const FAMILIES: [(&str, Fact, Dialect); 3] = [
+    ("http.", Fact::Http, Dialect::OpenTelemetry),
+    ("url.", Fact::Http, Dialect::OpenTelemetry),
+    ("db.", Fact::Db, Dialect::OpenTelemetry),
+];
+
+fn family_of(key: &str) -> Option<(Fact, Dialect)> {
+    let (_, fact, dialect) = FAMILIES.iter().find(|(prefix, ..)| key.starts_with(prefix))?;
+    Some((*fact, *dialect))
+}
+
+/// What the attribute `key` tells, or `None` if the analysis does not read it.
+pub fn fact_of(key: &str) -> Option<Fact> {
+    meaning_of(key).map(|(fact, _)| fact)
+}
+
+/// Sorts of spans in OpenInference and OpenLLMetry, and the GenAI operation each is.
+const OPERATIONS: [(&str, &str); 9] = [
+    ("llm", "chat"),
+    ("chat", "chat"),
+    ("completion", "text_completion"),
+    ("agent", "invoke_agent"),
+    ("tool", "execute_tool"),
+    ("retriever", "retrieval"),
+    ("embedding", "embeddings"),
+    ("reranker", "rerank"),
+    ("rerank", "rerank"),
+];
+
+/// The GenAI operation that a span of this kind does, in the words of OpenInference (`LLM`, `TOOL`) or OpenLLMetry
+/// (`agent`, `completion`), in either case; `None` for a step of another sort and for what contains steps.
+pub fn operation_of_kind(kind: &str) -> Option<&'static str> {
+    OPERATIONS.iter().find(|(name, _)| kind.eq_ignore_ascii_case(name)).map(|(_, operation)| *operation)
 }
 
 /// The key under which a field of a `tracing` macro is exported: `node.id` becomes `longpole.node.id`, a field
@@ -242,6 +388,9 @@ pub fn exported_key(field: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -268,5 +417,84 @@ mod tests {
         }
         assert_eq!(fact_of("node.idx"), None);
         assert_eq!(fact_of("nodes"), None);
+    }
+
+    #[test]
+    fn every_key_of_the_table_is_read_as_it_says_and_stands_there_once() {
+        for (index, (key, fact, dialect)) in READ.iter().enumerate() {
+            assert_eq!(meaning_of(key), Some((*fact, *dialect)), "{key}");
+            assert!(READ[..index].iter().all(|(other, ..)| other != key), "{key} twice");
+        }
+        for (prefix, fact, dialect) in FAMILIES {
+            assert_eq!(meaning_of(&format!("{prefix}any")), Some((fact, dialect)));
+        }
+        for unread in
+            ["", "llm.", "llm.usage.total_tokens", "gen_ai.aggregated_usage.input_tokens", "tools.name"]
+        {
+            assert_eq!(meaning_of(unread), None, "{unread}");
+        }
+    }
+
+    #[test]
+    fn kinds_of_either_dialect_are_operations_or_none() {
+        assert_eq!(operation_of_kind("LLM"), Some("chat"));
+        assert_eq!(operation_of_kind("tool"), Some("execute_tool"));
+        assert_eq!(operation_of_kind("AGENT"), Some("invoke_agent"));
+        assert_eq!(operation_of_kind("completion"), Some("text_completion"));
+        for other in ["CHAIN", "workflow", "task", "GUARDRAIL", "UNKNOWN", ""] {
+            assert_eq!(operation_of_kind(other), None, "{other}");
+        }
+    }
+
+    fn page() -> String {
+        let mut page = String::from(
+            "# Attributes that are read\n\n\
+             What `longpole` reads from a span, whether the span is its own or comes from another library. Where two \
+             attributes tell the same, the one in the earlier table counts, in whatever order they come; within a \
+             table the last one. Everything else is kept in what is exported and not looked at.\n\n\
+             This page is made from the code: `UPDATE_DOCS=1 cargo test --lib conventions`.\n",
+        );
+        let tables = [
+            ("longpole", Dialect::Longpole),
+            ("OpenTelemetry", Dialect::OpenTelemetry),
+            ("Older and additional `gen_ai` spellings", Dialect::OldGenAi),
+            ("OpenInference", Dialect::OpenInference),
+            ("OpenLLMetry (Traceloop)", Dialect::OpenLlmetry),
+        ];
+        for (heading, dialect) in tables {
+            write!(page, "\n## {heading}\n\n| attribute | tells |\n|---|---|\n").unwrap();
+            for (key, fact, _) in READ.iter().filter(|row| row.2 == dialect) {
+                writeln!(page, "| `{key}` | {} |", fact.tells()).unwrap();
+            }
+            for (prefix, fact, _) in FAMILIES.iter().filter(|row| row.2 == dialect) {
+                writeln!(page, "| `{prefix}*` | {} |", fact.tells()).unwrap();
+            }
+        }
+        page.push_str(
+            "\n## Sorts of spans\n\n\
+             OpenInference and OpenLLMetry name the sort of a span where OpenTelemetry names its operation. \
+             `gen_ai.operation.name` counts if it is there too.\n\n| sort | operation |\n|---|---|\n",
+        );
+        for (kind, operation) in OPERATIONS {
+            writeln!(page, "| `{kind}` | `{operation}` |").unwrap();
+        }
+        page.push_str(
+            "\nA node is named after its operation and the agent, the tool or the model; an agent or a tool without \
+             a name of its own takes `traceloop.entity.name` or `graph.node.id`, else the span's name. A `task`, a \
+             `guardrail` and an `evaluator` are nodes under such a name alone, a `chain` only if it has a \
+             `graph.node.id`. Other chains and workflows contain steps and are none; their own time goes to the node \
+             around them.\n",
+        );
+        page
+    }
+
+    #[test]
+    fn the_page_of_attributes_is_this_table() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conventions.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(written, page(), "made anew by UPDATE_DOCS=1 cargo test --lib conventions");
     }
 }

@@ -34,8 +34,8 @@
 //! # What is a node
 //!
 //! A span that carries `node.id`; or a GenAI operation (`gen_ai.operation.name`: agents, model calls and tools, as
-//! agent frameworks write them); or one selected on the [`Builder`]. In a run without any, every span is a node
-//! under its own name. A span marked `workflow.name` is the root of a run; without one the outermost span is.
+//! agent frameworks write them), also in the words of OpenInference and OpenLLMetry; or one selected on the
+//! [`Builder`]. In a run without any, every span is a node under its own name. A span marked `workflow.name` is the root of a run; without one the outermost span is.
 //!
 //! Fields with a meaning: `node.id`, `node.kind`, `node.attempt`, `node.phase`, `node.detached`, `node.depends_on`,
 //! `node.turns`, `node.input_bytes`, `node.output_bytes`, `node.error_type`, `node.cost_usd`, `workflow.name`,
@@ -55,6 +55,7 @@
 
 pub mod aggregate;
 pub mod analysis;
+pub mod attribute_reader;
 pub mod conventions;
 pub mod decode;
 pub mod histogram;

@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::conventions::{Fact, fact_of};
 use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
 use crate::time::{Duration, Timestamp};
@@ -199,97 +198,7 @@ pub struct LocalFacts {
     pub children: u32,
 }
 
-/// The value of an attribute, borrowed from whatever carried it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AttributeValue<'a> {
-    /// A string.
-    Str(&'a str),
-    /// A boolean.
-    Bool(bool),
-    /// A signed integer.
-    Int(i64),
-    /// A floating-point number.
-    Double(f64),
-    /// An array; only its strings are kept.
-    Strings(Vec<&'a str>),
-    /// Bytes, maps and everything else the analysis does not read.
-    Other,
-}
-
-impl AttributeValue<'_> {
-    /// A count; accepts integral doubles and decimal strings, which foreign writers use.
-    fn as_count(&self) -> Option<u64> {
-        match self {
-            AttributeValue::Int(value) => u64::try_from(*value).ok(),
-            AttributeValue::Double(value) if *value >= 0.0 && value.fract() == 0.0 && *value < 9e15 => {
-                Some(*value as u64)
-            }
-            AttributeValue::Str(text) => text.parse().ok(),
-            _ => None,
-        }
-    }
-
-    fn as_bool(&self) -> Option<bool> {
-        match self {
-            AttributeValue::Bool(value) => Some(*value),
-            AttributeValue::Str(text) => text.parse().ok(),
-            _ => None,
-        }
-    }
-
-    /// A number that stands for the value: itself if it is one, else the FNV-1a hash of its text.
-    fn as_hash(&self) -> Option<u64> {
-        match self {
-            AttributeValue::Int(value) => Some(value.cast_unsigned()),
-            AttributeValue::Str(text) if !text.is_empty() => {
-                let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-                Some(text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
-            }
-            _ => None,
-        }
-    }
-
-    fn as_money(&self) -> Option<Money> {
-        match self {
-            AttributeValue::Double(value) => Money::from_usd(*value),
-            AttributeValue::Int(value) => Money::from_usd(*value as f64),
-            AttributeValue::Str(text) => text.parse().ok(),
-            _ => None,
-        }
-        .filter(|amount| *amount >= Money::ZERO)
-    }
-}
-
 impl SpanRecord {
-    /// Takes in one attribute. Unknown keys and values of the wrong type change nothing.
-    pub fn read_attribute(&mut self, key: &str, value: &AttributeValue<'_>, interner: &mut Interner) {
-        let Some(fact) = fact_of(key) else { return };
-        let duration = || value.as_count().map(Duration::from_nanos);
-        match fact {
-            Fact::Queued => self.timing.queued = duration().unwrap_or(self.timing.queued),
-            Fact::Busy => self.timing.busy = duration().or(self.timing.busy),
-            Fact::Polls => self.timing.polls = value.as_count().unwrap_or(self.timing.polls),
-            Fact::LongestPoll => self.timing.longest_poll = duration().unwrap_or(self.timing.longest_poll),
-            Fact::FirstEnter => self.timing.first_enter = duration().or(self.timing.first_enter),
-            Fact::HeldOpen => self.timing.held_open = duration().unwrap_or(self.timing.held_open),
-            _ => self.facts.get_or_insert_default().read(fact, value, interner),
-        }
-    }
-
-    /// Fills in what the writer leaves out because it follows from the rest. Call once, after the last attribute.
-    pub fn settle(&mut self) {
-        let timing = &mut self.timing;
-        if timing.polls > 0 {
-            timing.first_enter.get_or_insert(timing.queued);
-            if timing.longest_poll.is_zero() {
-                timing.longest_poll = timing.busy.unwrap_or_default();
-            }
-        }
-        if self.facts.as_deref() == Some(&NodeFacts::default()) {
-            self.facts = None;
-        }
-    }
-
     /// The id of the node this span is, by its own attributes: a given node id, else one made from its GenAI
     /// operation; `None` if it is no node.
     pub fn node_id(&self) -> Option<Arc<str>> {
@@ -330,79 +239,6 @@ impl SpanRecord {
     pub fn weight(&self) -> usize {
         let links = self.links.as_deref().map_or(0, size_of_val);
         size_of::<Self>() + self.facts.as_ref().map_or(0, |_| size_of::<NodeFacts>()) + links
-    }
-}
-
-impl NodeFacts {
-    fn read(&mut self, fact: Fact, value: &AttributeValue<'_>, interner: &mut Interner) {
-        let mut text = |slot: &mut Option<Arc<str>>| {
-            if let AttributeValue::Str(text) = value
-                && !text.is_empty()
-            {
-                *slot = Some(interner.intern(text));
-            }
-        };
-        let count = |slot: &mut Option<u64>| *slot = value.as_count().or(*slot);
-        match fact {
-            Fact::NodeId => match value {
-                // Numbers are common ids in data pipelines.
-                AttributeValue::Int(number) => self.node_id = Some(interner.intern(&number.to_string())),
-                _ => text(&mut self.node_id),
-            },
-            Fact::NodeKind => text(&mut self.node_kind),
-            Fact::WorkflowName => text(&mut self.workflow_name),
-            Fact::WorkflowVersion => text(&mut self.workflow_version),
-            Fact::Phase => text(&mut self.phase),
-            Fact::Operation => text(&mut self.operation),
-            Fact::AgentName => text(&mut self.agent_name),
-            Fact::ToolName => text(&mut self.tool_name),
-            Fact::Provider => text(&mut self.provider),
-            Fact::RequestModel => text(&mut self.request_model),
-            Fact::ResponseModel => text(&mut self.response_model),
-            Fact::ErrorType => text(&mut self.error_type),
-            Fact::DependsOn => self.depends_on = names_in(value, interner),
-            Fact::Attempt => count(&mut self.attempt),
-            Fact::Turns => count(&mut self.turns),
-            Fact::InputBytes => count(&mut self.input_bytes),
-            Fact::OutputBytes => count(&mut self.output_bytes),
-            Fact::InputTokens => count(&mut self.tokens.input),
-            Fact::OutputTokens => count(&mut self.tokens.output),
-            Fact::CacheReadTokens => count(&mut self.tokens.cache_read),
-            Fact::CacheWriteTokens => count(&mut self.tokens.cache_write),
-            Fact::ReasoningTokens => count(&mut self.tokens.reasoning),
-            Fact::Cost => self.cost = value.as_money().or(self.cost),
-            Fact::Detached => self.detached = value.as_bool().unwrap_or(self.detached),
-            Fact::InputHash => self.input_hash = value.as_hash().or(self.input_hash),
-            Fact::Http => self.is_http = true,
-            Fact::Db => self.is_db = true,
-            Fact::Outcome => {
-                self.outcome = match value {
-                    AttributeValue::Str("panicked") => Some(Outcome::Panicked),
-                    AttributeValue::Str("cancelled") => Some(Outcome::Cancelled),
-                    AttributeValue::Str("partial") => Some(Outcome::Partial),
-                    _ => self.outcome,
-                }
-            }
-            // Held by the record itself.
-            Fact::Queued
-            | Fact::Busy
-            | Fact::Polls
-            | Fact::LongestPoll
-            | Fact::FirstEnter
-            | Fact::HeldOpen => {}
-        }
-    }
-}
-
-/// The names in a string array, or in a string with commas between them.
-fn names_in(value: &AttributeValue<'_>, interner: &mut Interner) -> Vec<Arc<str>> {
-    match value {
-        AttributeValue::Strings(names) => names.iter().map(|name| interner.intern(name)).collect(),
-        AttributeValue::Str(names) => {
-            let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
-            names.map(|name| interner.intern(name)).collect()
-        }
-        _ => Vec::new(),
     }
 }
 

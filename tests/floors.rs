@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["time", "ids", "money", "conventions"],
     &["span_record"],
+    &["attribute_reader"],
     &["decode"],
     &["run", "run_assembler"],
     &["histogram"],

@@ -39,6 +39,8 @@ enum Mark {
     Costly(u8),
     Detached(u8),
     Model(u8),
+    OpenInference(u8),
+    OpenLlmetry(u8),
     Late(u8),
 }
 
@@ -64,6 +66,19 @@ fn open(mark: Mark) -> Span {
             gen_ai.request.model = name(n),
             gen_ai.usage.input_tokens = 10,
             gen_ai.usage.output_tokens = u64::from(n),
+        ),
+        Mark::OpenInference(n) => info_span!(
+            "tool",
+            openinference.span.kind = "TOOL",
+            otel.name = name(n),
+            llm.token_count.prompt = 10,
+            llm.cost.total = 0.1,
+        ),
+        Mark::OpenLlmetry(n) => info_span!(
+            "agent",
+            traceloop.span.kind = "agent",
+            traceloop.entity.name = name(n),
+            gen_ai.usage.prompt_tokens = u64::from(n),
         ),
         Mark::Late(n) => {
             let span = info_span!("step", node.id = tracing::field::Empty, otel.name = tracing::field::Empty);
@@ -141,6 +156,8 @@ fn mark() -> impl Strategy<Value = Mark> {
         (0u8..4).prop_map(Mark::Costly),
         (0u8..4).prop_map(Mark::Detached),
         (0u8..4).prop_map(Mark::Model),
+        (0u8..4).prop_map(Mark::OpenInference),
+        (0u8..4).prop_map(Mark::OpenLlmetry),
         (0u8..4).prop_map(Mark::Late),
     ]
 }

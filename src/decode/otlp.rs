@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::DecodeError;
 use super::protobuf::{Field, Fields, Value};
+use crate::attribute_reader::{AttributeReader, AttributeValue};
 use crate::conventions::EDGE;
 use crate::ids::{SpanId, TraceId};
-use crate::span_record::{AttributeValue, Interner, Link, Origin, SpanKind, SpanRecord, Status, Timing};
+use crate::span_record::{Interner, Link, Origin, SpanKind, SpanRecord, Status, Timing};
 use crate::time::Timestamp;
 
 /// How many strings of an array attribute are read.
@@ -147,6 +148,7 @@ fn decode_span_at(
     interner: &mut Interner,
 ) -> Result<SpanRecord, DecodeError> {
     let mut record = empty_record(origin, interner);
+    let mut attributes = AttributeReader::default();
     let (mut has_trace_id, mut has_span_id) = (false, false);
     let mut links = Vec::new();
     for field in Fields::new(message, offset) {
@@ -171,7 +173,7 @@ fn decode_span_at(
             (8, Value::Fixed64(end)) => record.end = Timestamp::from_unix_nanos(end),
             (9, Value::Bytes(attribute)) => {
                 if let Some((key, value)) = attribute_of(attribute) {
-                    record.read_attribute(key, &value, interner);
+                    attributes.read(&mut record, key, &value, interner);
                 }
             }
             (13, Value::Bytes(link)) if links.len() < Link::MAX => links.extend(link_of(link)),
@@ -186,21 +188,24 @@ fn decode_span_at(
         return Err(wrong_id(place, "spanId", &[]));
     }
     record.links = boxed_links(links);
-    record.settle();
+    attributes.finish(&mut record, interner);
     Ok(record)
 }
 
-/// The node that `Span.attributes` fields name, if they do.
+/// The node that `Span.attributes` fields of a span called `name` make of it, if they do.
 #[cfg(feature = "layer")]
-pub(crate) fn node_of_attributes(fields: &[u8], interner: &mut Interner) -> Option<Arc<str>> {
+pub(crate) fn node_of_attributes(fields: &[u8], name: &str, interner: &mut Interner) -> Option<Arc<str>> {
     let mut record = empty_record(&Arc::default(), interner);
+    record.name = interner.intern(name);
+    let mut attributes = AttributeReader::default();
     for field in Fields::new(fields, 0).map_while(Result::ok) {
         if let Field { number: 9, value: Value::Bytes(attribute) } = field
             && let Some((key, value)) = attribute_of(attribute)
         {
-            record.read_attribute(key, &value, interner);
+            attributes.read(&mut record, key, &value, interner);
         }
     }
+    attributes.finish(&mut record, interner);
     record.node_id()
 }
 

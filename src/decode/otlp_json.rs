@@ -12,8 +12,9 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::otlp::{Place, boxed_links, empty_record, is_dependency_edge};
 use super::{DecodeError, Decoded, shortened};
+use crate::attribute_reader::{AttributeReader, AttributeValue};
 use crate::ids::{SpanId, TraceId};
-use crate::span_record::{AttributeValue, Interner, Link, Origin, SpanKind, SpanRecord, Status};
+use crate::span_record::{Interner, Link, Origin, SpanKind, SpanRecord, Status};
 use crate::time::Timestamp;
 
 /// Reads documents one after the other: one to a line, or one spread over many. A line that does not parse is told
@@ -432,9 +433,10 @@ impl<'j> Span<'j> {
                 *slot = Timestamp::from_unix_nanos(nanos);
             }
         }
+        let mut attributes = AttributeReader::default();
         for attribute in self.attributes.iter().flatten() {
             if let (Some(key), Some(value)) = (attribute.key.text(), &attribute.value) {
-                record.read_attribute(key, &value.as_attribute(), interner);
+                attributes.read(&mut record, key, &value.as_attribute(), interner);
             }
         }
         let links = self.links.iter().flatten().filter_map(JsonLink::link);
@@ -445,7 +447,7 @@ impl<'j> Span<'j> {
             Some(2) => Status::Error,
             _ => Status::Unset,
         };
-        record.settle();
+        attributes.finish(&mut record, interner);
         Ok(record)
     }
 }

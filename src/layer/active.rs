@@ -20,8 +20,9 @@ impl LayerCore {
             let body = slot.lock();
             let Some(callsite) = body.callsite else { return };
             let given_name = body.rare().map(|rare| rare.name.as_str()).filter(|name| !name.is_empty());
-            let node = node_of_attributes(&body.attributes, &mut interner)
-                .or_else(|| body.is_selected.then(|| interner.intern(given_name.unwrap_or(callsite.name))));
+            let name = given_name.unwrap_or(callsite.name);
+            let node = node_of_attributes(&body.attributes, name, &mut interner)
+                .or_else(|| body.is_selected.then(|| interner.intern(name)));
             drop(body);
             if let Some(node) = node {
                 let count = active.entry(node).or_default();

@@ -86,7 +86,7 @@ impl LayerCore {
         let Some(parent) = slot.parent() else { return };
         let Some((_, profiler)) = self.profiler_of(parent) else { return };
         let mut interner = Interner::default();
-        let node = node_of_attributes(&body.attributes, &mut interner);
+        let node = node_of_attributes(&body.attributes, callsite_name, &mut interner);
         let node = node.or_else(|| body.is_selected.then(|| callsite_name.into()));
         if let Some(node) = node {
             profiler.record_node(&node, course.end.saturating_since(body.start));

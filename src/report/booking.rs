@@ -248,7 +248,7 @@ fn kind_of(run: &Run, tally: &NodeTally) -> String {
         Some("chat" | "generate_content" | "text_completion" | "embeddings") => "llm",
         Some("invoke_agent" | "create_agent" | "plan") => "agent",
         Some("execute_tool") => "tool",
-        Some("retrieval") => "retrieval",
+        Some("retrieval" | "rerank") => "retrieval",
         _ if facts().any(|facts| facts.is_http) => "http",
         _ if facts().any(|facts| facts.is_db) => "db",
         _ if node_kind == Some("io") => "io",
