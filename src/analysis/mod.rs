@@ -4,8 +4,13 @@
 //! [`SpanIx`](crate::run::SpanIx). None reads a clock, fails, or recurses: stacks are on the heap, so a chain of
 //! a hundred thousand spans takes memory but no stack. All are O(n log n).
 
+mod bootstrap;
+pub mod change_points;
+pub mod compare_samples;
 pub mod critical_path;
 pub mod event_graph;
+pub mod memory_trend;
+pub mod probability;
 pub mod shares;
 mod slack;
 pub mod time_breakdown;
