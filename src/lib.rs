@@ -55,6 +55,7 @@
 
 pub mod aggregate;
 pub mod analysis;
+pub mod compare;
 pub mod conventions;
 pub mod decode;
 pub mod histogram;

@@ -179,9 +179,8 @@ impl PairDistances {
 
     /// Over all pairs of one value of `rows` and one of `columns`, each from (inclusive) to (exclusive).
     fn between(&self, rows: (usize, usize), columns: (usize, usize)) -> f64 {
-        let corner = |row: usize, column: usize| {
-            self.sums.get(row * self.side + column).copied().unwrap_or_default()
-        };
+        let corner =
+            |row: usize, column: usize| self.sums.get(row * self.side + column).copied().unwrap_or_default();
         corner(rows.1, columns.1) - corner(rows.0, columns.1) - corner(rows.1, columns.0)
             + corner(rows.0, columns.0)
     }

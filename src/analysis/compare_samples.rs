@@ -240,7 +240,8 @@ struct Interval {
 impl Interval {
     /// The middle 95 % of the resampled ratios; cuts as many on either side.
     fn new(base: &[u64], new: &[u64]) -> Option<Self> {
-        let mut ratios: Vec<Ratio> = base.iter().zip(new).map(|(base, new)| Ratio::new(*base, *new)).collect();
+        let mut ratios: Vec<Ratio> =
+            base.iter().zip(new).map(|(base, new)| Ratio::new(*base, *new)).collect();
         ratios.sort_by(Ratio::cmp);
         let cut = ratios.len() / 40;
         Some(Interval { low: *ratios.get(cut)?, high: *ratios.get(ratios.len().checked_sub(cut + 1)?)? })
@@ -314,9 +315,8 @@ impl Evidence {
             })
             .collect();
         let interval = Interval::new(&of_base.doubled_medians, &of_new.doubled_medians);
-        let median = |sorted: &[u64], doubled: u64| {
-            (!sorted.is_empty()).then(|| Duration::from_nanos(doubled / 2))
-        };
+        let median =
+            |sorted: &[u64], doubled: u64| (!sorted.is_empty()).then(|| Duration::from_nanos(doubled / 2));
         let p_value = has_both.then(|| pairs.p_value());
         let ratio = Ratio::new(base_median, new_median).value();
         Evidence {

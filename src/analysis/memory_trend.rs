@@ -84,8 +84,7 @@ pub fn memory_trend(samples: &[MemorySample], method: TrendMethod) -> Option<Mem
         .collect();
     let span = last.at.saturating_since(first.at).as_secs_f64();
     let line = TheilSen::new(&points);
-    let endpoint_rate =
-        if span > 0.0 { (last.bytes as f64 - first.bytes as f64) / span } else { 0.0 };
+    let endpoint_rate = if span > 0.0 { (last.bytes as f64 - first.bytes as f64) / span } else { 0.0 };
     let is_known = line.distinct_times >= 3 && span >= MIN_SPAN_SECONDS;
     let direction = match method {
         _ if !is_known => Direction::Unknown,
@@ -116,8 +115,8 @@ fn thinned(samples: &[MemorySample]) -> impl Iterator<Item = &MemorySample> {
 fn direction(points: &[(f64, f64)], line: &TheilSen, span: f64) -> Direction {
     let (Some(slope), Some([low, high])) = (line.slope, line.interval) else { return Direction::Stable };
     let change = slope.abs() * span;
-    let is_material =
-        change >= MIN_CHANGE_RATIO * median_of(points.iter().map(|(_, bytes)| *bytes)) && slope.abs() >= MIN_RATE;
+    let is_material = change >= MIN_CHANGE_RATIO * median_of(points.iter().map(|(_, bytes)| *bytes))
+        && slope.abs() >= MIN_RATE;
     let excludes_zero = low > 0.0 || high < 0.0;
     if !is_material || !(excludes_zero || line.p_value < SIGNIFICANCE) {
         Direction::Stable
@@ -173,7 +172,8 @@ impl TheilSen {
         slopes.sort_by(f64::total_cmp);
         let slope = middle_of(&slopes);
         let middle = |which: fn(&(f64, f64)) -> f64| median_of(points.iter().map(which));
-        let (time_ties, byte_ties) = (ties(points.iter().map(|(time, _)| *time)), ties(points.iter().map(|p| p.1)));
+        let (time_ties, byte_ties) =
+            (ties(points.iter().map(|(time, _)| *time)), ties(points.iter().map(|p| p.1)));
         let count = points.len() as f64;
         let spread = |size: f64| size * (size - 1.0) * (2.0 * size + 5.0);
         let tied: f64 = time_ties.iter().chain(&byte_ties).map(|size| spread(*size)).sum();

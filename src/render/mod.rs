@@ -4,6 +4,7 @@
 //! only laid out, shortened and made safe to print.
 
 mod bar;
+mod comparison;
 mod fix_first;
 mod header;
 mod json;
@@ -14,6 +15,7 @@ pub mod text;
 mod trust;
 pub(crate) mod units;
 
+pub use comparison::comparison_text;
 pub use json::json;
 pub use printable::Printable;
 pub use text::{TextStyle, text};
