@@ -110,7 +110,20 @@ fn more_output_is_no_regression_of_the_model() {
 
 #[test]
 fn a_comparison_says_what_changed_and_where_it_comes_from() {
-    assert_snapshot!(versions().to_text(), @"");
+    assert_snapshot!(versions().to_text(), @r"
+agent is 2.30 s slower (+29%) on average: regressed.
+
+  compared      20 runs of 1.8.1, now 20 runs of 1.8.2
+  wall, median  7.89 s, now 10.2 s, +29% (95% sure: +29% to +30%)
+
+Where the +2.30 s comes from, by time on the critical path
+
+            base     new   change
+  draft   5.04 s  7.04 s  +2.00 s  1,841 output tokens, was 1,311; no slower per
+                                   token
+  search  810 ms  1.11 s  +300 ms  regressed
+  and 2 others, together 0 s
+");
 }
 
 #[test]
@@ -121,11 +134,30 @@ fn in_60_columns_of_ascii_nothing_is_lost() {
     );
     let mut new = run_of(&[("plan", ms(90)), ("a name that is far too long for its column", ms(450))], ms(5));
     new.nodes[1].failures = 1;
-    let told = compare_runs(&[base.clone()], &[new, cut_off()], &CompareOptions::default());
+    let told = compare_runs(&[base], &[new, cut_off()], &CompareOptions::default());
     let text = comparison_text(&told, &TextStyle { width: 60, color: false, ascii: true });
     assert!(text.is_ascii());
     assert!(text.lines().all(|line| line.len() <= 60));
-    assert_snapshot!(text, @"");
+    assert_snapshot!(text, @r"
+agent is 135 ms slower (+33%) on average: too few runs to
+tell from chance.
+
+  compared      1 run, now 1 run
+  wall, median  410 ms, now 545 ms, +33%
+
+Where the +135 ms comes from, by time on the critical path
+
+                               base      new    change
+  a name that...its column   300 ms   450 ms   +150 ms
+    1 failed, was 0
+  plan                       100 ms  90.0 ms  -10.0 ms
+  (no span)                 10.0 ms  5.00 ms  -5.00 ms
+  old                        900 ns      0 s   -900 ns
+    removed
+
+  Only in the base: old.
+  1 run with spans missing left out.
+");
 }
 
 fn cut_off() -> Report {

@@ -189,7 +189,7 @@ fn more_nodes_need_more_evidence() {
     let new: Vec<_> = (0..12).map(|i| Duration::from_millis(126 + 4 * i)).collect();
     let pair = Samples { name: "node", base: &base, new: &new, min_abs: None };
     let options = SampleOptions::default();
-    assert_eq!(compare_all(&[pair.clone()], &options)[0].verdict, Verdict::Regressed);
+    assert_eq!(compare_all(std::slice::from_ref(&pair), &options)[0].verdict, Verdict::Regressed);
     let among_many = compare_all(&vec![pair; 40], &options);
     assert!(among_many.iter().all(|told| told.verdict == Verdict::Inconclusive), "{among_many:?}");
 }

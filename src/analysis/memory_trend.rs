@@ -139,11 +139,13 @@ fn is_single_step(points: &[(f64, f64)]) -> bool {
         part.iter().map(|(_, bytes)| (bytes - mean) * (bytes - mean)).sum::<f64>()
     };
     let cuts = MIN_LEVEL..(points.len() + 1).saturating_sub(MIN_LEVEL);
-    let splits = cuts.filter_map(|cut| points.split_at_checked(cut));
-    let remains = |(left, right): &(&[(f64, f64)], &[(f64, f64)])| remaining(left) + remaining(right);
-    let best = splits.min_by(|one, other| remains(one).total_cmp(&remains(other)));
+    let splits = cuts.filter_map(|cut| {
+        let (left, right) = points.split_at_checked(cut)?;
+        Some((remaining(left) + remaining(right), left, right))
+    });
+    let best = splits.min_by(|(one, ..), (other, ..)| one.total_cmp(other));
     let is_level = |part: &[(f64, f64)]| TheilSen::new(part).p_value >= SIGNIFICANCE;
-    best.is_some_and(|(left, right)| is_level(left) && is_level(right))
+    best.is_some_and(|(_, left, right)| is_level(left) && is_level(right))
 }
 
 /// A line through points ordered by time.

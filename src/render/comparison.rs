@@ -14,6 +14,8 @@ const MAX_ROWS: usize = 12;
 /// The most names in a sentence.
 const MAX_NAMES: usize = 4;
 const INDENT: usize = 2;
+/// A reason that would have less room beside its row stands below it.
+const MIN_REASON: usize = 24;
 
 impl Comparison {
     /// The comparison as text for a person: at most 80 columns, no colour. See [`comparison_text`].
@@ -141,7 +143,7 @@ fn put_facts(page: &mut Page, comparison: &Comparison) {
 
 fn put_contributions(page: &mut Page, comparison: &Comparison) {
     let whole = no_break(&signed(comparison.wall.change_ns));
-    page.put_words(0, &format!("Where the {whole} comes from: change of the mean time on the critical path"));
+    page.put_words(0, &format!("Where the {whole} comes from, by time on the critical path"));
     page.blank();
     let moved = comparison.contributions.iter().take_while(|row| row.change_ns != 0).count();
     let (shown, rest) = comparison.contributions.split_at(moved.min(MAX_ROWS));
@@ -177,11 +179,14 @@ fn put_contributions(page: &mut Page, comparison: &Comparison) {
         {
             page.add_right(&mut line, role, cell, edge);
         }
-        if !why.is_empty() {
-            let [.., last] = edges;
+        let [.., last] = edges;
+        if why.is_empty() {
+            page.put(line);
+        } else if page.text_width() >= last + 2 + MIN_REASON {
             page.put_wrapped(line, last + 2, [(Role::Dim, why.to_owned())]);
         } else {
             page.put(line);
+            page.put_wrapped(Line::default(), 2 * INDENT, [(Role::Dim, why.to_owned())]);
         }
     };
     if !cells.is_empty() {
