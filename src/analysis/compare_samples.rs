@@ -148,7 +148,7 @@ pub struct Samples<'a> {
 
 /// Compares one pair of sets. Exchanging them gives the opposite verdict, exactly.
 ///
-/// O(r·n) for r resamples of n values, about 20 ms for 1,000 values on either side; O(n + r) memory.
+/// O(r·n) for r resamples of n values, about 30 ms for 1,000 values on either side; O(n + r) memory.
 ///
 /// ```
 /// use longpole::analysis::compare_samples::{SampleOptions, Verdict, compare_samples};
