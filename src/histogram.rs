@@ -61,6 +61,8 @@ pub struct ExponentialHistogram {
     zero_count: u64,
     count: u64,
     sum: u128,
+    /// At most `u128::MAX`, which no order of adding changes.
+    sum_of_squares: u128,
     min: Duration,
     max: Duration,
 }
@@ -76,6 +78,7 @@ impl ExponentialHistogram {
         self.max = self.max.max(duration);
         self.count += 1;
         self.sum += u128::from(duration.as_nanos());
+        self.sum_of_squares = self.sum_of_squares.saturating_add(square(duration));
     }
 
     /// Counts everything `other` has counted, exactly as if it had been recorded here.
@@ -91,6 +94,7 @@ impl ExponentialHistogram {
         self.zero_count += other.zero_count;
         self.count += other.count;
         self.sum += other.sum;
+        self.sum_of_squares = self.sum_of_squares.saturating_add(other.sum_of_squares);
     }
 
     fn counter(&mut self, index: i32) -> &mut u64 {
@@ -136,6 +140,10 @@ impl ExponentialHistogram {
         }
         Some(self.max)
     }
+}
+
+fn square(duration: Duration) -> u128 {
+    u128::from(duration.as_nanos()).pow(2)
 }
 
 /// The value whose distance to both edges of the bucket is the same in proportion.
@@ -224,6 +232,30 @@ impl DurationStats {
         let count = u128::from(self.count());
         let mean = (2 * self.exact_sum() + count).checked_div(2 * count)?;
         Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
+    }
+
+    /// The arithmetic mean in nanoseconds, not rounded to whole ones; `None` if there are none.
+    pub fn mean_nanos(&self) -> Option<f64> {
+        (self.count() > 0).then(|| self.exact_sum() as f64 / self.count() as f64)
+    }
+
+    /// The sample standard deviation (with n − 1) in nanoseconds, from exact sums, so that neither the order of
+    /// recording nor merging changes it; `None` for fewer than two. Too low where the squares of all durations add
+    /// up to more than 2¹²⁸, as two of 584 years do.
+    pub fn standard_deviation_nanos(&self) -> Option<f64> {
+        let count = u128::from(self.count());
+        if count < 2 {
+            return None;
+        }
+        let of_values = || self.values.iter().fold(0, |sum: u128, value| sum.saturating_add(square(*value)));
+        let squares = self.buckets.as_ref().map_or_else(of_values, |buckets| buckets.sum_of_squares);
+        let sum = self.exact_sum();
+        // n·Σx² − (Σx)² in whole numbers cancels nothing; only times of weeks, many of them, do not fit.
+        let scaled = match (squares.checked_mul(count), sum.checked_mul(sum)) {
+            (Some(squares), Some(of_sum)) => squares.saturating_sub(of_sum) as f64 / count as f64,
+            _ => (squares as f64 - sum as f64 * (sum as f64 / count as f64)).max(0.0),
+        };
+        Some((scaled / (count - 1) as f64).sqrt())
     }
 
     /// The longest duration of the shortest part `q` of all (nearest rank): `0.5` gives the median. 0 and less give
@@ -336,5 +368,25 @@ mod tests {
         assert_eq!(stats.mean(), Some(Duration::from_nanos(2)));
         stats.record(Duration::from_nanos(1));
         assert_eq!(stats.mean(), Some(Duration::from_nanos(1)));
+    }
+
+    #[test]
+    fn spread_does_not_depend_on_how_values_came_together() {
+        let of = |values: &mut dyn Iterator<Item = u64>| {
+            let mut stats = DurationStats::default();
+            values.for_each(|nanos| stats.record(Duration::from_nanos(nanos)));
+            stats
+        };
+        // 0…199: variance n(n + 1)/12 = 200 · 201 / 12. A large offset changes nothing.
+        let expected = (200.0f64 * 201.0 / 12.0).sqrt();
+        let far = 1_000_000_000_000_000;
+        let mut even = of(&mut (0..100).map(|i| far + 2 * i));
+        even.merge(&of(&mut (0..100).rev().map(|i| far + 2 * i + 1)));
+        assert!((even.standard_deviation_nanos().unwrap() - expected).abs() < 1e-9);
+        assert_eq!(even, of(&mut (0..200).map(|i| far + i)));
+        assert_eq!(of(&mut [5].into_iter()).standard_deviation_nanos(), None);
+        assert_eq!(of(&mut [5, 5, 5].into_iter()).standard_deviation_nanos(), Some(0.0));
+        let longest = of(&mut [u64::MAX; 100].into_iter());
+        assert_eq!(longest.standard_deviation_nanos(), Some(0.0), "too long to tell, not a panic");
     }
 }

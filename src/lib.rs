@@ -56,6 +56,7 @@
 pub mod aggregate;
 pub mod analysis;
 pub mod attribute_reader;
+pub mod compare;
 pub mod conventions;
 pub mod decode;
 pub mod histogram;

@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["histogram"],
     &["analysis"],
     &["report"],
+    &["compare"],
     &["aggregate", "render"],
     &["encode", "terminal", "sampler", "random"],
     &["pipeline::shard", "metrics"],

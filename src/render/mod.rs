@@ -5,6 +5,7 @@
 
 mod bar;
 mod evidence;
+mod comparison;
 mod fix_first;
 mod header;
 mod json;
@@ -15,6 +16,7 @@ pub mod text;
 mod trust;
 pub(crate) mod units;
 
+pub use comparison::comparison_text;
 pub use json::json;
 pub use printable::Printable;
 pub use text::{TextStyle, text};

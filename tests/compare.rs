@@ -1,0 +1,253 @@
+//! What changed between runs.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test")]
+
+#[path = "support/sample_reports.rs"]
+#[allow(dead_code, reason = "shared by test files that each use a part")]
+mod sample_reports;
+
+use insta::assert_snapshot;
+use longpole::analysis::compare_samples::{SampleOptions, Verdict};
+use longpole::compare::{CompareOptions, CompareWarning, Comparison, Presence, SCHEMA, compare_runs};
+use longpole::render::{TextStyle, comparison_text};
+use longpole::report::{Report, RunStatus, Tokens};
+use longpole::time::Duration;
+use proptest::prelude::*;
+use sample_reports::{path_row, report};
+
+/// A run of these nodes one after the other, in nanoseconds, with some time at the end that has no span.
+fn run_of(nodes: &[(&str, u64)], without_node: u64) -> Report {
+    let rows = nodes.iter().map(|(name, _)| path_row(name, "llm", 0, 0, None)).collect();
+    let mut made = report("agent", 0, rows, Vec::new());
+    let mut wall = without_node;
+    for (node, (_, nanos)) in made.nodes.iter_mut().zip(nodes) {
+        let length = Duration::from_nanos(*nanos);
+        (node.on_path_ns, node.duration.sum_ns, node.duration.avg_ns) = (length, length, length);
+        wall += nanos;
+    }
+    made.run.wall_ns = Duration::from_nanos(wall);
+    made
+}
+
+fn ms(millis: u64) -> u64 {
+    millis * 1_000_000
+}
+
+fn tokens(report: &mut Report, node: &str, output: u64) {
+    let node = report.nodes.iter_mut().find(|found| found.name == node).unwrap();
+    node.tokens = Some(Tokens { input: 0, output });
+}
+
+fn quick() -> CompareOptions {
+    CompareOptions {
+        samples: SampleOptions { resamples: 200, ..SampleOptions::default() },
+        ..CompareOptions::default()
+    }
+}
+
+fn change_of(told: &Comparison, node: Option<&str>) -> i64 {
+    told.contributions.iter().find(|row| row.node.as_deref() == node).unwrap().change_ns
+}
+
+#[test]
+fn two_runs_are_told_apart_without_a_verdict() {
+    let base = run_of(&[("plan", ms(100)), ("draft", ms(300)), ("old", ms(20))], ms(10));
+    let new = run_of(&[("plan", ms(90)), ("draft", ms(450)), ("check", ms(40))], ms(5));
+    let told = compare_runs(&[base], &[new], &CompareOptions::default());
+    assert_eq!(told.schema, SCHEMA);
+    assert_eq!(told.wall.comparison.verdict, Verdict::Insufficient);
+    assert_eq!(told.wall.change_ns, 155_000_000);
+    let changes = [Some("draft"), Some("check"), Some("old"), Some("plan"), None];
+    assert_eq!(
+        changes.map(|node| change_of(&told, node)),
+        [150_000_000, 40_000_000, -20_000_000, -10_000_000, -5_000_000]
+    );
+    let presence = |name: &str| told.nodes.iter().find(|node| node.name == name).unwrap().presence;
+    assert_eq!(
+        [presence("check"), presence("old"), presence("plan")],
+        [Presence::Added, Presence::Removed, Presence::Both]
+    );
+    assert!(told.warnings.is_empty());
+}
+
+/// 20 runs on either side: `draft` writes 40 % more tokens and takes 40 % longer, `search` became slower.
+fn versions() -> Comparison {
+    let side = |version: &str, draft: u64, output: u64, search: u64| -> Vec<Report> {
+        let one = |run: u64| {
+            let mut made = run_of(
+                &[
+                    ("draft", ms(draft + 7 * run % 90)),
+                    ("search", ms(search + run)),
+                    ("plan", ms(2000 + 3 * run)),
+                ],
+                ms(10),
+            );
+            tokens(&mut made, "draft", output + run % 3);
+            made.run.version = Some(version.to_owned());
+            made
+        };
+        (0..20).map(one).collect()
+    };
+    compare_runs(
+        &side("1.8.1", 5000, 1310, 800),
+        &side("1.8.2", 7000, 1840, 1100),
+        &CompareOptions::default(),
+    )
+}
+
+#[test]
+fn more_output_is_no_regression_of_the_model() {
+    let told = versions();
+    assert_eq!(told.wall.comparison.verdict, Verdict::Regressed);
+    let node = |name: &str| told.nodes.iter().find(|node| node.name == name).unwrap();
+    let (draft, search) = (node("draft"), node("search"));
+    assert_eq!(draft.duration.as_ref().unwrap().verdict, Verdict::Regressed);
+    assert!(draft.is_explained_by_output);
+    assert_eq!(search.duration.as_ref().unwrap().verdict, Verdict::Regressed);
+    assert!(!search.is_explained_by_output, "nothing is known about its output");
+    assert_eq!(node("plan").duration.as_ref().unwrap().verdict, Verdict::Unchanged);
+}
+
+#[test]
+fn a_comparison_says_what_changed_and_where_it_comes_from() {
+    assert_snapshot!(versions().to_text(), @r"
+agent is 2.30 s slower (+29%) on average: regressed.
+
+  compared      20 runs of 1.8.1, now 20 runs of 1.8.2
+  wall, median  7.89 s, now 10.2 s, +29% (95% sure: +29% to +30%)
+
+Where the +2.30 s comes from, by time on the critical path
+
+            base     new   change
+  draft   5.04 s  7.04 s  +2.00 s  1,841 output tokens, was 1,311; no slower per
+                                   token
+  search  810 ms  1.11 s  +300 ms  regressed
+  and 2 others, together 0 s
+");
+}
+
+#[test]
+fn in_60_columns_of_ascii_nothing_is_lost() {
+    let base = run_of(
+        &[("plan", ms(100)), ("a name that is far too long for its column", ms(300)), ("old", 900)],
+        ms(10),
+    );
+    let mut new = run_of(&[("plan", ms(90)), ("a name that is far too long for its column", ms(450))], ms(5));
+    new.nodes[1].failures = 1;
+    let told = compare_runs(&[base], &[new, cut_off()], &CompareOptions::default());
+    let text = comparison_text(&told, &TextStyle { width: 60, color: false, ascii: true });
+    assert!(text.is_ascii());
+    assert!(text.lines().all(|line| line.len() <= 60));
+    assert_snapshot!(text, @r"
+agent is 135 ms slower (+33%) on average: too few runs to
+tell from chance.
+
+  compared      1 run, now 1 run
+  wall, median  410 ms, now 545 ms, +33%
+
+Where the +135 ms comes from, by time on the critical path
+
+                               base      new    change
+  a name that...its column   300 ms   450 ms   +150 ms
+    1 failed, was 0
+  plan                       100 ms  90.0 ms  -10.0 ms
+  (no span)                 10.0 ms  5.00 ms  -5.00 ms
+  old                        900 ns      0 s   -900 ns
+    removed
+
+  Only in the base: old.
+  1 run with spans missing left out.
+");
+}
+
+fn cut_off() -> Report {
+    let mut made = run_of(&[("plan", ms(1))], 0);
+    made.run.status = RunStatus::Incomplete;
+    made
+}
+
+#[test]
+fn runs_with_spans_missing_are_left_out_and_counted() {
+    let base = [run_of(&[("plan", ms(100))], 0), cut_off(), cut_off()];
+    let told = compare_runs(&base, &[run_of(&[("plan", ms(100))], 0)], &quick());
+    assert_eq!((told.base.runs, told.base.incomplete_runs, told.wall.change_ns), (1, 2, 0));
+    assert_eq!(told.warnings, [CompareWarning::IncompleteRunsLeftOut]);
+    let told = compare_runs(&[cut_off()], &base, &quick());
+    assert_eq!(told.warnings, [CompareWarning::NothingToCompare, CompareWarning::IncompleteRunsLeftOut]);
+    assert!(told.contributions.is_empty());
+    assert!(told.to_text().starts_with("Nothing to compare"));
+}
+
+#[test]
+fn runs_of_another_workflow_are_warned_about() {
+    let mut other = run_of(&[("plan", ms(100))], 0);
+    other.run.workflow = Some("another".to_owned());
+    other.run.status = RunStatus::Error;
+    let told = compare_runs(&[run_of(&[("plan", ms(100))], 0)], &[other], &quick());
+    assert_eq!(told.warnings, [CompareWarning::DifferentWorkflows, CompareWarning::FailedRuns]);
+}
+
+#[test]
+fn a_comparison_reads_back_equal() {
+    let told = versions();
+    let json = serde_json::to_string(&told).unwrap();
+    assert_eq!(serde_json::from_str::<Comparison>(&json).unwrap(), told);
+    assert!(json.contains("\"change_ns\"") && json.contains("\"longpole.compare/1\""));
+}
+
+fn sets() -> impl Strategy<Value = Vec<Report>> {
+    let node = (0..4usize, prop_oneof![0..20u64, 1_000_000..9_000_000u64]);
+    let run = (prop::collection::btree_map(0..4usize, node, 0..4), 0..1000u64);
+    prop::collection::vec(run, 1..14).prop_map(|runs| {
+        let one = |(nodes, rest): (std::collections::BTreeMap<usize, (usize, u64)>, u64)| {
+            let names = ["a", "b", "c", "d"];
+            let nodes: Vec<_> = nodes.iter().map(|(name, (_, nanos))| (names[*name], *nanos)).collect();
+            run_of(&nodes, rest)
+        };
+        runs.into_iter().map(one).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn contributions_add_up_exactly(base in sets(), new in sets()) {
+        let told = compare_runs(&base, &new, &quick());
+        prop_assert_eq!(told.contributions.iter().map(|row| row.change_ns).sum::<i64>(), told.wall.change_ns);
+        let mean = |runs: &[Report]| {
+            runs.iter().map(|report| report.run.wall_ns.as_nanos() as f64).sum::<f64>() / runs.len() as f64
+        };
+        prop_assert!((told.wall.change_ns as f64 - (mean(&new) - mean(&base))).abs() <= 0.51);
+        for row in &told.contributions {
+            let apart = row.new_ns.as_nanos() as f64 - row.base_ns.as_nanos() as f64;
+            prop_assert!((row.change_ns as f64 - apart).abs() <= 2.0);
+        }
+    }
+
+    #[test]
+    fn exchanging_the_sides_negates_everything(base in sets(), new in sets()) {
+        let (there, back) = (compare_runs(&base, &new, &quick()), compare_runs(&new, &base, &quick()));
+        prop_assert_eq!(there.wall.change_ns, -back.wall.change_ns);
+        prop_assert_eq!(there.wall.comparison.verdict.swapped(), back.wall.comparison.verdict);
+        for (one, other) in there.contributions.iter().zip(&back.contributions) {
+            prop_assert_eq!((&one.node, one.change_ns), (&other.node, -other.change_ns));
+        }
+        for (one, other) in there.nodes.iter().zip(&back.nodes) {
+            let verdict = |duration: &Option<longpole::analysis::compare_samples::SampleComparison>| {
+                duration.as_ref().map(|told| told.verdict)
+            };
+            prop_assert_eq!(verdict(&one.duration).map(Verdict::swapped), verdict(&other.duration));
+        }
+    }
+
+    #[test]
+    fn a_set_against_itself_has_not_changed(runs in sets()) {
+        let told = compare_runs(&runs, &runs, &quick());
+        prop_assert!(told.contributions.iter().all(|row| row.change_ns == 0));
+        let verdicts = told.nodes.iter().filter_map(|node| node.duration.as_ref()).chain([&told.wall.comparison]);
+        for told in verdicts {
+            prop_assert!(!matches!(told.verdict, Verdict::Regressed | Verdict::Improved));
+        }
+    }
+}
