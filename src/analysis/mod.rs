@@ -5,7 +5,11 @@
 //! a hundred thousand spans takes memory but no stack. All are O(n log n).
 
 pub mod critical_path;
+pub mod declared_graph;
 pub mod event_graph;
+pub mod inferred_order;
+pub mod list_schedule;
+pub mod pool;
 pub mod shares;
 mod slack;
 pub mod time_breakdown;
