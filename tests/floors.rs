@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["histogram"],
     &["analysis"],
     &["report"],
+    &["many_runs"],
     &["aggregate", "render"],
     &["encode", "terminal", "sampler", "random"],
     &["pipeline::shard", "metrics"],
