@@ -7,6 +7,7 @@ mod bar;
 mod fix_first;
 mod header;
 mod json;
+pub mod many_runs;
 mod page;
 mod path_table;
 mod printable;
