@@ -7,7 +7,9 @@ use std::path::Path;
 use longpole::analysis::declared_graph::DeclaredGraph;
 use longpole::analysis::event_graph::Scale;
 use longpole::analysis::list_schedule::{list_schedule, list_schedule_in_stages};
-use longpole::time::Duration;
+use longpole::analysis::pool::{Execution, pool_suspected};
+use longpole::run::Run;
+use longpole::time::{Duration, Interval, Timestamp};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -128,6 +130,24 @@ fn list_schedules_come_out_right() {
     assert_eq!(anomalies, 1);
 }
 
+#[test]
+fn a_trace_of_six_tasks_through_two_permits_is_seen_through() {
+    let path = "tests/data/oracles/traces/27_pool_of_two.otlp.json";
+    let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let run = Run::from_records(longpole::decode::decode(&bytes).unwrap().spans).unwrap();
+    let tasks: Vec<_> = run.children(run.root).iter().map(|task| run.span(*task)).collect();
+    let executions: Vec<Execution> = tasks.iter().map(|task| Execution::of(task)).collect();
+    let pool = pool_suspected(&executions).unwrap();
+    assert_eq!((pool.permits, pool.later_starts, pool.at_an_end), (2, 4, 4));
+
+    // Nothing is declared between them, so a third permit would take ten of the thirty milliseconds.
+    let weights = tasks.iter().map(|task| task.run_interval().duration()).collect();
+    let graph = DeclaredGraph::new(weights, &[]).unwrap();
+    let makespan = |permits| list_schedule(&graph, &[], NonZeroUsize::new(permits).unwrap()).makespan;
+    assert_eq!(makespan(2), run.wall());
+    assert_eq!(makespan(3), Duration::from_millis(20));
+}
+
 /// Graphs of up to 8 nodes with edges from lower to higher positions, and another weight for each node.
 fn graphs() -> impl Strategy<Value = (Vec<u64>, Vec<u64>, Vec<(usize, usize)>)> {
     let weights = prop::collection::vec((0..12u64, 0..12u64), 1..=8);
@@ -246,9 +266,9 @@ proptest! {
                 prop_assert!(end(*from) <= schedule.starts[*to].as_nanos());
             }
             let mut levels: BTreeMap<u64, i64> = BTreeMap::new();
-            for node in 0..weights.len() {
-                *levels.entry(schedule.starts[node].as_nanos()).or_default() += i64::from(weights[node] > 0);
-                *levels.entry(end(node)).or_default() -= i64::from(weights[node] > 0);
+            for (node, weight) in weights.iter().enumerate() {
+                *levels.entry(schedule.starts[node].as_nanos()).or_default() += i64::from(*weight > 0);
+                *levels.entry(end(node)).or_default() -= i64::from(*weight > 0);
             }
             let mut level = 0;
             for change in levels.values() {
@@ -258,10 +278,11 @@ proptest! {
         }
         let staged = list_schedule_in_stages(&graph, &priority, workers, &stages);
         let mut stage = stages;
-        for node in 0..weights.len() {
-            for (_, to) in edges.iter().filter(|(from, _)| *from == node) {
-                stage[*to] = stage[*to].max(stage[node]);
-            }
+        // Edges lead to higher positions, so those of a lower one are settled first.
+        let mut in_order = edges.clone();
+        in_order.sort_unstable();
+        for (from, to) in in_order {
+            stage[to] = stage[to].max(stage[from]);
         }
         for early in 0..weights.len() {
             for late in (0..weights.len()).filter(|late| stage[*late] > stage[early]) {
@@ -269,5 +290,22 @@ proptest! {
                 prop_assert!(end <= staged.starts[late].as_nanos());
             }
         }
+    }
+
+    #[test]
+    fn tasks_that_wait_for_permits_give_their_number_away(
+        lengths in prop::collection::vec(1..50u64, 8..40), permits in 1..5usize,
+    ) {
+        let graph = DeclaredGraph::new(lengths.iter().map(|ms| Duration::from_millis(*ms)).collect(), &[]).unwrap();
+        let schedule = list_schedule(&graph, &[], NonZeroUsize::new(permits).unwrap());
+        let created = Timestamp::from_unix_nanos(1_700_000_000_000_000_000);
+        let executions: Vec<Execution> = schedule.starts.iter().zip(graph.weights()).map(|(start, length)| {
+            let start = created.saturating_add(*start);
+            Execution { created, running: Interval::new(start, start.saturating_add(*length)) }
+        }).collect();
+        let pool = pool_suspected(&executions).expect("a full pool");
+        prop_assert_eq!(pool.permits, permits as u64);
+        prop_assert_eq!(pool.later_starts, (lengths.len() - permits) as u64);
+        prop_assert_eq!((pool.at_an_end, pool.known_to_wait), (pool.later_starts, pool.later_starts));
     }
 }

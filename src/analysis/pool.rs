@@ -4,6 +4,7 @@
 //! edge that is not there. What gives a limit away is that the number at once rises to K and stays there, and that
 //! whoever starts from then on starts when somebody ends.
 
+use crate::run::RunSpan;
 use crate::time::{Duration, Interval, Timestamp};
 
 /// One of the executions that may have shared a limit.
@@ -13,6 +14,13 @@ pub struct Execution {
     pub created: Timestamp,
     /// From first running to its end.
     pub running: Interval,
+}
+
+impl Execution {
+    /// The execution a span is.
+    pub fn of(span: &RunSpan) -> Self {
+        Execution { created: span.record.start, running: span.run_interval() }
+    }
 }
 
 /// Signs of a limit on how many run at once.
@@ -31,7 +39,7 @@ pub struct SuspectedPool {
 impl SuspectedPool {
     /// Whether most who started when another ended had been there before: then it is no guess from times alone.
     pub fn is_seen_waiting(&self) -> bool {
-        is_most(self.known_to_wait.into(), self.at_an_end.into())
+        self.known_to_wait > 0 && is_most(self.known_to_wait.into(), self.at_an_end.into())
     }
 }
 

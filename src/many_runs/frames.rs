@@ -75,6 +75,7 @@ impl FrameTree {
 
     /// Adds everything in `other`, and gives its part as numbers of this tree.
     pub(super) fn merge(&mut self, other: &FrameTree) -> Vec<u32> {
+        self.left_out = self.left_out.saturating_add(other.left_out);
         let mut numbers: Vec<u32> = Vec::with_capacity(other.frames.len());
         for (frame, nanos) in &other.frames {
             let parent = frame.parent.and_then(|parent| numbers.get(parent as usize).copied());

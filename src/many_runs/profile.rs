@@ -65,7 +65,7 @@ impl RunProfile {
     /// So many call paths of one run are told apart; time further in is booked to the nearest one above.
     pub const MAX_FRAMES: usize = 400;
 
-    /// The profile of a run whose critical path is `segments`.
+    /// The profile of `run`, whose critical path is `segments`.
     ///
     /// Time is booked to the nearest enclosing node. In a run without any, every span is one under its own name.
     /// Time in no node, and the root's own time, is booked to the name of the root. O(n) and the order of names.
