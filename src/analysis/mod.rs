@@ -1,8 +1,9 @@
 //! What a run's spans say about its length: which of them set it, and what changing one would do.
 //!
-//! Every function here reads a [`Run`](crate::run::Run) and returns plain numbers by
-//! [`SpanIx`](crate::run::SpanIx). None reads a clock, fails, or recurses: stacks are on the heap, so a chain of
-//! a hundred thousand spans takes memory but no stack. All are O(n log n).
+//! Most functions here read a [`Run`](crate::run::Run) and return plain numbers by
+//! [`SpanIx`](crate::run::SpanIx). [`declared_graph`] and [`list_schedule`] read weights and edges instead,
+//! [`inferred_order`] many runs. None reads a clock or recurses: stacks are on the heap, so a chain of a hundred
+//! thousand spans takes memory but no stack. All are O(n log n) but where they say otherwise.
 
 pub mod critical_path;
 pub mod declared_graph;

@@ -41,7 +41,7 @@ use group::Group;
 /// The first [`ManyRuns::MAX_GROUPS`] groups are told apart. In each, all runs are counted, and complete ones are
 /// kept for the tail: all of them up to [`ManyRuns::MAX_KEPT_RUNS`], then an even sample that depends on their ids
 /// alone. As long as no limit is reached, neither the order of runs nor merging changes any answer. A group takes at
-/// most about 30 MiB; one with twenty names about 1 MiB.
+/// most about 32 MiB; one with twenty names about 1 MiB.
 #[derive(Clone, Debug, Default)]
 pub struct ManyRuns {
     groups: BTreeMap<GroupKey, Group>,
