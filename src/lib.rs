@@ -61,6 +61,7 @@ pub mod conventions;
 pub mod decode;
 pub mod histogram;
 pub mod ids;
+pub mod many_runs;
 pub mod money;
 pub mod render;
 pub mod report;

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["histogram"],
     &["analysis"],
     &["report"],
-    &["compare"],
+    &["compare", "many_runs"],
     &["aggregate", "render"],
     &["encode", "terminal", "sampler", "random"],
     &["pipeline::shard", "metrics"],

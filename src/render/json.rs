@@ -13,7 +13,7 @@ pub fn json(report: &Report) -> String {
 }
 
 /// `value` with its keys in order, whatever order the map of this build of `serde_json` keeps.
-fn sorted(value: Value) -> Value {
+pub(super) fn sorted(value: Value) -> Value {
     match value {
         Value::Object(object) => {
             let mut entries: Vec<_> = object.into_iter().collect();

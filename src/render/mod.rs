@@ -9,6 +9,7 @@ mod comparison;
 mod fix_first;
 mod header;
 mod json;
+pub mod many_runs;
 mod page;
 mod path_table;
 mod printable;
