@@ -53,6 +53,8 @@ keys! {
     HELD_OPEN_NS = "longpole.held_open_ns";
     /// `panicked`, `cancelled` or `partial`; `ok` and `error` follow from the status and are not written.
     OUTCOME = "longpole.outcome";
+    /// On a link: `depends_on` says that the span waited for the one the link points to.
+    EDGE = "longpole.edge";
     /// On metrics: how many nodes an execution is nested in.
     DEPTH = "longpole.depth";
     /// On metrics: why spans were lost.

@@ -363,6 +363,7 @@ fn synthetic_root<'a>(tops: impl Iterator<Item = &'a SpanRecord>) -> SpanRecord 
         status: Status::Unset,
         timing: Timing::default(),
         facts: None,
+        links: None,
         origin: Arc::new(Origin::default()),
         local: None,
     }

@@ -35,10 +35,29 @@ pub struct SpanRecord {
     pub timing: Timing,
     /// What its attributes tell; absent if they tell nothing.
     pub facts: Option<Box<NodeFacts>>,
+    /// The other spans it points to, in the order written; `None` if there are none. Few spans have any, so the
+    /// others pay for a pointer only.
+    pub links: Option<Box<[Link]>>,
     /// Who sent it.
     pub origin: Arc<Origin>,
     /// What only the process that ran it knows; absent for decoded traces.
     pub local: Option<LocalFacts>,
+}
+
+/// One span's pointer to another that is not its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Link {
+    /// The trace of the span pointed to; often another one.
+    pub trace_id: TraceId,
+    /// The span pointed to. It need not have arrived.
+    pub span_id: SpanId,
+    /// Whether the link says that this span waited for that one: its `longpole.edge` is `depends_on`.
+    pub is_dependency: bool,
+}
+
+impl Link {
+    /// How many links of one span are kept; more are passed over.
+    pub const MAX: usize = 1_024;
 }
 
 /// A span's role in a call between processes, as in OTLP.
@@ -161,7 +180,7 @@ pub struct Origin {
     pub service_name: Option<Arc<str>>,
     /// `service.version`.
     pub service_version: Option<Arc<str>>,
-    /// `host.id`, else `host.name`.
+    /// What tells its host from others: `host.id`, else the first `host.ip`, else `host.name`.
     pub host: Option<Arc<str>>,
 }
 
@@ -295,7 +314,8 @@ impl SpanRecord {
 
     /// Bytes this record holds on the heap and in itself, roughly; what bounds count with.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.facts.as_ref().map_or(0, |_| size_of::<NodeFacts>())
+        let links = self.links.as_deref().map_or(0, size_of_val);
+        size_of::<Self>() + self.facts.as_ref().map_or(0, |_| size_of::<NodeFacts>()) + links
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bytes in every form of OTLP come out as the same spans, and damaged ones as an error with its place.
 
 use longpole::decode::{DecodeError, Decoded, decode};
+use longpole::ids::{SpanId, TraceId};
 use longpole::money::Money;
 use longpole::span_record::{NodeFacts, Outcome, SpanKind, SpanRecord, Status, TokenCounts};
 use longpole::time::Duration;
@@ -9,7 +10,7 @@ use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::Event;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{
     ResourceSpans, ScopeSpans, Span, Status as ProtoStatus, TracesData,
 };
@@ -391,6 +392,50 @@ proptest! {
         if let Ok(decoded) = decode(&bytes) {
             // Whatever came out can be reported on.
             longpole::report_on(decoded.spans, &longpole::ReportOptions::default());
+        }
+    }
+}
+
+#[test]
+fn links_are_read_from_both_encodings_and_only_depends_on_is_a_dependency() {
+    let link = |id: u8, edge: Option<&str>| Link {
+        trace_id: vec![7; 16],
+        span_id: vec![id; 8],
+        attributes: edge.map(|edge| attribute("longpole.edge", text(edge))).into_iter().collect(),
+        ..Link::default()
+    };
+    let mut one = span(1);
+    let broken = Link { span_id: vec![1; 3], ..Link::default() };
+    one.links = vec![link(2, Some("depends_on")), broken, link(3, Some("other")), link(4, None)];
+    let message = traces(vec![one, span(9)]);
+    let json = serde_json::to_vec(&message).unwrap();
+    for bytes in [message.encode_to_vec(), json] {
+        let spans = decode(&bytes).unwrap().spans;
+        let links: Vec<_> = spans[0].links.iter().flatten().collect();
+        assert!(links.iter().all(|link| link.trace_id == TraceId::from_bytes([7; 16])));
+        let told: Vec<_> = links.iter().map(|link| (link.span_id, link.is_dependency)).collect();
+        let id = |id: u8| SpanId::from_bytes([id; 8]);
+        assert_eq!(told, [(id(2), true), (id(3), false), (id(4), false)]);
+        assert_eq!(spans[1].links, None);
+    }
+}
+
+#[test]
+fn a_host_is_told_by_its_id_else_its_first_address_else_its_name() {
+    let (id, name) = (attribute("host.id", text("i-1")), attribute("host.name", text("h")));
+    let address = attribute("host.ip", strings(&["10.0.0.1", "fe80::1"]));
+    let cases = [
+        (vec![name.clone(), address.clone(), id], Some("i-1")),
+        (vec![name.clone(), address], Some("10.0.0.1")),
+        (vec![attribute("host.ip", text("10.0.0.2")), name.clone()], Some("10.0.0.2")),
+        (vec![attribute("host.ip", strings(&[])), name], Some("h")),
+        (vec![], None),
+    ];
+    for (attributes, host) in cases {
+        let mut message = traces(vec![span(1)]);
+        message.resource_spans[0].resource = Some(Resource { attributes, ..Resource::default() });
+        for bytes in [message.encode_to_vec(), serde_json::to_vec(&message).unwrap()] {
+            assert_eq!(only(decode(&bytes).unwrap()).origin.host.as_deref(), host);
         }
     }
 }

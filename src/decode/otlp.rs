@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::DecodeError;
 use super::protobuf::{Field, Fields, Value};
+use crate::conventions::EDGE;
 use crate::ids::{SpanId, TraceId};
-use crate::span_record::{AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status, Timing};
+use crate::span_record::{AttributeValue, Interner, Link, Origin, SpanKind, SpanRecord, Status, Timing};
 use crate::time::Timestamp;
 
 /// How many strings of an array attribute are read.
@@ -103,20 +104,26 @@ fn decode_resource_spans(
 /// What a `Resource` message says about who sent its spans. Damage in it is as if the rest were not there.
 fn decode_origin(resource: &[u8], interner: &mut Interner) -> Origin {
     let mut origin = Origin::default();
-    let mut host_name = None;
+    let (mut host_ip, mut host_name) = (None, None);
     for field in Fields::new(resource, 0).map_while(Result::ok) {
         let Field { number: 1, value: Value::Bytes(attribute) } = field else { continue };
-        let Some((key, AttributeValue::Str(text))) = attribute_of(attribute) else { continue };
+        let Some((key, value)) = attribute_of(attribute) else { continue };
+        let text = match &value {
+            AttributeValue::Str(text) => Some(text),
+            AttributeValue::Strings(texts) if key == "host.ip" => texts.first(),
+            _ => None,
+        };
         let slot = match key {
             "service.name" => &mut origin.service_name,
             "service.version" => &mut origin.service_version,
             "host.id" => &mut origin.host,
+            "host.ip" => &mut host_ip,
             "host.name" => &mut host_name,
             _ => continue,
         };
-        *slot = Some(interner.intern(text));
+        *slot = text.map(|text| interner.intern(text)).or(slot.take());
     }
-    origin.host = origin.host.or(host_name);
+    origin.host = origin.host.or(host_ip).or(host_name);
     origin
 }
 
@@ -141,6 +148,7 @@ fn decode_span_at(
 ) -> Result<SpanRecord, DecodeError> {
     let mut record = empty_record(origin, interner);
     let (mut has_trace_id, mut has_span_id) = (false, false);
+    let mut links = Vec::new();
     for field in Fields::new(message, offset) {
         let Field { number, value } = field?;
         match (number, value) {
@@ -166,6 +174,7 @@ fn decode_span_at(
                     record.read_attribute(key, &value, interner);
                 }
             }
+            (13, Value::Bytes(link)) if links.len() < Link::MAX => links.extend(link_of(link)),
             (15, Value::Bytes(status)) => record.status = status_of(status),
             _ => {}
         }
@@ -176,6 +185,7 @@ fn decode_span_at(
     if !has_span_id {
         return Err(wrong_id(place, "spanId", &[]));
     }
+    record.links = boxed_links(links);
     record.settle();
     Ok(record)
 }
@@ -207,6 +217,7 @@ pub(super) fn empty_record(origin: &Arc<Origin>, interner: &mut Interner) -> Spa
         status: Status::Unset,
         timing: Timing::default(),
         facts: None,
+        links: None,
         origin: origin.clone(),
         local: None,
     }
@@ -233,6 +244,33 @@ fn wrong_id(place: &Place, field: &str, id: &[u8]) -> DecodeError {
     let hex: String = id.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
     let wanted = if field == "traceId" { "16 bytes" } else { "8 bytes" };
     DecodeError::Field { place: place.of(field), value: hex, wanted }
+}
+
+/// The span a `Link` message points to; `None` if it does not say or is damaged.
+fn link_of(message: &[u8]) -> Option<Link> {
+    let (mut trace_id, mut span_id, mut is_dependency) = (None, None, false);
+    for field in Fields::new(message, 0) {
+        match field.ok()? {
+            Field { number: 1, value: Value::Bytes(id) } => trace_id = TraceId::from_slice(id),
+            Field { number: 2, value: Value::Bytes(id) } => span_id = SpanId::from_slice(id),
+            Field { number: 4, value: Value::Bytes(attribute) } => {
+                let attribute = attribute_of(attribute);
+                is_dependency |= attribute.is_some_and(|(key, value)| is_dependency_edge(key, &value));
+            }
+            _ => {}
+        }
+    }
+    Some(Link { trace_id: trace_id?, span_id: span_id?, is_dependency })
+}
+
+/// Whether this attribute of a link says that the span waited for the one the link points to.
+pub(super) fn is_dependency_edge(key: &str, value: &AttributeValue<'_>) -> bool {
+    key == EDGE && *value == AttributeValue::Str("depends_on")
+}
+
+/// Links as a record holds them.
+pub(super) fn boxed_links(links: Vec<Link>) -> Option<Box<[Link]>> {
+    (!links.is_empty()).then(|| links.into_boxed_slice())
 }
 
 fn status_of(message: &[u8]) -> Status {

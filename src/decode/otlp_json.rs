@@ -10,10 +10,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::otlp::{Place, empty_record};
+use super::otlp::{Place, boxed_links, empty_record, is_dependency_edge};
 use super::{DecodeError, Decoded, shortened};
 use crate::ids::{SpanId, TraceId};
-use crate::span_record::{AttributeValue, Interner, Origin, SpanKind, SpanRecord, Status};
+use crate::span_record::{AttributeValue, Interner, Link, Origin, SpanKind, SpanRecord, Status};
 use crate::time::Timestamp;
 
 /// Reads documents one after the other: one to a line, or one spread over many. A line that does not parse is told
@@ -142,7 +142,20 @@ struct Span<'j> {
     #[serde(borrow)]
     attributes: Option<Vec<KeyValue<'j>>>,
     #[serde(borrow)]
+    links: Option<Vec<JsonLink<'j>>>,
+    #[serde(borrow)]
     status: Option<JsonStatus<'j>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct JsonLink<'j> {
+    #[serde(borrow, alias = "trace_id", rename = "traceId")]
+    trace_id: Scalar<'j>,
+    #[serde(borrow, alias = "span_id", rename = "spanId")]
+    span_id: Scalar<'j>,
+    #[serde(borrow)]
+    attributes: Option<Vec<KeyValue<'j>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -364,12 +377,16 @@ impl<'j> ResourceSpans<'j> {
         let attributes = self.resource.as_ref().and_then(|resource| resource.attributes.as_ref());
         let mut value = |key: &str| {
             let attribute = attributes?.iter().rev().find(|attribute| attribute.key.text() == Some(key))?;
-            Some(interner.intern(attribute.value.as_ref()?.string.text()?))
+            match attribute.value.as_ref()?.as_attribute() {
+                AttributeValue::Str(text) => Some(interner.intern(text)),
+                AttributeValue::Strings(texts) if key == "host.ip" => Some(interner.intern(texts.first()?)),
+                _ => None,
+            }
         };
         Origin {
             service_name: value("service.name"),
             service_version: value("service.version"),
-            host: value("host.id").or_else(|| value("host.name")),
+            host: value("host.id").or_else(|| value("host.ip")).or_else(|| value("host.name")),
         }
     }
 }
@@ -420,6 +437,8 @@ impl<'j> Span<'j> {
                 record.read_attribute(key, &value.as_attribute(), interner);
             }
         }
+        let links = self.links.iter().flatten().filter_map(JsonLink::link);
+        record.links = boxed_links(links.take(Link::MAX).collect());
         let code = self.status.map(|status| status.code.as_enum("STATUS_CODE_", &["UNSET", "OK", "ERROR"]));
         record.status = match code {
             Some(1) => Status::Ok,
@@ -428,6 +447,19 @@ impl<'j> Span<'j> {
         };
         record.settle();
         Ok(record)
+    }
+}
+
+impl JsonLink<'_> {
+    /// `None` if it does not say which span it points to.
+    fn link(&self) -> Option<Link> {
+        let trace_id = TraceId::from_bytes(id_bytes(self.trace_id.text()?)?);
+        let span_id = SpanId::from_bytes(id_bytes(self.span_id.text()?)?);
+        let is_dependency = self.attributes.iter().flatten().any(|attribute| {
+            let (key, value) = (attribute.key.text(), attribute.value.as_ref());
+            key.zip(value).is_some_and(|(key, value)| is_dependency_edge(key, &value.as_attribute()))
+        });
+        Some(Link { trace_id, span_id, is_dependency })
     }
 }
 

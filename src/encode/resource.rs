@@ -51,13 +51,16 @@ impl ResourceAttributes {
         let value = |key: &str| {
             self.0.iter().find_map(|(known, value)| match value {
                 ResourceValue::Text(text) if known == key => Some(text.as_str().into()),
+                ResourceValue::Texts(texts) if known == key && key == "host.ip" => {
+                    texts.first().map(|text| text.as_str().into())
+                }
                 _ => None,
             })
         };
         Arc::new(Origin {
             service_name: value("service.name"),
             service_version: value("service.version"),
-            host: value("host.id").or_else(|| value("host.name")),
+            host: value("host.id").or_else(|| value("host.ip")).or_else(|| value("host.name")),
         })
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn span(id: u64, parent: Option<u64>, name: &str, start: u64, end: u6
         status: Status::Unset,
         timing: Timing::default(),
         facts: None,
+        links: None,
         origin: Arc::new(Origin::default()),
         local: None,
     }
