@@ -4,7 +4,8 @@ use std::io::{self, Read};
 
 use super::DecodeError;
 
-/// How much is asked of the reader at a time.
+/// How much is asked of the reader at a time: little at first, as many inputs are small.
+const FIRST_CHUNK: usize = 8 << 10;
 const CHUNK: usize = 256 << 10;
 
 /// Bytes that were read and not used yet, and where more come from.
@@ -16,11 +17,20 @@ pub(super) struct Input<'r> {
     /// How many bytes were used.
     offset: usize,
     failure: Option<DecodeError>,
+    /// How much to ask for next.
+    chunk: usize,
 }
 
 impl<'r> Input<'r> {
     pub(super) fn new(reader: impl Read + 'r) -> Self {
-        Input { reader: Box::new(reader), buffer: Vec::new(), start: 0, offset: 0, failure: None }
+        Input {
+            reader: Box::new(reader),
+            buffer: Vec::new(),
+            start: 0,
+            offset: 0,
+            failure: None,
+            chunk: FIRST_CHUNK,
+        }
     }
 
     /// What was read and not used yet.
@@ -44,8 +54,10 @@ impl<'r> Input<'r> {
             self.start = 0;
         }
         let filled = self.buffer.len();
+        let chunk = self.chunk;
+        self.chunk = chunk.saturating_mul(2).min(CHUNK);
         let read = loop {
-            self.buffer.resize(filled.saturating_add(CHUNK), 0);
+            self.buffer.resize(filled.saturating_add(chunk), 0);
             match self.reader.read(self.buffer.get_mut(filled..).unwrap_or_default()) {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
