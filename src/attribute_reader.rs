@@ -320,6 +320,7 @@ mod tests {
             status: Status::Unset,
             timing: Timing::default(),
             facts: None,
+            links: None,
             origin: Arc::default(),
             local: None,
         };

@@ -50,6 +50,7 @@
 //! - `layer` (default): the live half.
 //! - `prometheus`: a page of metrics for Prometheus to scrape. Implies `otlp`.
 //! - `metrics`: the same numbers for the recorder of the `metrics` facade. Implies `layer`.
+//! - `compressed`: reads traces that were packed with gzip or zstd.
 //! - without any: the core alone, pure functions from bytes to reports. It starts no thread, opens nothing and
 //!   reads no clock.
 

@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
 use longpole::analysis::declared_graph::DeclaredGraph;
-use longpole::analysis::event_graph::Scale;
+use longpole::analysis::replay::Scale;
 use longpole::analysis::list_schedule::{list_schedule, list_schedule_in_stages};
 use longpole::analysis::pool::{Execution, pool_suspected};
 use longpole::run::Run;

@@ -258,7 +258,9 @@ fn what_is_no_trace_is_named() {
         (b"[1,2,3]", "line 1"),
         (b"\x12\x03abc", "binary data"),
     ] {
-        let error = decode(bytes).unwrap_err().to_string();
+        let error = decode(bytes).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let error = format!("{error}: {cause}");
         assert!(error.contains(named), "{bytes:?}: {error}");
     }
     assert!(decode(b"").unwrap().spans.is_empty());

@@ -22,7 +22,7 @@ const ORIGIN: u64 = 1_700_000_000_000_000_000;
 
 fn profile(records: Vec<SpanRecord>) -> RunProfile {
     let run = Run::from_records(records).unwrap();
-    RunProfile::of(&run, &critical_path(&run))
+    RunProfile::of(&run, &critical_path(&run).segments)
 }
 
 fn added<'r>(profiles: impl IntoIterator<Item = &'r RunProfile>) -> ManyRuns {

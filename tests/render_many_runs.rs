@@ -33,7 +33,7 @@ fn two_hundred_runs() -> ManyRuns {
 
 fn add(runs: &mut ManyRuns, records: Vec<SpanRecord>) {
     let run = Run::from_records(records).unwrap();
-    runs.add(&RunProfile::of(&run, &critical_path(&run)));
+    runs.add(&RunProfile::of(&run, &critical_path(&run).segments));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn no_line_is_too_wide_whatever_the_names_are() {
         let mut records = vec![span(1, None, &long, 0, end), span(2, Some(1), &long, 10, end / 2)];
         records.push(span(3, Some(1), hostile[n as usize % 4], end / 2, end - 5));
         let run = Run::from_records(records).unwrap();
-        let mut profile = RunProfile::of(&run, &critical_path(&run));
+        let mut profile = RunProfile::of(&run, &critical_path(&run).segments);
         profile.group.workflow = "w\u{202e}".repeat(50).into();
         profile.set_drags(|_| Some(Duration::from_nanos(end / 3)));
         profile.group.service = Some(hostile[1].repeat(9).into());

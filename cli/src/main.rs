@@ -2,6 +2,7 @@
 
 mod args;
 mod failure;
+mod input;
 mod output;
 mod show;
 

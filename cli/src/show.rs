@@ -1,30 +1,23 @@
 //! `longpole show`: the report on every run in a file.
 
-use std::fs;
-use std::io::{self, Read};
-use std::path::Path;
+use std::error::Error;
 
 use anstream::ColorChoice;
-use anyhow::Context;
-use longpole::decode::{DecodeError, Decoded, decode};
 use longpole::render::{json, text};
 use longpole::{Report, ReportOptions};
 
 use crate::args::{Format, ShowArgs};
 use crate::failure::{Failure, warn};
+use crate::input::{self, Input};
 use crate::output;
 
 /// Reads the file, says on standard error what is odd about it, and prints the reports.
 pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let name = if is_stdin(&args.run) { "standard input".into() } else { args.run.to_string_lossy() };
-    let bytes = read(&args.run)
-        .with_context(|| format!("cannot read {name}"))
-        .map_err(|error| Failure::could_not(error, "give a file with spans, or - for standard input"))?;
-    let (reports, problems) = reports_in(&bytes)
-        .with_context(|| format!("cannot make out spans in {name}"))
-        .map_err(|error| Failure::could_not(error, "spans are read as OTLP: JSON, JSON lines or protobuf"))?;
+    let Input { name, spans, problems } = input::read(&args.run)?;
+    let reports = longpole::report_on(spans, &ReportOptions::default());
     for problem in problems {
-        warn("warning", &format!("{name}: {problem}"));
+        let cause = problem.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        warn("warning", &format!("{name}: {problem}{cause}"));
     }
     if reports.is_empty() {
         let help = "check that the program was traced, and that it flushed its spans before it ended";
@@ -49,23 +42,4 @@ fn documents(reports: &[Report]) -> String {
             format!("[\n{}\n]\n", documents.join(",\n"))
         }
     }
-}
-
-fn is_stdin(run: &Path) -> bool {
-    run == Path::new("-")
-}
-
-fn read(run: &Path) -> io::Result<Vec<u8>> {
-    if !is_stdin(run) {
-        return fs::read(run);
-    }
-    let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// The runs whose spans these bytes hold, and what could not be read of them.
-fn reports_in(bytes: &[u8]) -> anyhow::Result<(Vec<Report>, Vec<DecodeError>)> {
-    let Decoded { spans, problems } = decode(bytes)?;
-    Ok((longpole::report_on(spans, &ReportOptions::default()), problems))
 }

@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 
 use thiserror::Error;
 
-use super::event_graph::Scale;
+use super::replay::Scale;
 use crate::time::Duration;
 
 /// A graph without cycles whose nodes go by their positions.

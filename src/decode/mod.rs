@@ -1,15 +1,40 @@
 //! Bytes → span records. Nothing here opens a file, reads a clock or keeps a byte longer than the call.
 //!
-//! OTLP comes as protobuf (`TracesData`, which is also a trace export request) or as JSON, one document or one to a
-//! line. JSON is read leniently, because backends write dialects of it.
+//! What is read, told apart by how it begins:
+//!
+//! | what | who writes it |
+//! |---|---|
+//! | OTLP JSON, one document or one to a line | the Collector's file exporter, SDKs, longpole; Tempo and Jaeger (v3) with their wrapping |
+//! | OTLP protobuf: a `TracesData`, which is also a trace export request | SDKs, Tempo |
+//! | messages with their length in front (four bytes, big-endian) | the Collector's file exporter with `format: proto` or `compression: zstd` |
+//! | Jaeger JSON (v1): `{"data": [trace, …]}`, a trace or an array of them | Jaeger's query interface and the download button of its pages |
+//! | any of these packed with gzip or zstd, in one piece or several | needs the feature `compressed` |
+//!
+//! JSON is read leniently, because backends write dialects of it.
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+#[cfg(feature = "compressed")]
+mod compressed;
+mod error;
+mod input;
+mod jaeger;
+mod json;
+mod json_documents;
+mod json_value;
 pub mod otlp;
 mod otlp_json;
 pub(crate) mod protobuf;
+mod protobuf_stream;
+mod sink;
 
-use crate::span_record::{Interner, SpanRecord};
+use std::io::Read;
+
+pub use error::DecodeError;
+
+use crate::span_record::SpanRecord;
+use input::Input;
+use sink::Sink;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -20,79 +45,89 @@ pub struct Decoded {
     pub problems: Vec<DecodeError>,
 }
 
-/// Bytes could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// They are no trace at all.
-    #[error("this is {found}; expected OTLP traces as JSON, as JSON lines or as protobuf")]
-    NotOtlp {
-        /// What they look like.
-        found: &'static str,
-    },
-    /// The protobuf is damaged.
-    #[error("damaged protobuf at byte {offset}: {what}")]
-    Protobuf {
-        /// Where, from the start of the input.
-        offset: usize,
-        /// What is wrong there.
-        what: &'static str,
-    },
-    /// A line, or the document that starts there, is no JSON.
-    #[error("line {line}, column {column}: {what}")]
-    Json {
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-        /// What is wrong there.
-        what: String,
-    },
-    /// A field holds what it may not hold.
-    #[error("{place}: {value:?} is not {wanted}")]
-    Field {
-        /// Which one: `resourceSpans[0].scopeSpans[1].spans[3].traceId`, with the line in front for JSON.
-        place: String,
-        /// What it holds, cut short.
-        value: String,
-        /// What it should hold.
-        wanted: &'static str,
-    },
+/// How much of one input is taken in before it is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one document or message, which is what has to be in memory at once. Default: 1 GiB.
+    pub document_bytes: usize,
+    /// Bytes of one string in JSON. Default: 64 MiB.
+    pub string_bytes: usize,
+    /// How deep JSON may be nested. Default, and the most that has an effect: 64.
+    pub depth: usize,
+    /// Bytes that packed input may unpack to. Default: 16 GiB.
+    pub unpacked_bytes: u64,
 }
 
-/// Reads OTLP traces in any of their forms. No bytes are no spans.
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { document_bytes: 1 << 30, string_bytes: 64 << 20, depth: 64, unpacked_bytes: 16 << 30 }
+    }
+}
+
+/// Reads traces in any of the forms above. No bytes are no spans.
 ///
 /// # Errors
 /// [`DecodeError`] if nothing could be read. What can be read around a damaged part is in [`Decoded::spans`], and
 /// the damage in [`Decoded::problems`].
 pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else {
-        return Ok(Decoded::default());
-    };
-    if let Some(found) = known_format(bytes) {
-        return Err(DecodeError::NotOtlp { found });
+    let mut spans = Vec::new();
+    let problems = stream(bytes, &Limits::default(), &mut |span| spans.push(span))?;
+    Ok(Decoded { spans, problems })
+}
+
+/// Like [`decode`], for input that need not be in memory: hands each span to `on_span` as soon as it is read, and
+/// tells what could not be read.
+///
+/// At most one document or message is held at a time: a line of JSON lines, the resource of a protobuf request. A
+/// single JSON document is held as a whole, as text only.
+///
+/// # Errors
+/// [`DecodeError`] if there was no span and something is wrong. After an error of `reader` the spans before it have
+/// been handed over, and the error is one of the problems.
+pub fn stream(
+    reader: impl Read,
+    limits: &Limits,
+    on_span: &mut dyn FnMut(SpanRecord),
+) -> Result<Vec<DecodeError>, DecodeError> {
+    let limits = Limits { depth: limits.depth.min(Limits::default().depth), ..limits.clone() };
+    let mut sink = Sink::new(on_span);
+    let mut input = Input::new(reader);
+    input.need(BEGINNING);
+    #[cfg(feature = "compressed")]
+    if let Some(packing) = compressed::packing_of(input.filled()) {
+        input = Input::new(compressed::unpacked(packing, input, limits.unpacked_bytes));
+        input.need(BEGINNING);
     }
-    let mut decoded = if matches!(first, b'{' | b'[') && bytes.first() != Some(&0x0a) || is_text(bytes) {
-        otlp_json::decode(bytes)
+    read_any(&mut input, &limits, &mut sink);
+    if let Some(failure) = input.failure() {
+        sink.problem_first(failure);
+    }
+    sink.finish()
+}
+
+/// As many bytes as tell formats apart.
+const BEGINNING: usize = 64;
+
+fn read_any(input: &mut Input<'_>, limits: &Limits, sink: &mut Sink<'_>) {
+    if input.filled().starts_with(b"\xef\xbb\xbf") {
+        input.consume(3);
+    }
+    let beginning = input.filled();
+    if let Some(found) = known_format(beginning) {
+        return sink.problem(DecodeError::NotOtlp { found });
+    }
+    let beginning = beginning.get(..BEGINNING).unwrap_or(beginning);
+    let first = beginning.iter().find(|byte| !byte.is_ascii_whitespace());
+    let is_json = matches!(first, Some(b'{' | b'[')) && beginning.first() != Some(&0x0a);
+    // Printable text is never protobuf of traces.
+    let is_text = beginning.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e));
+    if is_json || is_text {
+        json_documents::read(input, limits, sink);
+    } else if protobuf_stream::is_length_prefixed(beginning, limits) {
+        protobuf_stream::read_messages(input, limits, sink);
     } else {
-        let mut decoded = Decoded::default();
-        let mut interner = Interner::default();
-        let mut problems = Vec::new();
-        let spans = &mut decoded.spans;
-        if let Err(error) = otlp::decode_traces(bytes, &mut interner, &mut |span| match span {
-            Ok(span) => spans.push(span),
-            Err(problem) => problems.push(problem),
-        }) {
-            problems.push(error);
-        }
-        decoded.problems = problems;
-        decoded
-    };
-    if decoded.spans.is_empty() && !decoded.problems.is_empty() {
-        return Err(decoded.problems.swap_remove(0));
+        protobuf_stream::read(input, limits, sink);
     }
-    Ok(decoded)
 }
 
 /// Names formats that people hand over by mistake.
@@ -106,19 +141,4 @@ fn known_format(bytes: &[u8]) -> Option<&'static str> {
         (b"\x7fELF", "a program"),
     ];
     FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, found)| *found)
-}
-
-/// Whether the beginning is printable text, which protobuf of traces never is.
-fn is_text(bytes: &[u8]) -> bool {
-    let beginning = bytes.get(..64.min(bytes.len())).unwrap_or_default();
-    beginning.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e))
-}
-
-/// `value` for an error message: printable, and at most 80 characters.
-fn shortened(value: &str) -> String {
-    let mut short: String = value.chars().take(80).collect();
-    if short.len() < value.len() {
-        short.push('…');
-    }
-    short
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::DecodeError;
 use super::protobuf::{Field, Fields, Value};
+use super::sink::Sink;
 use crate::attribute_reader::{AttributeReader, AttributeValue};
 use crate::conventions::EDGE;
 use crate::ids::{SpanId, TraceId};
@@ -16,39 +17,21 @@ use crate::time::Timestamp;
 /// How many strings of an array attribute are read.
 const MAX_STRINGS: usize = 1_024;
 
-/// Reads a `TracesData` or `ExportTraceServiceRequest` message and hands each span, or what is wrong with it, to
-/// `sink`.
-///
-/// # Errors
-/// [`DecodeError::Protobuf`] where the bytes around the spans are damaged; spans before that were handed over.
-/// [`DecodeError::NotOtlp`] if there is no resource with spans in the message at all.
-pub fn decode_traces(
-    bytes: &[u8],
-    interner: &mut Interner,
-    sink: &mut dyn FnMut(Result<SpanRecord, DecodeError>),
-) -> Result<(), DecodeError> {
-    let mut found = false;
-    let mut fields = Fields::new(bytes, 0);
-    let mut resource_index = 0usize;
+/// Reads a `TracesData` message that starts at `offset` of the input. Where it is damaged, only what the damaged
+/// part holds is lost.
+pub(super) fn read_traces(bytes: &[u8], offset: usize, sink: &mut Sink<'_>) {
+    let mut fields = Fields::new(bytes, offset);
+    let mut resource = 0usize;
     while let Some(field) = fields.next() {
-        let field = match field {
-            // Damage before anything was recognised: these are no traces.
-            Err(_) if !found => return Err(DecodeError::NotOtlp { found: "binary data" }),
-            field => field?,
-        };
-        if let Field { number: 1, value: Value::Bytes(message) } = field {
-            let place = Place { resource: resource_index, ..Place::default() };
-            let outcome =
-                decode_resource_spans(message, fields.start_of(message), place, interner, sink, &mut found);
-            if !found {
-                outcome.map_err(|_| DecodeError::NotOtlp { found: "binary data" })?;
-            } else {
-                outcome?;
+        match field {
+            Ok(Field { number: 1, value: Value::Bytes(message) }) => {
+                read_resource_spans(message, fields.start_of(message), resource, sink);
+                resource = resource.saturating_add(1);
             }
-            resource_index = resource_index.saturating_add(1);
+            Ok(_) => {}
+            Err(problem) => sink.problem(problem),
         }
     }
-    if found || bytes.is_empty() { Ok(()) } else { Err(DecodeError::NotOtlp { found: "binary data" }) }
 }
 
 /// Which span of a document.
@@ -62,44 +45,54 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn of(&self, field: &str) -> String {
+        format!("{}.{field}", self.whole())
+    }
+
+    pub(super) fn whole(&self) -> String {
+        let Place { scope, span, .. } = self;
+        format!("{}.scopeSpans[{scope}].spans[{span}]", self.of_resource())
+    }
+
+    pub(super) fn of_resource(&self) -> String {
         let line = self.line.map_or_else(String::new, |line| format!("line {line}: "));
-        let Place { resource, scope, span, .. } = self;
-        format!("{line}resourceSpans[{resource}].scopeSpans[{scope}].spans[{span}].{field}")
+        format!("{line}resourceSpans[{}]", self.resource)
     }
 }
 
-fn decode_resource_spans(
-    message: &[u8],
-    offset: usize,
-    mut place: Place,
-    interner: &mut Interner,
-    sink: &mut dyn FnMut(Result<SpanRecord, DecodeError>),
-    found: &mut bool,
-) -> Result<(), DecodeError> {
+/// Reads the `ResourceSpans` message that starts at `offset` of the input and is the `resource`-th there.
+pub(super) fn read_resource_spans(message: &[u8], offset: usize, resource: usize, sink: &mut Sink<'_>) {
     // The resource may stand behind the spans, so it is looked for first.
     let mut origin = Origin::default();
-    for field in Fields::new(message, offset) {
-        if let Field { number: 1, value: Value::Bytes(resource) } = field? {
-            origin = decode_origin(resource, interner);
-            *found = true;
+    for field in Fields::new(message, offset).map_while(Result::ok) {
+        if let Field { number: 1, value: Value::Bytes(resource) } = field {
+            origin = decode_origin(resource, &mut sink.interner);
         }
     }
     let origin = Arc::new(origin);
+    let mut place = Place { resource, ..Place::default() };
     let mut fields = Fields::new(message, offset);
     while let Some(field) = fields.next() {
-        let Field { number: 2, value: Value::Bytes(scope) } = field? else { continue };
+        let scope = match field {
+            Ok(Field { number: 2, value: Value::Bytes(scope) }) => scope,
+            Ok(_) => continue,
+            Err(problem) => return sink.problem(problem),
+        };
         let mut in_scope = Fields::new(scope, fields.start_of(scope));
         place.span = 0;
         while let Some(field) = in_scope.next() {
-            let Field { number: 2, value: Value::Bytes(span) } = field? else { continue };
-            let decoded = decode_span_at(span, in_scope.start_of(span), &place, &origin, interner);
-            *found |= decoded.is_ok();
-            sink(decoded);
-            place.span = place.span.saturating_add(1);
+            match field {
+                Ok(Field { number: 2, value: Value::Bytes(span) }) => {
+                    let start = in_scope.start_of(span);
+                    let decoded = decode_span_at(span, start, &place, &origin, &mut sink.interner);
+                    sink.take(decoded);
+                    place.span = place.span.saturating_add(1);
+                }
+                Ok(_) => {}
+                Err(problem) => sink.problem(problem),
+            }
         }
         place.scope = place.scope.saturating_add(1);
     }
-    Ok(())
 }
 
 /// What a `Resource` message says about who sent its spans. Damage in it is as if the rest were not there.

@@ -94,6 +94,39 @@ impl<'b> Fields<'b> {
     }
 }
 
+/// Where the value of a field lies, for a field that need not be there as a whole yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) number: u32,
+    /// Whether the value is a string, bytes or a message.
+    pub(crate) is_bytes: bool,
+    /// Bytes before the value.
+    pub(crate) header: usize,
+    /// Bytes of the value; for a number none, it is counted as part of the header.
+    pub(crate) value: usize,
+}
+
+/// The most bytes a [`Header`] has.
+pub(crate) const HEADER_BYTES: usize = 20;
+
+/// Reads the header of the field at the start of `bytes`, which are at `offset` of the whole input.
+pub(crate) fn header(bytes: &[u8], offset: usize) -> Result<Header, DecodeError> {
+    let mut fields = Fields::new(bytes, offset);
+    let tag = fields.varint()?;
+    let is_bytes = tag & 7 == 2;
+    let (number, value) = if is_bytes {
+        let length = usize::try_from(fields.varint()?).unwrap_or(usize::MAX);
+        (u32::try_from(tag >> 3).unwrap_or(0), length)
+    } else {
+        fields = Fields::new(bytes, offset);
+        (fields.field()?.number, 0)
+    };
+    if number == 0 {
+        return Err(fields.error("a field number is out of range"));
+    }
+    Ok(Header { number, is_bytes, header: bytes.len().saturating_sub(fields.rest.len()), value })
+}
+
 impl<'b> Iterator for Fields<'b> {
     type Item = Result<Field<'b>, DecodeError>;
 

@@ -4,8 +4,8 @@
 //! only laid out, shortened and made safe to print.
 
 mod bar;
-mod evidence;
 mod comparison;
+mod evidence;
 mod fix_first;
 mod header;
 mod json;
