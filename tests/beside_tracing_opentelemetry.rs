@@ -231,7 +231,10 @@ fn facts(spans: &[Span], marks: &Marks) -> Vec<String> {
         }
         for link in &span.links {
             assert_eq!(link.trace_id.len(), 16);
-            say(format!("link to {} {:?}", label_of(&link.span_id), link.attributes));
+            // What a link means, only ours say.
+            let told = link.attributes.iter().filter(|attribute| attribute.key != "longpole.edge");
+            let told: Vec<_> = told.collect();
+            say(format!("link to {} {told:?}", label_of(&link.span_id)));
         }
         for (number, event) in span.events.iter().enumerate() {
             say(format!("event {number} {:?} at {}", event.name, marks.before(event.time_unix_nano)));

@@ -5,9 +5,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
 use longpole::analysis::declared_graph::DeclaredGraph;
-use longpole::analysis::replay::Scale;
 use longpole::analysis::list_schedule::{list_schedule, list_schedule_in_stages};
 use longpole::analysis::pool::{Execution, pool_suspected};
+use longpole::analysis::replay::Scale;
 use longpole::run::Run;
 use longpole::time::{Duration, Interval, Timestamp};
 use proptest::prelude::*;

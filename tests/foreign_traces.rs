@@ -123,7 +123,8 @@ fn jaegers_fixtures_read_the_same_in_both_forms() {
             let same = |span| SpanRecord { trace_id: TraceId::default(), ..span };
             let spans: Vec<_> = spans.into_iter().map(same).collect();
             let run = Run::from_records(spans.clone()).unwrap();
-            let path: Vec<_> = critical_path(&run).segments
+            let path: Vec<_> = critical_path(&run)
+                .segments
                 .into_iter()
                 .map(|part| (run.span(part.span).record.span_id, part.interval))
                 .collect();

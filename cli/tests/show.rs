@@ -52,6 +52,7 @@ Critical path   3.00 s of 3.02 s (99%); the other 0.02 s has no span
   chat gpt-4o-mini ×2         llm  ███    ▐████  1.90 s   63%  $0.0115 ◀ longest
   execute_tool search_orders  tool    ██▌        600 ms   20%
   execute_tool refund_policy  tool      ▐█▌      500 ms   17%
+  order: inferred from time
   queueing:  execute_tool refund_policy waited 600 ms
 
 Fix first                                                     save at most
@@ -68,6 +69,12 @@ Fix first                                                     save at most
             runs beside it
        try  no queueing saves 500 ms (17%); 2× faster saves 250 ms (8%)
 
+  chat gpt-4o-mini 2× faster and execute_tool search_orders 2× faster and
+  execute_tool refund_policy without queueing, together: 3.02 s → 1.47 s (−51%).
+
+Bounded by    model wait 63%, tool 36%, no span 1%
+Parallelism   2.52 s with no queueing; what the graph allows needs declared
+              edges (node.depends_on)
 Cost          chat gpt-4o-mini $0.0115 (100%)
 Tokens        2,042 in, 272 out
 Confidence    high: 5 of 5 spans closed, 0 orphans, 3 edges inferred from time,

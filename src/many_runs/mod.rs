@@ -16,7 +16,7 @@
 //! let run = Run::from_records(longpole::decode::decode(trace).unwrap().spans).unwrap();
 //!
 //! let mut runs = ManyRuns::default();
-//! runs.add(&RunProfile::of(&run, &critical_path(&run)));
+//! runs.add(&RunProfile::of(&run, &critical_path(&run).segments));
 //! let report = runs.report(ManyRuns::TAIL_PERCENTILE);
 //! let fetch = &report.groups[0].nodes[0];
 //! assert_eq!((fetch.name.as_str(), fetch.runs_on_path, fetch.wall_ratio), ("fetch", 1, 0.8));

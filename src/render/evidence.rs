@@ -195,6 +195,15 @@ pub(super) fn change(suggestion: &Suggestion) -> String {
     }
 }
 
+/// What to change about what, in words.
+pub(super) fn change_of(subject: &str, suggestion: &Suggestion) -> String {
+    match suggestion {
+        Suggestion::NoQueueing { .. } => format!("{subject} without queueing"),
+        Suggestion::NoGap { .. } => format!("{subject} without the gap"),
+        other => format!("{subject} {}", change(other)),
+    }
+}
+
 /// A change and what it would save.
 pub(super) fn suggestion(suggestion: &Suggestion, wall: Duration) -> Vec<Part> {
     let saves = suggestion.saves();

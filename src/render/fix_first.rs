@@ -98,9 +98,10 @@ fn put_combined(page: &mut Page, report: &Report) {
     }
     page.blank();
     if let Some(combined) = &report.combined {
-        let changes = combined.changes.iter().map(|change| {
-            format!("{} {}", page.name_in_text(&change.subject), evidence::change(&change.suggestion))
-        });
+        let changes = combined
+            .changes
+            .iter()
+            .map(|change| evidence::change_of(&page.name_in_text(&change.subject), &change.suggestion));
         let ratio = combined.saves_ns.ratio_of(report.run.wall_ns).unwrap_or_default();
         let text = format!(
             "{}, together: {} → {} (−{}).",

@@ -100,9 +100,9 @@ pub(super) fn cost_hot_spots(case: &Case<'_>, found: &mut Vec<Candidate>) {
         let Some(cost_usd) = tally.cost.filter(|cost| *cost > Money::ZERO) else { continue };
         let cost_ratio = cost_usd.as_usd() / total.as_usd();
         let time_ratio = case.path_time_of(node).ratio_of(case.wall()).unwrap_or(0.0);
-        let is_hot = cost_ratio >= HOT && priced > 1;
+        let is_hot = cost_ratio >= HOT;
         let is_hot_for_its_time = cost_ratio > HOT_FOR_ITS_TIME * time_ratio && cost_ratio >= WORTH_A_WORD;
-        if !is_hot && !is_hot_for_its_time {
+        if priced < 2 || (!is_hot && !is_hot_for_its_time) {
             continue;
         }
         let severity = if cost_ratio >= HOT { Severity::Medium } else { Severity::Low };
