@@ -2,11 +2,16 @@
 //!
 //! Sums are kept, never averages of percentages: every share is a quotient of two sums at the moment it is asked for.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::variability::{
+    DurationFigure, FIRST_TIMEOUT, Severity, ThresholdError, VarianceOptions, VarianceRule, high_variance,
+    slow_execution, suggest_timeout,
+};
 use crate::histogram::DurationStats;
 use crate::money::Money;
 use crate::report::booking::add_money;
@@ -14,6 +19,7 @@ use crate::report::build::{ReportOptions, duration_summary, report_with_sums, su
 use crate::report::sums::NodeSums;
 use crate::report::{Bottleneck, DurationSummary, Report, Summary};
 use crate::run_assembler::FinishedRun;
+pub(crate) use crate::run_profile::OTHER_NODES;
 use crate::span_record::SpanRecord;
 use crate::time::Duration;
 
@@ -46,6 +52,34 @@ pub struct NodeTotals {
     pub cost_usd: Option<Money>,
 }
 
+/// A node that is slow, or whose durations vary much.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlowNode {
+    /// The node.
+    pub name: String,
+    /// By how much its average is above the threshold; absent if it is not (`slow_execution`).
+    pub severity: Option<Severity>,
+    /// The rules by which its durations vary much (`high_variance`); empty if they do not.
+    pub varies: Vec<VarianceRule>,
+    /// How long its executions took.
+    pub duration: DurationSummary,
+    /// How many there were.
+    pub calls: u64,
+}
+
+/// What a node took against what it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlaCheck {
+    /// How long an execution may take on average.
+    pub sla_ns: Duration,
+    /// How long executions took on average.
+    pub average_ns: Duration,
+    /// 95 % of them took at most this.
+    pub p95_ns: Duration,
+    /// Whether the average is at most what is allowed.
+    pub is_met: bool,
+}
+
 /// Sums over runs.
 #[derive(Debug, Default)]
 pub struct Aggregates {
@@ -65,8 +99,6 @@ struct Row {
 
 /// How many nodes have a row of their own; the rest share [`OTHER_NODES`].
 const MAX_NODES: usize = 2_000;
-/// The row of the nodes past the limit.
-pub(crate) const OTHER_NODES: &str = "__other__";
 
 impl Aggregates {
     /// Reports on a finished run and adds it to the sums; `None` if it has no spans.
@@ -128,6 +160,54 @@ impl Aggregates {
         let counted = self.nodes.iter().filter(|row| row.calls_in_sum > 0);
         let totals = counted.map(|row| (row.sums.name.clone(), row.total_in_sum, row.calls_in_sum));
         summary(totals.collect(), threshold_percent)
+    }
+
+    /// The nodes whose average is strictly above `threshold`, and those whose durations vary much; the worst first,
+    /// then the slowest.
+    ///
+    /// # Errors
+    ///
+    /// [`ThresholdError`] if the threshold is zero.
+    pub fn slow_nodes(
+        &self,
+        threshold: Duration,
+        variance: &VarianceOptions,
+    ) -> Result<Vec<SlowNode>, ThresholdError> {
+        let mut slow = Vec::new();
+        for row in &self.nodes {
+            let durations = &row.sums.durations;
+            let severity = slow_execution(durations, DurationFigure::Mean, threshold)?;
+            let varies = high_variance(durations, variance);
+            if severity.is_some() || !varies.is_empty() {
+                slow.push(SlowNode {
+                    name: row.sums.name.to_string(),
+                    severity,
+                    varies,
+                    duration: duration_summary(durations),
+                    calls: durations.count(),
+                });
+            }
+        }
+        slow.sort_by(|a, b| {
+            let order = |node: &SlowNode| Reverse((node.severity, node.duration.avg_ns));
+            order(a).cmp(&order(b)).then_with(|| a.name.cmp(&b.name))
+        });
+        Ok(slow)
+    }
+
+    /// Whether executions of a node took at most `sla` on average; `None` if it never ran.
+    pub fn check_sla(&self, node: &str, sla: Duration) -> Option<SlaCheck> {
+        let durations = &self.nodes[*self.index.get(node)?].sums.durations;
+        let average_ns = durations.mean()?;
+        let p95_ns = durations.quantile(0.95)?;
+        Some(SlaCheck { sla_ns: sla, average_ns, p95_ns, is_met: average_ns <= sla })
+    }
+
+    /// How long to wait for an execution of a node before giving up: twice its 95th percentile;
+    /// [`FIRST_TIMEOUT`](crate::analysis::variability::FIRST_TIMEOUT), 5 s, before its first.
+    pub fn suggest_timeout(&self, node: &str) -> Duration {
+        let durations = self.index.get(node).map(|at| &self.nodes[*at].sums.durations);
+        durations.map_or(FIRST_TIMEOUT, suggest_timeout)
     }
 
     /// The node with the highest total; `None` if there is none.

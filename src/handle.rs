@@ -8,15 +8,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::aggregate::NodeTotals;
+use crate::aggregate::{Aggregates, NodeTotals, SlaCheck, SlowNode};
+use crate::analysis::variability::{FIRST_TIMEOUT, ThresholdError, VarianceOptions};
 use crate::environment::Propagators;
 use crate::layer::LayerCore;
+use crate::many_runs::{ManyRuns, ManyRunsReport};
 #[cfg(feature = "metrics")]
 use crate::metrics::facade;
 use crate::metrics::hub::{self, MetricHub};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::Labels;
 use crate::pipeline::Pipeline;
+use crate::report::build::ReportOptions;
 use crate::report::{Bottleneck, Report, Summary};
 
 /// The handle of one longpole layer.
@@ -41,9 +44,8 @@ pub(crate) struct Inner {
     #[cfg(feature = "metrics")]
     pub(crate) uses_facade: bool,
     pub(crate) destinations: Vec<Destination>,
-    pub(crate) bottleneck_threshold_percent: f64,
-    /// How long an execution may take on average: by node, and of any other node.
-    pub(crate) slas: (BTreeMap<String, crate::time::Duration>, Option<crate::time::Duration>),
+    /// How runs are analysed.
+    pub(crate) analysis: ReportOptions,
     /// What was wrong with the settings.
     pub(crate) notes: Vec<String>,
     pub(crate) shutdown_report: Mutex<Option<ShutdownReport>>,
@@ -242,7 +244,7 @@ impl Longpole {
 
     /// Total node time, the slowest node and the bottlenecks over all runs.
     pub fn summary(&self) -> Summary {
-        self.bottlenecks_above(self.inner.bottleneck_threshold_percent)
+        self.bottlenecks_above(self.inner.analysis.bottleneck_threshold_percent)
     }
 
     /// The node with the highest total over all runs; `None` before the first run ended.
@@ -256,11 +258,54 @@ impl Longpole {
         self.bottlenecks_above(threshold_percent).bottlenecks
     }
 
+    /// The nodes that take strictly longer than `threshold` on average, by how much, and those whose durations vary
+    /// much; the worst first.
+    ///
+    /// # Errors
+    ///
+    /// [`ThresholdError`] if the threshold is zero.
+    pub fn slow_nodes(&self, threshold: Duration) -> Result<Vec<SlowNode>, ThresholdError> {
+        let simple = self.inner.analysis.simple_variance_rules;
+        let variance = VarianceOptions { p99_over_twice_mean: simple, spread: simple };
+        match &self.inner.pipeline {
+            Some(pipeline) => pipeline.outputs.state().aggregates.slow_nodes(threshold.into(), &variance),
+            None => Aggregates::default().slow_nodes(threshold.into(), &variance),
+        }
+    }
+
+    /// Whether a node takes at most what [`Builder::sla`](crate::Builder::sla), or else
+    /// [`Builder::slow_threshold`](crate::Builder::slow_threshold), allows on average; `None` if neither says
+    /// anything about it, or it never ran.
+    pub fn check_sla(&self, node: &str) -> Option<SlaCheck> {
+        let analysis = &self.inner.analysis;
+        let sla = analysis.slas.get(node).copied().or(analysis.slow_threshold)?;
+        self.inner.pipeline.as_ref()?.outputs.state().aggregates.check_sla(node, sla)
+    }
+
+    /// How long to wait for an execution of a node before giving up: twice its 95th percentile so far, 5 s before
+    /// its first.
+    pub fn suggest_timeout(&self, node: &str) -> Duration {
+        let state = self.inner.pipeline.as_ref().map(|pipeline| pipeline.outputs.state());
+        let timeout = state.map_or(FIRST_TIMEOUT, |state| state.aggregates.suggest_timeout(node));
+        timeout.to_std()
+    }
+
+    /// What the runs since the start or [`Longpole::clear`] say together, by workflow and version: which nodes are on
+    /// the critical path and how long, and which make the long runs long.
+    pub fn many_runs(&self) -> ManyRunsReport {
+        let report = |runs: &ManyRuns| runs.report(ManyRuns::TAIL_PERCENTILE);
+        match &self.inner.pipeline {
+            Some(pipeline) => report(&pipeline.outputs.state().many_runs),
+            None => report(&ManyRuns::default()),
+        }
+    }
+
     /// Forgets all sums and reports.
     pub fn clear(&self) {
         if let Some(pipeline) = &self.inner.pipeline {
             let mut state = pipeline.outputs.state();
             state.aggregates = Default::default();
+            state.many_runs = Default::default();
             state.reports.clear();
         }
     }

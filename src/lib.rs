@@ -68,6 +68,7 @@ pub mod render;
 pub mod report;
 pub mod run;
 pub mod run_assembler;
+pub mod run_profile;
 pub mod span_record;
 pub mod time;
 
@@ -105,7 +106,7 @@ mod terminal;
 pub mod testing;
 
 pub use report::Report;
-pub use report::build::{ReportOptions, report_on, report_on_run};
+pub use report::build::{ReportOptions, report_on, report_on_run, report_with_profile};
 
 #[cfg(feature = "layer")]
 pub use builder::{BuildError, Builder, InitError, OtlpProtocol, builder, init};

@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["run", "run_assembler"],
     &["histogram"],
     &["analysis"],
+    &["run_profile"],
     &["report"],
     &["compare", "many_runs"],
     &["aggregate", "render"],

@@ -80,6 +80,18 @@ pub struct GreedyBounds {
     pub at_most: Duration,
 }
 
+/// How long so many workers take for work that takes one of them `work` and any number of them `span`, whichever
+/// ready node each takes next (Graham, Brent).
+pub fn greedy_bounds(work: Duration, span: Duration, workers: NonZeroU32) -> GreedyBounds {
+    let (work, span) = (u128::from(work.as_nanos()), u128::from(span.as_nanos()));
+    let workers = u128::from(workers.get());
+    let nanos = |nanos: u128| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+    GreedyBounds {
+        at_least: nanos(span.max(work.div_ceil(workers))),
+        at_most: nanos((work + (workers - 1) * span) / workers),
+    }
+}
+
 impl DeclaredGraph {
     /// The graph of nodes with these weights. An edge `(a, b)` says that `b` could not start before `a` had ended;
     /// one said twice counts once. O(V + E log E).
@@ -201,13 +213,7 @@ impl DeclaredGraph {
 
     /// How long so many workers take, whichever ready node each takes next.
     pub fn greedy_bounds(&self, workers: NonZeroU32) -> GreedyBounds {
-        let (work, span) = (u128::from(self.work().as_nanos()), u128::from(self.span().as_nanos()));
-        let workers = u128::from(workers.get());
-        let nanos = |nanos: u128| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        GreedyBounds {
-            at_least: nanos(span.max(work.div_ceil(workers))),
-            at_most: nanos((work + (workers - 1) * span) / workers),
-        }
+        greedy_bounds(self.work(), self.span(), workers)
     }
 
     /// When every node could run, by position. O(V + E).

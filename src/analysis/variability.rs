@@ -82,13 +82,12 @@ pub fn high_variance(stats: &DurationStats, options: &VarianceOptions) -> Vec<Va
     .collect()
 }
 
-/// How far a value is above its threshold: up to 1× none, 1.5× low, 2× medium, 3× high, beyond critical; every
-/// bound belongs to the lower.
+/// How bad something is. Of a value over its threshold: low up to 1.5 times that, medium up to 2, high up to 3. Of a
+/// finding: low from 2 % of the wall time on that it could save, medium from 5 %, high from 10 %, critical from 25 %.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it")]
-pub enum ThresholdSeverity {
-    None,
+pub enum Severity {
     Low,
     Medium,
     High,
@@ -104,21 +103,21 @@ pub enum ThresholdError {
     NotPositive(f64),
 }
 
-/// The severity of a value against a threshold in the same unit.
+/// The severity of a value against a threshold in the same unit; `None` up to the threshold, itself included.
 ///
 /// # Errors
 ///
 /// [`ThresholdError::NotPositive`].
-pub fn threshold_severity(value: f64, threshold: f64) -> Result<ThresholdSeverity, ThresholdError> {
+pub fn threshold_severity(value: f64, threshold: f64) -> Result<Option<Severity>, ThresholdError> {
     if threshold.is_nan() || threshold <= 0.0 {
         return Err(ThresholdError::NotPositive(threshold));
     }
     Ok(match value / threshold {
-        ratio if ratio > 3.0 => ThresholdSeverity::Critical,
-        ratio if ratio > 2.0 => ThresholdSeverity::High,
-        ratio if ratio > 1.5 => ThresholdSeverity::Medium,
-        ratio if ratio > 1.0 => ThresholdSeverity::Low,
-        _ => ThresholdSeverity::None,
+        ratio if ratio > 3.0 => Some(Severity::Critical),
+        ratio if ratio > 2.0 => Some(Severity::High),
+        ratio if ratio > 1.5 => Some(Severity::Medium),
+        ratio if ratio > 1.0 => Some(Severity::Low),
+        _ => None,
     })
 }
 
@@ -133,7 +132,7 @@ pub enum DurationFigure {
     P95,
 }
 
-/// How slow the durations are for a threshold: [`ThresholdSeverity::None`] up to it, the threshold itself included,
+/// How slow the durations are for a threshold: `None` up to it, the threshold itself included,
 /// and where nothing was recorded.
 ///
 /// # Errors
@@ -143,7 +142,7 @@ pub fn slow_execution(
     stats: &DurationStats,
     figure: DurationFigure,
     threshold: Duration,
-) -> Result<ThresholdSeverity, ThresholdError> {
+) -> Result<Option<Severity>, ThresholdError> {
     let value = match figure {
         DurationFigure::Mean => stats.mean_nanos(),
         DurationFigure::P50 => stats.quantile(0.50).map(|p50| p50.as_nanos() as f64),
@@ -201,30 +200,30 @@ mod tests {
     fn slow_is_strictly_above_the_threshold() {
         let stats = stats(&[10, 20, 60]);
         let slow = |figure, ms| slow_execution(&stats, figure, Duration::from_millis(ms)).unwrap();
-        assert_eq!(slow(DurationFigure::Mean, 30), ThresholdSeverity::None);
-        assert_eq!(slow(DurationFigure::Mean, 29), ThresholdSeverity::Low);
-        assert_eq!(slow(DurationFigure::P50, 10), ThresholdSeverity::Medium);
-        assert_eq!(slow(DurationFigure::P95, 10), ThresholdSeverity::Critical);
+        assert_eq!(slow(DurationFigure::Mean, 30), None);
+        assert_eq!(slow(DurationFigure::Mean, 29), Some(Severity::Low));
+        assert_eq!(slow(DurationFigure::P50, 10), Some(Severity::Medium));
+        assert_eq!(slow(DurationFigure::P95, 10), Some(Severity::Critical));
         assert!(slow_execution(&stats, DurationFigure::Mean, Duration::ZERO).is_err());
         assert!(threshold_severity(1.0, f64::NAN).is_err());
         let nothing = DurationStats::default();
         let told = slow_execution(&nothing, DurationFigure::Mean, Duration::from_millis(1));
-        assert_eq!(told, Ok(ThresholdSeverity::None));
+        assert_eq!(told, Ok(None));
     }
 
     #[test]
     fn severity_has_inclusive_upper_bounds() {
         let told = |value| threshold_severity(value, 100.0).unwrap();
         for (value, severity) in [
-            (99.0, ThresholdSeverity::None),
-            (100.0, ThresholdSeverity::None),
-            (100.001, ThresholdSeverity::Low),
-            (150.0, ThresholdSeverity::Low),
-            (150.001, ThresholdSeverity::Medium),
-            (200.0, ThresholdSeverity::Medium),
-            (200.001, ThresholdSeverity::High),
-            (300.0, ThresholdSeverity::High),
-            (300.001, ThresholdSeverity::Critical),
+            (99.0, None),
+            (100.0, None),
+            (100.001, Some(Severity::Low)),
+            (150.0, Some(Severity::Low)),
+            (150.001, Some(Severity::Medium)),
+            (200.0, Some(Severity::Medium)),
+            (200.001, Some(Severity::High)),
+            (300.0, Some(Severity::High)),
+            (300.001, Some(Severity::Critical)),
         ] {
             assert_eq!(told(value), severity, "{value}");
         }

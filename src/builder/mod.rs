@@ -23,8 +23,8 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::run_thread::{OnRun, RunThreadConfig};
 use crate::pipeline::shard::Shards;
-use crate::report::Report;
 use crate::report::build::ReportOptions;
+use crate::report::{Report, Source};
 use crate::run_assembler::AssemblerConfig;
 use crate::terminal;
 
@@ -312,8 +312,7 @@ impl Builder {
         self.layer.sampler = self.environment.sampler;
         let traceparents = self.read_process_parent();
         let (workflow, prints_notes) = (self.layer.workflow.clone(), self.prints_notes());
-        let bottleneck_threshold_percent = self.report.bottleneck_threshold_percent;
-        let slas = (self.report.slas.clone(), self.report.slow_threshold);
+        let analysis = ReportOptions { source: Source::Live, ..std::mem::take(&mut self.report) };
         let core = Arc::new(LayerCore::new(self.layer, shards.clone()));
         core.counters.traceparents_malformed.add(traceparents);
         let pipeline = if is_disabled {
@@ -323,7 +322,7 @@ impl Builder {
             let (dispatch_of, losses_of) = (Arc::downgrade(&core), Arc::downgrade(&core));
             let config = RunThreadConfig {
                 assembler: assembler_config(&limits),
-                report: ReportOptions { source: crate::report::Source::Live, ..self.report },
+                report: analysis.clone(),
                 compares_with_earlier_runs: self.compares_with_earlier_runs,
                 marked_only: self.marked_only,
                 origin: attributes.origin(),
@@ -383,8 +382,7 @@ impl Builder {
             #[cfg(feature = "metrics")]
             uses_facade: self.uses_facade,
             destinations,
-            bottleneck_threshold_percent,
-            slas,
+            analysis,
             notes,
             shutdown_report: Mutex::new(None),
         };

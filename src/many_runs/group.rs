@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::histogram::DurationStats;
 use crate::ids::TraceId;
-use crate::many_runs::frames::FrameTree;
-use crate::many_runs::profile::{GroupKey, NodeOnPath, OTHER_NODES, RunProfile};
 use crate::many_runs::report::{Exemplar, GroupReport, NodeOverRuns, Spread, Variant};
 use crate::many_runs::sample::{KeptRun, Sample, spread};
 use crate::many_runs::tail::{Bands, tail};
+use crate::run_profile::FrameTree;
+use crate::run_profile::{GroupKey, NodeOnPath, OTHER_NODES, RunProfile};
 use crate::time::Duration;
 
 /// How many names are told apart, [`OTHER_NODES`] among them.

@@ -22,16 +22,14 @@
 //! assert_eq!((fetch.name.as_str(), fetch.runs_on_path, fetch.wall_ratio), ("fetch", 1, 0.8));
 //! ```
 
-mod frames;
 mod group;
-mod profile;
 pub mod report;
 mod sample;
 mod tail;
 
 use std::collections::BTreeMap;
 
-pub use profile::{GroupKey, NodeOnPath, OTHER_NODES, RunProfile};
+pub use crate::run_profile::{GroupKey, NodeOnPath, OTHER_NODES, RunProfile};
 pub use report::ManyRunsReport;
 
 use group::Group;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{SpanId, TraceId};
-use crate::many_runs::profile::RunProfile;
 use crate::many_runs::report::Spread;
+use crate::run_profile::RunProfile;
 use crate::time::Duration;
 
 /// A run as far as it is kept.

@@ -359,6 +359,7 @@ impl MetricStore {
 mod tests {
     use super::*;
     use crate::ids::{SpanId, TraceId};
+    use crate::run_profile::RunProfile;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_unix_nanos(seconds * 1_000_000_000)
@@ -386,6 +387,7 @@ mod tests {
             trace_id: TraceId::from_bytes([1; 16]),
             root_span: Some(SpanId::from_bytes([3; 8])),
             is_sampled: true,
+            profile: RunProfile::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::aggregate::Aggregates;
+use crate::many_runs::ManyRuns;
 use crate::report::Report;
 
 /// Shared by the threads of one pipeline and its handle. Locks are held for a look or a push, never across foreign
@@ -25,6 +26,7 @@ pub(crate) struct Outputs {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) aggregates: Aggregates,
+    pub(crate) many_runs: ManyRuns,
     /// The last reports, oldest first.
     pub(crate) reports: VecDeque<Arc<Report>>,
     pub(crate) losses: BTreeMap<&'static str, u64>,

@@ -250,7 +250,11 @@ impl RunThread {
             // The recorder is the program's.
             let _ = catch_unwind(AssertUnwindSafe(|| crate::metrics::facade::emit_run(&sums)));
         }
-        self.outputs.state().aggregates.add_run(report.run.wall_ns, sums.nodes);
+        {
+            let mut state = self.outputs.state();
+            state.aggregates.add_run(report.run.wall_ns, sums.nodes);
+            state.many_runs.add(&sums.profile);
+        }
         report.pipeline = Some(self.losses());
         let report = Arc::new(report);
         self.outputs.keep(report.clone());

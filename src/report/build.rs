@@ -1,8 +1,10 @@
 //! From a run to its report: runs every analysis once and puts the answers together.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::analysis::declared_graph::greedy_bounds;
 use crate::analysis::replay::{Changes, ReplayedSegment};
 use crate::analysis::shares::{self, Share};
 use crate::analysis::time_breakdown::peak_leaves;
@@ -21,6 +23,7 @@ use crate::report::{
 };
 use crate::run::{DependencyUse, Run, RunOptions};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
+use crate::run_profile::RunProfile;
 use crate::span_record::{Outcome, SpanRecord, Status};
 use crate::time::{Duration, Timestamp};
 
@@ -114,6 +117,12 @@ pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<R
     Some(report_with_sums(finished, options)?.0)
 }
 
+/// Reports on one finished run, and says what it adds to the picture of many; `None` if it has no spans.
+pub fn report_with_profile(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunProfile)> {
+    let (report, sums) = report_with_sums(finished, options)?;
+    Some((report, sums.profile))
+}
+
 /// The same, with what the run adds to sums over many runs.
 pub(crate) fn report_with_sums(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunSums)> {
     let (missing, left_out) = (finished.missing, finished.left_out);
@@ -168,14 +177,17 @@ fn totals(analysed: &Analysed<'_>, allowed: &AllowedPath) -> Totals {
     let (run, work) = (analysed.run, analysed.work());
     let peak = peak_leaves(run);
     let bound = allowed.wall_ns;
-    let each_worker = Duration::from_nanos(work.as_nanos().div_ceil(peak.max(1)));
+    let workers = u32::try_from(peak).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    let greedy = greedy_bounds(work, bound, workers);
     let declared = |value: Option<f64>| value.filter(|_| allowed.is_declared);
     Totals {
         parallelism_achieved: work.ratio_of(run.wall()),
         parallelism_average: declared(work.ratio_of(bound)),
         graph_bound_ns: allowed.is_declared.then_some(bound),
         efficiency: declared(bound.ratio_of(run.wall())),
-        speed_up_room: declared(run.wall().ratio_of(bound.max(each_worker))),
+        greedy_at_least_ns: allowed.is_declared.then_some(greedy.at_least),
+        greedy_at_most_ns: allowed.is_declared.then_some(greedy.at_most),
+        speed_up_room: declared(run.wall().ratio_of(greedy.at_least)),
         parallelism_peak: peak,
         unattributed_ns: analysed.path.unattributed,
         queued_ns: Duration::ZERO,

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::history::{History, PastNode, PastRun};
 pub use self::lost_context::OtherRoot;
+pub use crate::analysis::variability::Severity;
 use crate::money::Money;
 use crate::time::{Duration, Timestamp};
 
@@ -177,8 +178,13 @@ pub struct Totals {
     /// That as a share of the wall time: 1 where the run was as short as its dependencies allow. Absent without
     /// declared edges.
     pub efficiency: Option<f64>,
-    /// The wall time divided by the greater of the graph's bound and the work of each of as many workers as were
-    /// busy at the peak: how many times faster a perfect schedule could be at most. Absent without declared edges.
+    /// No schedule of as many workers as were busy at the peak is shorter than this. Absent without declared edges.
+    pub greedy_at_least_ns: Option<Duration>,
+    /// Any schedule of so many workers that never leaves one idle while work is ready is at most so long. Absent
+    /// without declared edges.
+    pub greedy_at_most_ns: Option<Duration>,
+    /// The wall time divided by the shortest that so many workers allow: how many times faster a perfect schedule
+    /// could be at most. Absent without declared edges.
     pub speed_up_room: Option<f64>,
     /// The most spans without a running child that ran at once.
     pub parallelism_peak: u64,
@@ -495,17 +501,6 @@ pub struct Finding {
     pub caveat: String,
     /// Some of the spans it rests on.
     pub spans: Vec<String>,
-}
-
-/// How much of the run a finding could save: from 25 %, 10 %, 5 %, 2 % of the wall time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Severity {
-    Low,
-    Medium,
-    High,
-    Critical,
 }
 
 /// How sure a finding is.

@@ -1,5 +1,6 @@
 //! What one run adds to sums over many, and to metrics.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::RunStatus;
@@ -9,6 +10,7 @@ use crate::histogram::DurationStats;
 use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
 use crate::run::SpanIx;
+use crate::run_profile::RunProfile;
 use crate::span_record::{Outcome, SpanRecord, Status};
 use crate::time::{Duration, Timestamp};
 
@@ -27,6 +29,8 @@ pub(crate) struct RunSums {
     pub(crate) root_span: Option<SpanId>,
     /// Whether its trace can be looked up in a backend.
     pub(crate) is_sampled: bool,
+    /// Where its critical path's time went.
+    pub(crate) profile: RunProfile,
 }
 
 /// One execution of a node.
@@ -67,7 +71,17 @@ pub(super) fn run_sums(analysed: &Analysed<'_>, status: RunStatus) -> RunSums {
         trace_id: root.record.trace_id,
         root_span: (!root.is_synthetic).then_some(root.record.span_id),
         is_sampled: root.record.local.is_some_and(|local| local.is_sampled),
+        profile: profile(analysed, status),
     }
+}
+
+fn profile(analysed: &Analysed<'_>, status: RunStatus) -> RunProfile {
+    let mut profile = RunProfile::of(analysed.run, &analysed.critical.segments);
+    let names = analysed.savings.iter().map(|(node, drag)| (&*analysed.booking.nodes[*node].name, *drag));
+    let drags: HashMap<&str, Duration> = names.collect();
+    profile.set_drags(|name| drags.get(name).copied());
+    profile.is_partial |= status == RunStatus::Incomplete;
+    profile
 }
 
 fn executions(analysed: &Analysed<'_>) -> Vec<Execution> {

@@ -123,6 +123,8 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
             parallelism_average: None,
             graph_bound_ns: None,
             efficiency: None,
+            greedy_at_least_ns: None,
+            greedy_at_most_ns: None,
             speed_up_room: None,
             parallelism_peak: 1,
             unattributed_ns: wall.saturating_sub(length),

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::analysis::critical_path::Entry;
 use crate::analysis::replay::Changes;
+use crate::analysis::variability::threshold_severity;
 use crate::money::Money;
 use crate::report::build::ReportOptions;
 use crate::run::SpanIx;
@@ -66,7 +67,7 @@ pub(super) fn findings(case: &Case<'_>) -> (Vec<Finding>, Option<Combined>) {
     repeats::repeated_calls(case, &mut found);
     repeats::identical_input(case, &mut found);
     spread::stragglers(case, &mut found);
-    spread::high_variance(case, &mut found);
+    spread::varying_nodes(case, &mut found);
     spread::cost_hot_spots(case, &mut found);
     failures::retries(case, &mut found);
     failures::errors_on_the_path(case, &mut found);
@@ -254,17 +255,7 @@ fn over_sla(case: &Case<'_>, node: NodeIx) -> Option<(Severity, Reason)> {
     let own = case.options.slas.get(&*tally.name).copied();
     let sla_ns = own.or(case.options.slow_threshold)?;
     let average_ns = tally.durations.mean()?;
-    let severity = severity_over(average_ns.ratio_of(sla_ns)?)?;
+    let threshold = sla_ns.as_nanos() as f64;
+    let severity = threshold_severity(tally.durations.mean_nanos()?, threshold).ok()??;
     Some((severity, Reason::OverSla { sla_ns, average_ns }))
-}
-
-/// Severity by how many times the allowed time something took; `None` within it.
-pub(super) fn severity_over(ratio: f64) -> Option<Severity> {
-    match ratio {
-        ratio if ratio > 3.0 => Some(Severity::Critical),
-        ratio if ratio > 2.0 => Some(Severity::High),
-        ratio if ratio > 1.5 => Some(Severity::Medium),
-        ratio if ratio > 1.0 => Some(Severity::Low),
-        _ => None,
-    }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Candidate, Case, lower_median};
+use super::{Candidate, Case};
+use crate::analysis::pool::{Execution, pool_suspected};
 use crate::analysis::replay::Changes;
 use crate::analysis::time_breakdown::peak_concurrency;
 use crate::report::booking::NodeIx;
 use crate::report::path::queued_interval;
 use crate::report::{Confidence, Reason, Suggestion};
 use crate::run::{DependencyUse, SpanIx};
-use crate::time::{Duration, Interval, Timestamp};
+use crate::time::Duration;
 
 /// From so many alike on, a limit may show.
 const MIN_LIMITED: usize = 3;
@@ -34,7 +35,8 @@ pub(super) fn queueing_at_a_limit(case: &Case<'_>, found: &mut Vec<Candidate>) {
             }
             let queued_ns: Duration = set.iter().map(|ix| queued_interval(run, *ix).duration()).sum();
             let is_queueing = case.is_material(queued_ns);
-            if !is_queueing && (peak == 1 || !starts_follow_ends(intervals().collect(), peak)) {
+            let executions: Vec<Execution> = set.iter().map(|ix| Execution::of(run.span(*ix))).collect();
+            if !is_queueing && pool_suspected(&executions).is_none() {
                 continue;
             }
             let waited = case.path_time_in(&set).saturating_add(queued_ns);
@@ -67,27 +69,6 @@ pub(super) fn by_parent(case: &Case<'_>, node: NodeIx) -> BTreeMap<Option<SpanIx
         sets.entry(case.analysed.run.span(ix).parent).or_default().push(ix);
     }
     sets
-}
-
-/// Whether, of those that start while one fewer than the limit runs, at least four in five start within 1 ms, or 1 %
-/// of the median, after another has ended: the sign of a permit that changes hands.
-fn starts_follow_ends(intervals: Vec<Interval>, limit: usize) -> bool {
-    let median = lower_median(intervals.iter().map(|interval| interval.duration()).collect());
-    let reach = Duration::from_millis(1).max(Duration::from_nanos(median.as_nanos() / 100));
-    let mut ends: Vec<Timestamp> = intervals.iter().map(|interval| interval.end).collect();
-    ends.sort_unstable();
-    let (mut at_limit, mut aligned) = (0usize, 0usize);
-    for (started, interval) in intervals.iter().enumerate() {
-        let over = ends.partition_point(|end| *end <= interval.start);
-        // The first so many fill the permits; they wait for nobody.
-        if started < limit || started - over + 1 < limit {
-            continue;
-        }
-        at_limit += 1;
-        let last_end = over.checked_sub(1).and_then(|last| ends.get(last));
-        aligned += usize::from(last_end.is_some_and(|end| interval.start.saturating_since(*end) <= reach));
-    }
-    at_limit > 0 && aligned * 5 >= at_limit * 4
 }
 
 /// Steps on the path one after the other that declared nothing: the same node again, or calls of one kind.

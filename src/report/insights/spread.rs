@@ -4,6 +4,7 @@ use super::scheduling::by_parent;
 use super::{Candidate, Case, lower_median};
 use crate::analysis::replay::{Changes, Scale};
 use crate::analysis::time_breakdown::peak_concurrency;
+use crate::analysis::variability::{VarianceOptions, VarianceRule, high_variance, variability};
 use crate::money::Money;
 use crate::report::booking::NodeIx;
 use crate::report::{Confidence, Reason, Severity, Suggestion};
@@ -49,7 +50,7 @@ pub(super) fn stragglers(case: &Case<'_>, found: &mut Vec<Candidate>) {
 }
 
 /// Nodes whose executions differ much.
-pub(super) fn high_variance(case: &Case<'_>, found: &mut Vec<Candidate>) {
+pub(super) fn varying_nodes(case: &Case<'_>, found: &mut Vec<Candidate>) {
     for node in case.steps() {
         let tally = &case.analysed.booking.nodes[node];
         let mut why = high_variance_reasons(case, node);
@@ -78,16 +79,24 @@ pub(super) fn high_variance(case: &Case<'_>, found: &mut Vec<Candidate>) {
 /// Why the executions of a node count as different.
 fn high_variance_reasons(case: &Case<'_>, node: NodeIx) -> Vec<Reason> {
     let durations = &case.analysed.booking.nodes[node].durations;
-    let calls = durations.count();
-    if calls < 20 {
+    let simple = case.options.simple_variance_rules;
+    let rules = high_variance(durations, &VarianceOptions { p99_over_twice_mean: simple, spread: simple });
+    if rules.is_empty() {
         return Vec::new();
     }
-    let far = durations.quantile(if calls >= 100 { 0.99 } else { 0.95 });
-    let tail = far.zip(durations.quantile(0.5)).and_then(|(far, median)| far.ratio_of(median));
-    let over = tail.filter(|tail| *tail > 3.0);
-    over.map(|value| Reason::Varies { rule: "tail".to_owned(), value, limit: 3.0, calls })
-        .into_iter()
-        .collect()
+    let told = variability(durations);
+    let p99 = durations.quantile(0.99).map(|p99| p99.as_nanos() as f64);
+    let p99_over_mean = p99.zip(durations.mean_nanos()).map(|(p99, mean)| p99 / mean);
+    let reason = |rule: VarianceRule| {
+        let (rule, value, limit) = match rule {
+            VarianceRule::Tail => ("tail", told.tail, 3.0),
+            VarianceRule::CoefficientOfVariation => ("cv", told.cv, 1.0),
+            VarianceRule::Spread => ("spread", told.spread, 5.0),
+            VarianceRule::P99OverTwiceMean => ("p99_over_mean", p99_over_mean, 2.0),
+        };
+        Some(Reason::Varies { rule: rule.to_owned(), value: value?, limit, calls: told.count })
+    };
+    rules.into_iter().filter_map(reason).collect()
 }
 
 /// Nodes that cost much, or much for the time they take.

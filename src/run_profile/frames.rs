@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::many_runs::profile::OTHER_NODES;
+use crate::run_profile::OTHER_NODES;
 use crate::time::Duration;
 
 /// One step on the way down from a root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Frame {
-    pub(super) parent: Option<u32>,
-    pub(super) name: Arc<str>,
+pub(crate) struct Frame {
+    pub(crate) parent: Option<u32>,
+    pub(crate) name: Arc<str>,
 }
 
 /// Call paths, each with the time spent in it and no deeper. Holds a bounded number; what is deeper or further is
 /// booked to the nearest path above, so no time is lost.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct FrameTree {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct FrameTree {
     frames: Vec<(Frame, u128)>,
     depths: Vec<usize>,
     index: HashMap<Frame, u32>,
@@ -28,12 +28,12 @@ pub(super) struct FrameTree {
 const MAX_DEPTH: usize = 128;
 
 impl FrameTree {
-    pub(super) fn with_limit(limit: usize) -> Self {
+    pub(crate) fn with_limit(limit: usize) -> Self {
         FrameTree { frames: Vec::new(), depths: Vec::new(), index: HashMap::new(), limit, left_out: 0 }
     }
 
     /// The number of `frame`, or of the nearest one above it where there is no room.
-    pub(super) fn frame(&mut self, frame: Frame) -> u32 {
+    pub(crate) fn frame(&mut self, frame: Frame) -> u32 {
         if let Some(known) = self.index.get(&frame) {
             return *known;
         }
@@ -63,7 +63,7 @@ impl FrameTree {
         number
     }
 
-    pub(super) fn add_time(&mut self, frame: u32, time: Duration) {
+    pub(crate) fn add_time(&mut self, frame: u32, time: Duration) {
         self.add_nanos(frame, time.as_nanos().into());
     }
 
@@ -74,7 +74,7 @@ impl FrameTree {
     }
 
     /// Adds everything in `other`, and gives its part as numbers of this tree.
-    pub(super) fn merge(&mut self, other: &FrameTree) -> Vec<u32> {
+    pub(crate) fn merge(&mut self, other: &FrameTree) -> Vec<u32> {
         self.left_out = self.left_out.saturating_add(other.left_out);
         let mut numbers: Vec<u32> = Vec::with_capacity(other.frames.len());
         for (frame, nanos) in &other.frames {
@@ -87,7 +87,7 @@ impl FrameTree {
     }
 
     /// The time of every frame that has some.
-    pub(super) fn times(&self) -> impl Iterator<Item = (u32, u128)> {
+    pub(crate) fn times(&self) -> impl Iterator<Item = (u32, u128)> {
         (0..)
             .zip(&self.frames)
             .filter(|(_, (_, nanos))| *nanos > 0)
@@ -95,16 +95,16 @@ impl FrameTree {
     }
 
     /// How often a frame found no room.
-    pub(super) fn left_out(&self) -> u64 {
+    pub(crate) fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    pub(super) fn folded(&self) -> String {
+    pub(crate) fn folded(&self) -> String {
         self.folded_times(self.times())
     }
 
     /// `root;outer;inner 1200` for every call path with time, in order of names.
-    pub(super) fn folded_times(&self, times: impl Iterator<Item = (u32, u128)>) -> String {
+    pub(crate) fn folded_times(&self, times: impl Iterator<Item = (u32, u128)>) -> String {
         let mut lines: BTreeMap<String, u128> = BTreeMap::new();
         for (frame, nanos) in times {
             let mut names = Vec::new();

@@ -1,14 +1,18 @@
 //! What one run adds to the picture of many: where its critical path's time went.
 
+mod frames;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::analysis::critical_path::Segment;
 use crate::ids::{SpanId, TraceId};
-use crate::many_runs::frames::{Frame, FrameTree};
 use crate::run::{Run, SpanIx, Warning};
 use crate::span_record::Outcome;
 use crate::time::Duration;
+
+use frames::Frame;
+pub(crate) use frames::FrameTree;
 
 /// Which runs are counted together: those of one workflow in one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,7 +29,7 @@ pub struct GroupKey {
 ///
 /// The path's time by name and by call path are both partitions of the wall time: each adds up to
 /// [`RunProfile::wall`] exactly.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunProfile {
     /// Which runs it is counted with.
     pub group: GroupKey,
@@ -42,7 +46,7 @@ pub struct RunProfile {
     pub path: Vec<NodeOnPath>,
     /// The names on the path in order of first appearance, without the root's own time: which way the run took.
     pub variant: Vec<Arc<str>>,
-    pub(super) stacks: FrameTree,
+    pub(crate) stacks: FrameTree,
 }
 
 /// A name's part of one run's path.
