@@ -90,9 +90,23 @@ impl AttributeReader {
                 }
             }
         }
+        forget_partial_input(&self.told_by, record);
         record.settle();
     }
 }
+
+/// Drops the hash of an input that may not have been all there was, unless longpole's own key told it.
+fn forget_partial_input(told_by: &[Option<Dialect>; Fact::COUNT], record: &mut SpanRecord) {
+    let is_own = told_by.get(Fact::InputHash as usize) == Some(&Some(Dialect::Longpole));
+    if let Some(facts) = record.facts.as_mut().filter(|_| !is_own) {
+        let is_whole = facts.operation.as_deref().is_some_and(|operation| GIVEN_IN_FULL.contains(&operation));
+        facts.input_hash = facts.input_hash.filter(|_| is_whole);
+    }
+}
+
+/// Operations whose recorded input is all they are given. What libraries record of a model's or an agent's is often
+/// the question alone, without the conversation it stands in.
+const GIVEN_IN_FULL: [&str; 4] = ["execute_tool", "retrieval", "embeddings", "rerank"];
 
 /// The sort of span that another dialect's word for it means. A workflow is none of them: its entity name is the
 /// workflow's.

@@ -275,7 +275,6 @@ read_keys! {
             "response.model" ResponseModel "usage.input_tokens" InputTokens "usage.output_tokens" OutputTokens
             "usage.cache_read.input_tokens" CacheReadTokens "usage.cache_write.input_tokens" CacheWriteTokens
             "usage.reasoning.output_tokens" ReasoningTokens "tool.call.arguments" InputHash
-            "input.messages" InputHash
         }
         OldGenAi {
             "system" Provider "usage.prompt_tokens" InputTokens "usage.completion_tokens" OutputTokens

@@ -11,6 +11,7 @@
 //! [`RunAssembler::poll`], which looks again at roots still waiting.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use crate::ids::{SpanId, TraceId};
 use crate::span_record::SpanRecord;
@@ -299,7 +300,51 @@ impl ClosedRoot {
     }
 }
 
+/// Of these spans the one with this id and all below it, for a report on a part of a trace; the root loses its
+/// parent. None if no span has the id. O(n).
+pub fn only_below(spans: Vec<SpanRecord>, root: SpanId) -> Vec<SpanRecord> {
+    let mut children: HashMap<(TraceId, SpanId), Vec<SpanId>> = HashMap::new();
+    for span in &spans {
+        if let Some(parent) = span.parent_id {
+            children.entry((span.trace_id, parent)).or_default().push(span.span_id);
+        }
+    }
+    let tops = spans.iter().filter(|span| span.span_id == root);
+    let mut open: Vec<(TraceId, SpanId)> = tops.map(|span| (span.trace_id, root)).collect();
+    let mut kept: HashSet<(TraceId, SpanId)> = HashSet::new();
+    while let Some((trace_id, id)) = open.pop() {
+        if kept.insert((trace_id, id)) {
+            let below = children.get(&(trace_id, id)).into_iter().flatten();
+            open.extend(below.map(|child| (trace_id, *child)));
+        }
+    }
+    let below = spans.into_iter().filter(|span| kept.contains(&(span.trace_id, span.span_id)));
+    below
+        .map(|mut span| {
+            span.parent_id = span.parent_id.filter(|_| span.span_id != root);
+            span
+        })
+        .collect()
+}
+
 impl FinishedRun {
+    /// The root, where one span is it.
+    pub fn root_record(&self) -> Option<&SpanRecord> {
+        match self.root {
+            Some(root) => self.records.iter().find(|record| record.span_id == root),
+            None => {
+                let mut tops = self.records.iter().filter(|record| record.parent_id.is_none());
+                tops.next().filter(|_| tops.next().is_none())
+            }
+        }
+    }
+
+    /// The workflow its root is marked with, else the name of its root: what runs of one kind have in common.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        let root = self.root_record()?;
+        Some(root.workflow_name().unwrap_or(&root.name))
+    }
+
     fn of(mut arrived: Vec<Arrived>, root: Option<SpanId>) -> Self {
         arrived.sort_unstable_by_key(|arrived| arrived.ordinal);
         let records = arrived.into_iter().map(|arrived| arrived.record).collect();

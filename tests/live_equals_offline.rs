@@ -22,6 +22,8 @@ enum Step {
     Moved { mark: Mark, inside: Vec<Step> },
     /// Two spans opened together and run one after the other.
     Queued { mark: Mark, inside: Vec<Step> },
+    /// A span that follows from the one before it.
+    Following { mark: Mark, inside: Vec<Step> },
     /// A span a panic unwinds through.
     Panicking { mark: Mark },
     /// A wrapped future that is dropped before it is ready.
@@ -42,6 +44,8 @@ enum Mark {
     OpenInference(u8),
     OpenLlmetry(u8),
     Late(u8),
+    Depending(u8),
+    SameInput(u8),
 }
 
 fn open(mark: Mark) -> Span {
@@ -80,6 +84,8 @@ fn open(mark: Mark) -> Span {
             traceloop.entity.name = name(n),
             gen_ai.usage.prompt_tokens = u64::from(n),
         ),
+        Mark::Depending(n) => info_span!("step", node.id = name(n), node.depends_on = "fetch, plan"),
+        Mark::SameInput(n) => info_span!("step", node.id = name(n), node.input_hash = 7),
         Mark::Late(n) => {
             let span = info_span!("step", node.id = tracing::field::Empty, otel.name = tracing::field::Empty);
             span.record("node.id", name(n));
@@ -130,6 +136,12 @@ fn run(steps: &[Step]) {
                 drop(first);
                 second.in_scope(|| run(inside));
             }
+            Step::Following { mark, inside } => {
+                let (first, second) = (open(*mark), open(*mark));
+                second.follows_from(&first);
+                drop(first);
+                second.in_scope(|| run(inside));
+            }
             Step::Panicking { mark } => {
                 let _ = catch_unwind(AssertUnwindSafe(|| {
                     open(*mark).in_scope(|| std::panic::resume_unwind(Box::new("planned")));
@@ -159,6 +171,8 @@ fn mark() -> impl Strategy<Value = Mark> {
         (0u8..4).prop_map(Mark::OpenInference),
         (0u8..4).prop_map(Mark::OpenLlmetry),
         (0u8..4).prop_map(Mark::Late),
+        (0u8..4).prop_map(Mark::Depending),
+        (0u8..4).prop_map(Mark::SameInput),
     ]
 }
 
@@ -179,6 +193,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             }),
             (mark(), inside.clone()).prop_map(|(mark, inside)| Step::Moved { mark, inside }),
             (mark(), inside.clone()).prop_map(|(mark, inside)| Step::Queued { mark, inside }),
+            (mark(), inside.clone()).prop_map(|(mark, inside)| Step::Following { mark, inside }),
             (mark(), inside).prop_map(|(mark, inside)| Step::HeldOpen { mark, inside }),
         ]
     });

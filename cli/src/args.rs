@@ -1,5 +1,6 @@
 //! What can be typed after `longpole`.
 
+use crate::analysis::AnalysisArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -17,8 +18,9 @@ pub(crate) enum Command {
 
 /// Report on every run in a file
 ///
-/// Reads spans in OTLP form: JSON, JSON lines or protobuf, as longpole, the OpenTelemetry collector's file exporter
-/// and most SDKs write them. The report goes to standard output, everything else to standard error.
+/// Reads spans as OTLP (JSON, JSON lines or protobuf, as longpole, the OpenTelemetry collector's file exporter and most
+/// SDKs write them), as Jaeger's JSON or as Tempo's, packed with gzip or zstd or not. The report goes to standard
+/// output, everything else to standard error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHOW_EXAMPLES)]
 pub(crate) struct ShowArgs {
@@ -26,9 +28,18 @@ pub(crate) struct ShowArgs {
     #[arg(value_name = "FILE")]
     pub(crate) run: std::path::PathBuf,
 
-    /// For a person, or for a program: one document, or an array where the file holds several runs
+    /// For a person (text), for a program (json: one document, or an array where the file holds several runs), or for
+    /// a flame graph of the critical paths (folded, and folded-tail for the slowest runs only)
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+
+    /// Tell what the runs say together; text of more than five runs does so by itself
+    #[arg(long)]
+    pub(crate) summary: bool,
+
+    /// Report on each run, however many there are
+    #[arg(long, conflicts_with = "summary")]
+    pub(crate) each: bool,
 
     /// Whether to colour the text; `auto` asks the terminal, NO_COLOR and CLICOLOR_FORCE
     #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
@@ -41,12 +52,17 @@ pub(crate) struct ShowArgs {
     /// Columns of the text, 60 to 200 [default: the terminal's, else 80]
     #[arg(long, value_name = "COLUMNS")]
     pub(crate) width: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) analysis: AnalysisArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     Text,
     Json,
+    Folded,
+    FoldedTail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,4 +94,6 @@ const SHOW_EXAMPLES: &str = "\
 Examples:
   longpole show spans.jsonl
   longpole show spans.jsonl --format json > report.json
-  longpole show - --width 120 < collector-output.json";
+  longpole show - --width 120 < collector-output.json
+  longpole show today.jsonl --history yesterday.jsonl --sla draft=5s
+  longpole show all-runs.jsonl --format folded | inferno-flamegraph > paths.svg";

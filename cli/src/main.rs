@@ -1,5 +1,6 @@
 //! `longpole`: finds the step that makes a workflow slow, in any OTLP trace.
 
+mod analysis;
 mod args;
 mod failure;
 mod input;

@@ -21,6 +21,15 @@ pub(crate) fn print_with(text: &str, choice: ColorChoice) -> Result<(), Failure>
     Ok(stdout.flush()?)
 }
 
+/// Puts one text after the other on standard output, as they are made.
+pub(crate) fn print_all(texts: impl Iterator<Item = String>, choice: ColorChoice) -> Result<(), Failure> {
+    let mut stdout = AutoStream::new(io::stdout().lock(), choice);
+    for text in texts {
+        stdout.write_all(text.as_bytes())?;
+    }
+    Ok(stdout.flush()?)
+}
+
 /// The colour choice that was asked for, made with regard to the terminal and to `NO_COLOR`, `CLICOLOR_FORCE` and
 /// `TERM`.
 pub(crate) fn color_choice(color: Color) -> ColorChoice {

@@ -35,7 +35,8 @@ fn stderr(output: &Output) -> &str {
 fn with_input(args: &[&str], input: &[u8]) -> Output {
     let mut child =
         longpole(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
+    // A program that was called wrongly ends without reading.
+    let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
 
@@ -192,6 +193,126 @@ fn wrong_usage_is_exit_status_2() {
     for args in [&["show"][..], &["show", "x", "--format", "yaml"], &["shwo"]] {
         assert_eq!(longpole(args).output().unwrap().status.code(), Some(2));
     }
+}
+
+/// So many runs of one workflow, the later ones with a longer `draft`, as OTLP JSON lines.
+fn runs(count: u64, draft_ms: impl Fn(u64) -> u64) -> Vec<u8> {
+    let mut lines = String::new();
+    for run in 1..=count {
+        let (start, draft) = (run * 10_000, draft_ms(run));
+        let span = |id: u64, parent: &str, attributes: &str, from: u64, to: u64| {
+            format!(
+                r#"{{"traceId":"{run:032x}","spanId":"{id:016x}",{parent}"name":"s{id}","startTimeUnixNano":"{from}000000","endTimeUnixNano":"{to}000000","attributes":[{attributes}]}}"#
+            )
+        };
+        let text =
+            |key: &str, value: &str| format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#);
+        let below = r#""parentSpanId":"0000000000000001","#;
+        let spans = [
+            span(1, "", &text("longpole.workflow.name", "desk"), start, start + 100 + draft),
+            span(2, below, &text("longpole.node.id", "fetch"), start, start + 100),
+            span(3, below, &text("longpole.node.id", "draft"), start + 100, start + 100 + draft),
+        ];
+        lines +=
+            &format!("{{\"resourceSpans\":[{{\"scopeSpans\":[{{\"spans\":[{}]}}]}}]}}\n", spans.join(","));
+    }
+    lines.into_bytes()
+}
+
+#[test]
+fn many_runs_are_told_together_unless_each_is_asked_for() {
+    let six = runs(6, |_| 300);
+    let together = with_input(&["show", "-"], &six);
+    assert!(stdout(&together).starts_with("longpole  desk"), "{}", stdout(&together));
+    assert!(stdout(&together).contains("6 runs") && stdout(&together).contains("--each"));
+    assert_eq!(stdout(&together).matches("Fix first").count(), 0);
+    let each = with_input(&["show", "-", "--each"], &six);
+    assert_eq!(stdout(&each).matches("Fix first").count(), 6);
+    assert_eq!(stdout(&with_input(&["show", "-"], &runs(5, |_| 300))).matches("Fix first").count(), 5);
+    let json = with_input(&["show", "-", "--format", "json"], &six);
+    assert_eq!(serde_json::from_slice::<Vec<longpole::Report>>(&json.stdout).unwrap().len(), 6);
+
+    let summary = with_input(&["show", "-", "--summary", "--format", "json"], &runs(3, |_| 300));
+    let summary: serde_json::Value = serde_json::from_slice(&summary.stdout).unwrap();
+    assert_eq!(summary["schema"], "longpole.runs/1");
+    assert_eq!(summary["groups"][0]["runs"], 3);
+    let both = with_input(&["show", "-", "--summary", "--each"], &six);
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
+fn folded_stacks_add_up_to_the_wall_time() {
+    let folded = with_input(&["show", "-", "--format", "folded"], &runs(2, |run| run * 100));
+    assert_eq!(stdout(&folded), "s1;draft 300000000\ns1;fetch 200000000\n");
+}
+
+#[test]
+fn earlier_runs_say_what_is_usual() {
+    let folder = tempfile::tempdir().unwrap();
+    let earlier = folder.path().join("earlier.jsonl");
+    // 297, 298, … 303: the median is 300, the median distance from it 2.
+    std::fs::write(&earlier, runs(7, |run| 296 + run)).unwrap();
+    let earlier = earlier.to_str().unwrap();
+    let slower = with_input(&["show", "-", "--history", earlier], &runs(1, |_| 400));
+    let text = stdout(&slower);
+    assert!(text.contains("+25% against the median of the last 7 runs (400 ms)"), "{text}");
+    assert!(text.contains("LP102 slower than usual: took 400 ms, 33% more than the median of 7"), "{text}");
+    let as_usual = with_input(&["show", "-", "--history", earlier], &runs(1, |_| 305));
+    assert!(!stdout(&as_usual).contains("LP102"), "{}", stdout(&as_usual));
+    let missing = with_input(&["show", "-", "--history", "no-such-file"], &runs(1, |_| 1));
+    assert_eq!(missing.status.code(), Some(1));
+}
+
+#[test]
+fn a_limit_for_a_node_is_held_against_its_average() {
+    let run = runs(1, |_| 300);
+    let over = with_input(&["show", "-", "--sla", "fetch=40ms"], &run);
+    assert!(stdout(&over).contains("takes 100 ms on average, allowed are 40.0 ms"), "{}", stdout(&over));
+    let within = with_input(&["show", "-", "--sla", "fetch=100ms"], &run);
+    assert!(!stdout(&within).contains("allowed are"), "{}", stdout(&within));
+    for wrong in ["fetch", "fetch=", "fetch=0s", "fetch=-1s"] {
+        assert_eq!(with_input(&["show", "-", "--sla", wrong], &run).status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
+fn a_part_of_a_trace_can_be_reported_on() {
+    let run = runs(1, |_| 300);
+    let part = with_input(&["show", "-", "--format", "json", "--root", "0000000000000003"], &run);
+    let part: longpole::Report = serde_json::from_slice(&part.stdout).unwrap();
+    assert_eq!((part.run.name.as_str(), part.run.wall_ns.as_nanos()), ("s3", 300_000_000));
+    let nowhere = with_input(&["show", "-", "--root", "00000000000000ff"], &run);
+    assert_eq!(nowhere.status.code(), Some(4));
+    assert_eq!(with_input(&["show", "-", "--root", "3"], &run).status.code(), Some(2));
+}
+
+#[test]
+fn how_runs_are_read_can_be_chosen() {
+    // `late` ends 50 ms after its parent: clipped it is on the path for 100 ms, left to the root for 150.
+    let span = |id: u64, parent: u64, name: &str, from: u64, to: u64| {
+        let parent = if parent == 0 { String::new() } else { format!(r#""parentSpanId":"{parent:016x}","#) };
+        format!(
+            r#"{{"traceId":"{:032x}","spanId":"{id:016x}",{parent}"name":"{name}","startTimeUnixNano":"{from}000000","endTimeUnixNano":"{to}000000"}}"#,
+            1
+        )
+    };
+    let spans =
+        [span(1, 0, "root", 1000, 1400), span(2, 1, "caller", 1000, 1200), span(3, 2, "late", 1100, 1250)];
+    let trace = format!("{{\"resourceSpans\":[{{\"scopeSpans\":[{{\"spans\":[{}]}}]}}]}}", spans.join(","));
+    let on_path = |how: &str| {
+        let output =
+            with_input(&["show", "-", "--format", "json", "--async-children", how], trace.as_bytes());
+        let report: longpole::Report = serde_json::from_slice(&output.stdout).unwrap();
+        let late = report.nodes.iter().find(|node| node.name == "late").unwrap();
+        late.on_path_ns.as_nanos() / 1_000_000
+    };
+    assert_eq!(["clip", "inherit", "drop"].map(on_path), [100, 150, 0]);
+    let all = ["--orphans", "root", "--skew", "center", "--max-skew", "1s", "--links", "as-deps"];
+    let with_all =
+        with_input(&[&["show", "-", "--overlap-tolerance", "0.1%"][..], &all].concat(), trace.as_bytes());
+    assert_eq!(with_all.status.code(), Some(0), "{}", stderr(&with_all));
+    let wrong = with_input(&["show", "-", "--overlap-tolerance", "101%"], trace.as_bytes());
+    assert_eq!(wrong.status.code(), Some(2));
 }
 
 #[test]

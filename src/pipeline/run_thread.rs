@@ -111,7 +111,7 @@ const MAX_HISTORIES: usize = 64;
 
 impl EarlierRuns {
     fn history(&self, run: &FinishedRun) -> Arc<History> {
-        workflow_of(run).and_then(|name| self.histories.get(&*name).cloned()).unwrap_or_default()
+        run.name().and_then(|name| self.histories.get(&**name).cloned()).unwrap_or_default()
     }
 
     fn take_report(&mut self, name: Option<Arc<str>>, report: &Report) {
@@ -127,12 +127,6 @@ impl EarlierRuns {
         }
         self.roots.push_back(root);
     }
-}
-
-/// The workflow a run belongs to, else the name of its root.
-fn workflow_of(run: &FinishedRun) -> Option<Arc<str>> {
-    let root = run.records.iter().find(|record| Some(record.span_id) == run.root)?;
-    Some(root.workflow_name().unwrap_or(&root.name).clone())
 }
 
 impl RunThread {
@@ -192,6 +186,10 @@ impl RunThread {
     }
 
     fn report(&mut self, runs: Vec<FinishedRun>) {
+        // All of them first: what a run has lost may come in the same batch.
+        for root in runs.iter().filter_map(OtherRoot::of) {
+            self.earlier.take_root(root);
+        }
         for run in runs {
             self.report_on(run);
         }
@@ -218,7 +216,7 @@ impl RunThread {
             return;
         }
         let spans = run.records.len() as u64;
-        let (root, workflow) = (OtherRoot::of(&run), workflow_of(&run));
+        let (root, workflow) = (OtherRoot::of(&run), run.name().cloned());
         if self.config.compares_with_earlier_runs {
             self.config.report.history = self.earlier.history(&run);
         }
@@ -240,7 +238,6 @@ impl RunThread {
             self.outputs.lost("analysis_failed", spans);
             return;
         };
-        root.into_iter().for_each(|root| self.earlier.take_root(root));
         if self.config.compares_with_earlier_runs {
             self.earlier.take_report(workflow, &report);
         }

@@ -18,8 +18,8 @@ use crate::report::quality::quality;
 use crate::report::sums::{RunSums, run_sums};
 use crate::report::{
     AllowedPath, AllowedRow, Bottleneck, CriticalPath, DurationSummary, Generator, History, NodeReport,
-    OtherRoot, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source, Summary,
-    Totals, blocking, detached,
+    OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source,
+    Summary, Totals, blocking, detached,
 };
 use crate::run::{DependencyUse, Run, RunOptions};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
@@ -95,21 +95,24 @@ impl Default for ReportOptions {
 /// # Ok::<(), longpole::decode::DecodeError>(())
 /// ```
 pub fn report_on(spans: Vec<SpanRecord>, options: &ReportOptions) -> Vec<Report> {
+    let runs = runs_in(spans);
+    let roots = OtherRoots::of(&runs);
+    let report = |run: FinishedRun| {
+        let other_roots = roots.within(&run);
+        report_on_run(run, &ReportOptions { other_roots, ..options.clone() })
+    };
+    runs.into_iter().filter_map(report).collect()
+}
+
+/// The runs in `spans`, in the order in which they began to arrive: what [`report_on`] reports on.
+pub fn runs_in(spans: Vec<SpanRecord>) -> Vec<FinishedRun> {
     let mut assembler =
         RunAssembler::new(AssemblerConfig { max_bytes: usize::MAX, ..AssemblerConfig::default() });
     for span in spans {
         // What is handed back was counted as left out of its run, and the report says so.
         let _ = assembler.push(span, Timestamp::EPOCH);
     }
-    let runs = assembler.finish();
-    let mut roots: Vec<OtherRoot> = runs.iter().filter_map(OtherRoot::of).collect();
-    roots.sort_by_key(OtherRoot::start);
-    let report = |run: FinishedRun| {
-        let other_roots = OtherRoot::of(&run).map(|root| root.those_within(root.started_within(&roots)));
-        let other_roots = other_roots.unwrap_or_default();
-        report_on_run(run, &ReportOptions { other_roots, ..options.clone() })
-    };
-    runs.into_iter().filter_map(report).collect()
+    assembler.finish()
 }
 
 /// Reports on one finished run; `None` if it has no spans.

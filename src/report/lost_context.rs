@@ -11,7 +11,7 @@ use super::path::node_of_segment;
 use crate::ids::TraceId;
 use crate::run_assembler::FinishedRun;
 use crate::span_record::Origin;
-use crate::time::{Duration, Interval, Timestamp};
+use crate::time::{Duration, Interval};
 
 /// The root of another run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +39,7 @@ impl OtherRoot {
 
     /// The root of a run; `None` if it has several or none.
     pub fn of(run: &FinishedRun) -> Option<Self> {
-        let is_root = |id| run.root.map_or_else(|| run.records.len() == 1, |root| root == id);
-        let by_id = run.records.iter().find(|record| is_root(record.span_id));
-        let root = by_id.or_else(|| {
-            let mut tops = run.records.iter().filter(|record| record.parent_id.is_none());
-            tops.next().filter(|_| tops.next().is_none())
-        })?;
+        let root = run.root_record()?;
         Some(OtherRoot {
             trace_id: root.trace_id,
             name: root.name.clone(),
@@ -53,26 +48,40 @@ impl OtherRoot {
         })
     }
 
-    /// When it started.
-    pub(super) fn start(&self) -> Timestamp {
-        self.interval.start
-    }
-
     /// Of `roots`, those that started and ended while this one was open: the first [`OtherRoot::MAX`] of them.
     pub(crate) fn those_within<'r>(&self, roots: impl IntoIterator<Item = &'r OtherRoot>) -> Vec<OtherRoot> {
         let is_other = |root: &&OtherRoot| root.trace_id != self.trace_id && root.is_within(self.interval);
         roots.into_iter().filter(is_other).take(Self::MAX).cloned().collect()
     }
 
-    /// Of `roots`, which are in order of their starts, those that started while this one was open.
-    pub(super) fn started_within<'r>(&self, roots: &'r [OtherRoot]) -> &'r [OtherRoot] {
-        let at = |instant| roots.partition_point(|root| root.interval.start < instant);
-        roots.get(at(self.interval.start)..at(self.interval.end)).unwrap_or_default()
-    }
-
     /// Whether it lies within the time of a run.
     fn is_within(&self, around: Interval) -> bool {
         around.start <= self.interval.start && self.interval.end <= around.end && !self.interval.is_empty()
+    }
+}
+
+/// The roots of many runs, to find those that lie within one of them.
+#[derive(Clone, Debug, Default)]
+pub struct OtherRoots {
+    /// In order of their starts.
+    roots: Vec<OtherRoot>,
+}
+
+impl OtherRoots {
+    /// Those of these runs.
+    pub fn of<'r>(runs: impl IntoIterator<Item = &'r FinishedRun>) -> Self {
+        let mut roots: Vec<OtherRoot> = runs.into_iter().filter_map(OtherRoot::of).collect();
+        roots.sort_by_key(|root| root.interval.start);
+        OtherRoots { roots }
+    }
+
+    /// Those that started and ended while `run` was open: what goes into
+    /// [`ReportOptions::other_roots`](crate::ReportOptions::other_roots). O(log n), and what is found.
+    pub fn within(&self, run: &FinishedRun) -> Vec<OtherRoot> {
+        let Some(around) = OtherRoot::of(run) else { return Vec::new() };
+        let at = |instant| self.roots.partition_point(|root| root.interval.start < instant);
+        let started = self.roots.get(at(around.interval.start)..at(around.interval.end));
+        around.those_within(started.unwrap_or_default())
     }
 }
 

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::history::{History, PastNode, PastRun};
-pub use self::lost_context::OtherRoot;
+pub use self::lost_context::{OtherRoot, OtherRoots};
 pub use crate::analysis::variability::Severity;
 use crate::money::Money;
 use crate::time::{Duration, Timestamp};
