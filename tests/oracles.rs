@@ -245,12 +245,7 @@ fn check_folder(folder: &Path, at_least: usize) {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    // Case 40 is about many runs together.
-    let is_case = |path: &&PathBuf| {
-        let path = path.to_string_lossy();
-        path.ends_with(".expected.json") && !path.contains("40_aggregate")
-    };
-    for expected in files.iter().filter(is_case) {
+    for expected in files.iter().filter(|path| path.to_string_lossy().ends_with(".expected.json")) {
         let base = expected.to_string_lossy().replace(".expected.json", ".otlp.json");
         let spans = if Path::new(&base).exists() { base } else { format!("{base}.gz") };
         check_case(Path::new(&spans), expected);
