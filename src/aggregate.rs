@@ -204,7 +204,7 @@ impl Aggregates {
     }
 
     /// How long to wait for an execution of a node before giving up: twice its 95th percentile;
-    /// [`FIRST_TIMEOUT`](crate::analysis::variability::FIRST_TIMEOUT), 5 s, before its first.
+    /// [`FIRST_TIMEOUT`], 5 s, before its first.
     pub fn suggest_timeout(&self, node: &str) -> Duration {
         let durations = self.index.get(node).map(|at| &self.nodes[*at].sums.durations);
         durations.map_or(FIRST_TIMEOUT, suggest_timeout)

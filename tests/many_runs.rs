@@ -369,3 +369,27 @@ fn a_recursion_without_end_is_taken_in() {
         .join()
         .unwrap();
 }
+
+#[test]
+fn what_is_kept_of_all_groups_together_is_bounded() {
+    // 200 names and as many call paths a run: 401 entries, so 1,246 runs fit, of 2,000 in four workflows.
+    let mut all = ManyRuns::default();
+    for number in 0..2_000u64 {
+        let root = format!("workflow {}", number % 4);
+        let mut records = vec![span(1, None, &root, 0, 200)];
+        for step in 0..200u64 {
+            records.push(span(step + 2, Some(1), &format!("step {step}"), step, step + 1));
+        }
+        for record in &mut records {
+            record.trace_id = TraceId::from_bytes(u128::from(number + 1).to_be_bytes());
+        }
+        let run = Run::from_records(records).unwrap();
+        all.add(&RunProfile::of(&run, &critical_path(&run).segments));
+    }
+    let report = all.report(ManyRuns::TAIL_PERCENTILE);
+    assert_eq!(report.runs, 2_000);
+    let kept: Vec<u64> = report.groups.iter().map(|group| group.tail.compared_runs).collect();
+    assert_eq!(kept.iter().sum::<u64>(), ManyRuns::MAX_KEPT_ENTRIES as u64 / 401);
+    assert!(kept.iter().all(|kept| (300..=320).contains(kept)), "{kept:?}");
+    assert!(report.groups.iter().all(|group| group.runs == 500 && group.tail.is_sample));
+}

@@ -2,7 +2,7 @@
 //!
 //! A [`Comparison`] says whether the run became slower and how sure that is, which nodes the change comes from (in
 //! nanoseconds that add up to it exactly), and what changed about each node. It is plain data like a
-//! [`Report`](crate::report::Report); its JSON form is `longpole.compare/1`, under the same promises.
+//! [`Report`]; its JSON form is `longpole.compare/1`, under the same promises.
 
 mod contributions;
 

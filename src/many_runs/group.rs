@@ -69,6 +69,16 @@ impl Group {
         }
     }
 
+    /// What its kept runs take.
+    pub(super) fn kept_entries(&self) -> usize {
+        self.sample.entries()
+    }
+
+    /// Keeps one run less.
+    pub(super) fn give_up_one(&mut self) {
+        self.sample.give_up_one();
+    }
+
     pub(super) fn add(&mut self, profile: &RunProfile) {
         self.runs += 1;
         self.total_wall += u128::from(profile.wall.as_nanos());

@@ -38,8 +38,8 @@ use group::Group;
 ///
 /// The first [`ManyRuns::MAX_GROUPS`] groups are told apart. In each, all runs are counted, and complete ones are
 /// kept for the tail: all of them up to [`ManyRuns::MAX_KEPT_RUNS`], then an even sample that depends on their ids
-/// alone. As long as no limit is reached, neither the order of runs nor merging changes any answer. A group takes at
-/// most about 32 MiB; one with twenty names about 1 MiB.
+/// alone, and fewer where all groups together would keep more than [`ManyRuns::MAX_KEPT_ENTRIES`]. As long as no limit
+/// is reached, neither the order of runs nor merging changes any answer. A workflow of twenty names takes about 1 MiB.
 #[derive(Clone, Debug, Default)]
 pub struct ManyRuns {
     groups: BTreeMap<GroupKey, Group>,
@@ -52,6 +52,8 @@ impl ManyRuns {
     pub const MAX_GROUPS: usize = 32;
     /// So many runs of a group are kept one by one.
     pub const MAX_KEPT_RUNS: usize = sample::Sample::MAX_RUNS;
+    /// So many names and call paths of kept runs, of all groups together, are kept: 24 bytes each.
+    pub const MAX_KEPT_ENTRIES: usize = 500_000;
     /// The percentile from which on a run is long, unless somebody says otherwise.
     pub const TAIL_PERCENTILE: u8 = 95;
 
@@ -61,6 +63,20 @@ impl ManyRuns {
         match self.group(&profile.group) {
             Some(group) => group.add(profile),
             None => self.left_out += 1,
+        }
+        self.stay_within_bounds();
+    }
+
+    /// Gives up kept runs of the group that takes most, until all together take no more than they may.
+    fn stay_within_bounds(&mut self) {
+        let mut entries: usize = self.groups.values().map(Group::kept_entries).sum();
+        while entries > Self::MAX_KEPT_ENTRIES {
+            let Some(largest) = self.groups.values_mut().max_by_key(|group| group.kept_entries()) else {
+                return;
+            };
+            let before = largest.kept_entries();
+            largest.give_up_one();
+            entries -= before - largest.kept_entries();
         }
     }
 
@@ -74,6 +90,7 @@ impl ManyRuns {
                 None => self.left_out += group.runs(),
             }
         }
+        self.stay_within_bounds();
     }
 
     fn group(&mut self, key: &GroupKey) -> Option<&mut Group> {

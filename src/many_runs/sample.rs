@@ -17,6 +17,12 @@ pub(super) struct KeptRun {
     pub(super) stacks: Vec<(u32, Duration)>,
 }
 
+impl KeptRun {
+    fn entries(&self) -> usize {
+        self.path.len() + self.stacks.len() + 1
+    }
+}
+
 /// Runs in an order that has nothing to do with what they did, and is the same wherever they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Lot {
@@ -33,6 +39,10 @@ struct Lot {
 pub(super) struct Sample {
     runs: BTreeMap<Lot, KeptRun>,
     seen: u64,
+    /// How many names and call paths the kept runs have together.
+    entries: usize,
+    /// Runs with this lot or a higher one are not kept any more.
+    ceiling: Option<Lot>,
 }
 
 impl Sample {
@@ -54,10 +64,27 @@ impl Sample {
         while self.runs.contains_key(&lot) {
             lot.repeated = lot.repeated.saturating_add(1);
         }
+        if self.ceiling.is_some_and(|ceiling| lot >= ceiling) {
+            return;
+        }
+        self.entries += run.entries();
         self.runs.insert(lot, run);
         if self.runs.len() > Self::MAX_RUNS {
-            self.runs.pop_last();
+            self.give_up_one();
         }
+    }
+
+    /// Keeps one run less: that with the highest lot.
+    pub(super) fn give_up_one(&mut self) {
+        if let Some((lot, run)) = self.runs.pop_last() {
+            self.entries -= run.entries();
+            self.ceiling = Some(lot);
+        }
+    }
+
+    /// How many names and call paths the kept runs have together.
+    pub(super) fn entries(&self) -> usize {
+        self.entries
     }
 
     /// Takes in the runs of `other`, whose frames go by `numbers` here.
