@@ -14,6 +14,7 @@ mod detached;
 mod history;
 pub mod insights;
 mod lost_context;
+mod node_names;
 mod path;
 mod quality;
 pub(crate) mod sums;
