@@ -409,7 +409,13 @@ fn outermost_marked(pending: &Pending) -> Vec<Arrived> {
     if !all().any(|record| record.workflow_name().is_some()) {
         return Vec::new();
     }
-    let parent_of: HashMap<SpanId, Option<SpanId>> = all().map(|r| (r.span_id, r.parent_id)).collect();
+    let mut in_order: Vec<&Arrived> = pending.below.values().flatten().collect();
+    in_order.sort_unstable_by_key(|arrived| arrived.ordinal);
+    let mut parent_of: HashMap<SpanId, Option<SpanId>> = HashMap::new();
+    for arrived in in_order {
+        // Of spans that share an id the first to arrive says what is above it.
+        parent_of.entry(arrived.record.span_id).or_insert(arrived.record.parent_id);
+    }
     let marked: HashSet<SpanId> =
         all().filter(|record| record.workflow_name().is_some()).map(|record| record.span_id).collect();
     let is_outermost = |record: &SpanRecord| {

@@ -202,9 +202,17 @@ impl SpanRecord {
     /// The id of the node this span is, by its own attributes: a given node id, else one made from its GenAI
     /// operation; `None` if it is no node.
     pub fn node_id(&self) -> Option<Arc<str>> {
+        Some(match self.node_id_parts()? {
+            (operation, Some(subject)) => format!("{operation} {subject}").into(),
+            (id, None) => id.clone(),
+        })
+    }
+
+    /// What the node id is made of: the given one, or an operation and what it is done to.
+    pub(crate) fn node_id_parts(&self) -> Option<(&Arc<str>, Option<&Arc<str>>)> {
         let facts = self.facts.as_deref()?;
         if let Some(id) = &facts.node_id {
-            return Some(id.clone());
+            return Some((id, None));
         }
         let operation = facts.operation.as_ref()?;
         let subject = match &**operation {
@@ -213,10 +221,7 @@ impl SpanRecord {
             "invoke_workflow" => facts.workflow_name.as_ref(),
             _ => facts.request_model.as_ref().or(facts.response_model.as_ref()),
         };
-        Some(match subject {
-            Some(subject) => format!("{operation} {subject}").into(),
-            None => operation.clone(),
-        })
+        Some((operation, subject))
     }
 
     /// Whether it failed: an error status, a panic or a cancellation.

@@ -45,31 +45,59 @@ pub(super) enum EventKind {
     End,
 }
 
+/// An event in one number, so that events of one instant are sorted by comparing numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(u64);
+
+impl Rank {
+    const NOT_AN_END: u64 = 1 << 40;
+
+    fn of(kind: EventKind, ix: SpanIx) -> Self {
+        let at = ix.index() as u64;
+        Rank(match kind {
+            EventKind::End => Self::NOT_AN_END - 1 - at,
+            EventKind::Creation => Self::NOT_AN_END | at << 2,
+            EventKind::QueuedStart => Self::NOT_AN_END | at << 2 | 1,
+            EventKind::Start => Self::NOT_AN_END | at << 2 | 2,
+        })
+    }
+
+    fn event(self) -> (EventKind, SpanIx) {
+        if self.0 < Self::NOT_AN_END {
+            return (EventKind::End, SpanIx::new((Self::NOT_AN_END - 1 - self.0) as usize));
+        }
+        let kind = match self.0 & 3 {
+            0 => EventKind::Creation,
+            1 => EventKind::QueuedStart,
+            _ => EventKind::Start,
+        };
+        (kind, SpanIx::new(((self.0 ^ Self::NOT_AN_END) >> 2) as usize))
+    }
+}
+
 impl<'r> EventGraph<'r> {
     /// The graph of a run. O(n log n); every replay afterwards is O(n).
     pub fn new(run: &'r Run) -> Self {
-        let mut moments = Vec::with_capacity(run.spans.len() * 2);
+        // At one instant ends come first, because who starts then may have waited for them; among ends children
+        // come before parents, among starts parents before children. A parent's position is below its children's.
+        let mut moments: Vec<(Timestamp, Rank)> = Vec::with_capacity(run.spans.len() * 2);
         for ix in run.indices().filter(|ix| run.span(*ix).is_blocking()) {
             let span = run.span(ix);
             let earliest = span.parent.map_or(span.clipped.start, |parent| run.span(parent).clipped.start);
             let creation = span.record.start.max(earliest);
             if creation < span.clipped.start {
-                moments.push((creation, EventKind::Creation, ix));
-                moments.push((span.clipped.start, EventKind::QueuedStart, ix));
+                moments.push((creation, Rank::of(EventKind::Creation, ix)));
+                moments.push((span.clipped.start, Rank::of(EventKind::QueuedStart, ix)));
             } else {
-                moments.push((span.clipped.start, EventKind::Start, ix));
+                moments.push((span.clipped.start, Rank::of(EventKind::Start, ix)));
             }
-            moments.push((span.clipped.end, EventKind::End, ix));
+            moments.push((span.clipped.end, Rank::of(EventKind::End, ix)));
         }
-        // At one instant ends come first, because who starts then may have waited for them; among ends children
-        // come before parents, among starts parents before children. A parent's position is below its children's.
-        moments.sort_unstable_by_key(|&(at, kind, ix)| match kind {
-            EventKind::End => (at, 0, usize::MAX - ix.index()),
-            _ => (at, 1, ix.index()),
-        });
+        moments.sort_unstable();
 
         let mut base = vec![Timestamp::EPOCH; run.spans.len()];
-        let events = moments.into_iter().map(|(at, kind, span)| {
+        let events = moments.into_iter().map(|(at, rank)| {
+            let (kind, span) = rank.event();
             let parent = run.span(span).parent;
             let declared = run.predecessors(span).iter().map(|before| run.span(*before).clipped.end).max();
             let since = match (kind, parent) {

@@ -17,6 +17,7 @@ pub mod list_schedule;
 pub mod memory_trend;
 pub mod pool;
 pub mod probability;
+mod removals;
 pub mod replay;
 pub mod shares;
 mod slack;

@@ -43,7 +43,8 @@ impl Scale {
 /// What is different in a replay. Nothing, by default.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    scales: HashMap<SpanIx, Scale>,
+    /// In order of the calls: of two for one span the later counts.
+    scales: Vec<(SpanIx, Scale)>,
     unqueued: HashSet<SpanIx>,
     limits: Vec<usize>,
     limit_of: HashMap<SpanIx, usize>,
@@ -55,7 +56,7 @@ pub struct Changes {
 impl Changes {
     /// Scales the own time of a span. A later call for the same span wins.
     pub fn scale(&mut self, span: SpanIx, scale: Scale) {
-        self.scales.insert(span, scale);
+        self.scales.push((span, scale));
     }
 
     /// Takes over what is different in `other`, too.
@@ -68,6 +69,18 @@ impl Changes {
         self.alongside.extend(&other.alongside);
         self.no_gap.extend(&other.no_gap);
         self.only_what_the_graph_demands |= other.only_what_the_graph_demands;
+    }
+
+    /// The scale of each span; empty if none is scaled.
+    fn scale_by_span(&self, run: &Run) -> Vec<Scale> {
+        if self.scales.is_empty() {
+            return Vec::new();
+        }
+        let mut by_span = vec![Scale::SAME; run.spans.len()];
+        for (span, scale) in &self.scales {
+            by_span[span.index()] = *scale;
+        }
+        by_span
     }
 
     /// Scales the own time of a span and of everything below it.
@@ -151,7 +164,8 @@ impl EventGraph<'_> {
     }
 
     fn settled<'c>(&'c self, changes: &'c Changes) -> Replay<'c> {
-        let scale = |ix: SpanIx| changes.scales.get(&ix).copied().unwrap_or(Scale::SAME);
+        let scales = changes.scale_by_span(self.run);
+        let scale = |ix: SpanIx| scales.get(ix.index()).copied().unwrap_or(Scale::SAME);
         let mut replay = Replay::new(self, changes, HashMap::new()).run_through(scale);
         // How long a limited span takes does not depend on when it starts, unless another limit is inside it.
         for _ in 0..changes.limits.len() {

@@ -4,10 +4,10 @@ use super::booking::{Booking, NodeIx};
 use super::path::BookedPath;
 use crate::analysis::critical_path::{CriticalPath, critical_path};
 use crate::analysis::event_graph::EventGraph;
-use crate::analysis::replay::{Changes, Scale};
+use crate::analysis::replay::Changes;
 use crate::analysis::time_breakdown::self_times;
 use crate::run::{Run, SpanIx};
-use crate::time::Duration;
+use crate::time::{Duration, Timestamp};
 
 /// A run and what the analyses say about it.
 pub(crate) struct Analysed<'r> {
@@ -50,13 +50,12 @@ impl<'r> Analysed<'r> {
             self.path.nodes.iter().map(|path_node| (path_node.time, path_node.node)).collect();
         by_time.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
         by_time.truncate(MAX_REPLAYED);
-        by_time.into_iter().map(|(_, node)| (node, self.saved_by_scaling(node, Scale::FREE))).collect()
-    }
-
-    /// What the run would save if the own time of a node's spans were scaled so.
-    pub(crate) fn saved_by_scaling(&self, node: NodeIx, scale: Scale) -> Duration {
-        let wall = self.graph.replay(|ix| if self.owns_time_of(node, ix) { scale } else { Scale::SAME });
-        self.run.wall().saturating_sub(wall)
+        let mut place_of: Vec<Option<usize>> = vec![None; self.booking.nodes.len()];
+        by_time.iter().zip(0..).for_each(|((_, node), place)| place_of[*node] = Some(place));
+        let place = |ix: SpanIx| self.owner_of_time(ix).and_then(|node| place_of[node]);
+        let walls = self.graph.walls_without(by_time.len(), place);
+        let saved = |wall: Duration| self.run.wall().saturating_sub(wall);
+        by_time.into_iter().zip(walls).map(|((_, node), wall)| (node, saved(wall))).collect()
     }
 
     /// What the run would save with these changes.
@@ -64,22 +63,27 @@ impl<'r> Analysed<'r> {
         self.run.wall().saturating_sub(self.graph.replay_with(changes))
     }
 
-    /// Whether the own time of a span belongs to a node. The root's own time belongs to none.
-    pub(crate) fn owns_time_of(&self, node: NodeIx, ix: SpanIx) -> bool {
-        ix != self.run.root && self.booking.node_of[ix.index()] == Some(node)
+    /// The node the own time of a span belongs to. The root's own time belongs to none.
+    pub(crate) fn owner_of_time(&self, ix: SpanIx) -> Option<NodeIx> {
+        self.booking.node_of[ix.index()].filter(|_| ix != self.run.root)
     }
 
     /// The spans whose own time belongs to a node.
     pub(crate) fn spans_of(&self, node: NodeIx) -> impl Iterator<Item = SpanIx> + '_ {
-        self.run.indices().filter(move |ix| self.owns_time_of(node, *ix))
+        self.run.indices().filter(move |ix| self.owner_of_time(*ix) == Some(node))
     }
 
     /// The executions of a node that block somebody, in order of their starts.
     pub(crate) fn blocking_executions(&self, node: NodeIx) -> Vec<SpanIx> {
-        let all = self.booking.nodes[node].executions.iter().copied();
-        let mut blocking: Vec<SpanIx> = all.filter(|ix| self.run.span(*ix).is_blocking()).collect();
-        blocking.sort_by_key(|ix| (self.run.span(*ix).clipped.start, *ix));
-        blocking
+        let mut blocking: Vec<(Timestamp, SpanIx)> = Vec::new();
+        for ix in &self.booking.nodes[node].executions {
+            let span = self.run.span(*ix);
+            if span.is_blocking() {
+                blocking.push((span.clipped.start, *ix));
+            }
+        }
+        blocking.sort_unstable();
+        blocking.into_iter().map(|(_, ix)| ix).collect()
     }
 
     /// The name of the node a span belongs to.

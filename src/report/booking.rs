@@ -5,15 +5,17 @@
 //! none. If no span of the run is marked as a node, every span is one under its own name. The root's own time
 //! belongs to no node: nothing in the run explains it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::analysis::time_breakdown::peak_concurrency;
 use crate::histogram::DurationStats;
+use crate::ids::SpanId;
 use crate::money::Money;
 use crate::report::Tokens;
+use crate::report::node_names::NodeNames;
 use crate::run::{Run, SpanIx};
-use crate::time::{Duration, Interval};
+use crate::time::{Duration, Interval, Timestamp};
 
 /// A position in [`Booking::nodes`].
 pub(crate) type NodeIx = usize;
@@ -62,29 +64,31 @@ pub(crate) struct NodeTally {
 
 impl Booking {
     pub(crate) fn new(run: &Run, self_times: &[Duration]) -> Self {
-        let ids: Vec<Option<Arc<str>>> = node_ids(run);
-        let execution_of = executions(run, &ids);
-        let mut recorded: Vec<SpanIx> = run.indices().filter(|ix| ids[ix.index()].is_some()).collect();
-        recorded.sort_by_key(|ix| {
-            let record = &run.span(*ix).record;
-            (record.end, record.start, record.span_id, run.span(*ix).ordinal)
-        });
-        let mut by_name: HashMap<Arc<str>, NodeIx> = HashMap::new();
-        let mut nodes: Vec<NodeTally> = Vec::new();
-        let reported = deepest_reports(run);
-        let is_retry = retries(run, &ids);
-        for ix in recorded {
-            let Some(name) = ids[ix.index()].clone() else { continue };
-            let node = *by_name.entry(name.clone()).or_insert_with(|| {
-                nodes.push(NodeTally { name, ..NodeTally::default() });
+        let NodeNames { names, of_span } = NodeNames::of(run);
+        let execution_of = executions(run, &of_span);
+        let mut recorded: Vec<(Timestamp, Timestamp, SpanId, u32, SpanIx)> =
+            Vec::with_capacity(of_span.len());
+        for ix in run.indices().filter(|ix| of_span[ix.index()].is_some()) {
+            let span = run.span(ix);
+            recorded.push((span.record.end, span.record.start, span.record.span_id, span.ordinal, ix));
+        }
+        recorded.sort_unstable();
+        let is_retry = retries(run, &of_span, names.len());
+        let mut nodes: Vec<NodeTally> = Vec::with_capacity(names.len());
+        let mut node_by_name: Vec<Option<NodeIx>> = vec![None; names.len()];
+        for (.., ix) in recorded {
+            let Some(name) = of_span[ix.index()] else { continue };
+            let node = *node_by_name[name].get_or_insert_with(|| {
+                nodes.push(NodeTally { name: names[name].clone(), ..NodeTally::default() });
                 nodes.len() - 1
             });
             nodes[node].take_execution(run, ix);
             nodes[node].retries += u64::from(is_retry[ix.index()]);
         }
+        let reported = deepest_reports(run);
         let node_of: Vec<Option<NodeIx>> = execution_of
             .iter()
-            .map(|execution| by_name.get(ids[execution.as_ref()?.index()].as_ref()?).copied())
+            .map(|execution| node_by_name[of_span[execution.as_ref()?.index()]?])
             .collect();
         let (mut cost, mut tokens) = (None, None);
         for ix in run.indices() {
@@ -136,27 +140,13 @@ impl Booking {
     }
 }
 
-/// The node id of each span, `None` for spans that are no nodes.
-fn node_ids(run: &Run) -> Vec<Option<Arc<str>>> {
-    let marked: Vec<Option<Arc<str>>> = run.indices().map(|ix| run.span(ix).record.node_id()).collect();
-    if marked.iter().any(Option::is_some) {
-        return marked;
-    }
-    let own_name = |ix: SpanIx| {
-        let span = run.span(ix);
-        (!span.is_synthetic).then(|| span.record.name.clone())
-    };
-    run.indices().map(own_name).collect()
-}
-
 /// The execution each span belongs to: the nearest span at or above it that is a node.
-fn executions(run: &Run, ids: &[Option<Arc<str>>]) -> Vec<Option<SpanIx>> {
-    let mut execution_of: Vec<Option<SpanIx>> = vec![None; ids.len()];
-    let mut stack: Vec<(SpanIx, Option<SpanIx>)> = vec![(run.root, None)];
-    while let Some((ix, above)) = stack.pop() {
-        let own = if ids[ix.index()].is_some() { Some(ix) } else { above };
-        execution_of[ix.index()] = own;
-        stack.extend(run.children(ix).iter().map(|child| (*child, own)));
+fn executions(run: &Run, node_of: &[Option<usize>]) -> Vec<Option<SpanIx>> {
+    let mut execution_of: Vec<Option<SpanIx>> = vec![None; node_of.len()];
+    // A parent stands before its children.
+    for ix in run.indices() {
+        let above = run.span(ix).parent.and_then(|parent| execution_of[parent.index()]);
+        execution_of[ix.index()] = node_of[ix.index()].map(|_| ix).or(above);
     }
     execution_of
 }
@@ -172,13 +162,8 @@ struct Reports {
 fn deepest_reports(run: &Run) -> Vec<Reports> {
     let mut reports = vec![Reports::default(); run.spans.len()];
     let mut below = reports.clone();
-    let mut order = vec![run.root];
-    let mut next = 0;
-    while let Some(ix) = order.get(next).copied() {
-        order.extend(run.children(ix));
-        next += 1;
-    }
-    for ix in order.into_iter().rev() {
+    // A parent stands before its children.
+    for ix in run.indices().rev() {
         let facts = run.span(ix).record.facts.as_deref();
         let has_cost = facts.is_some_and(|facts| facts.cost.is_some());
         let has_tokens =
@@ -215,21 +200,23 @@ impl NodeTally {
 
 /// Which executions are second or later tries: those that say so by their attempt, and, where none of a node's
 /// executions under one parent says which attempt it is, those that start after the one before them has failed.
-fn retries(run: &Run, ids: &[Option<Arc<str>>]) -> Vec<bool> {
+fn retries(run: &Run, node_of: &[Option<usize>], nodes: usize) -> Vec<bool> {
     let mut is_retry = vec![false; run.spans.len()];
+    // Of each node the execution looked at last: its parent, itself, and whether it says which attempt it is.
+    let mut before: Vec<Option<(SpanIx, SpanIx, bool)>> = vec![None; nodes];
     for parent in run.indices() {
         // Children stand in order of their starts.
-        let mut before: HashMap<&Arc<str>, (SpanIx, bool)> = HashMap::new();
         for child in run.children(parent) {
-            let Some(id) = &ids[child.index()] else { continue };
+            let Some(node) = node_of[child.index()] else { continue };
             let record = &run.span(*child).record;
             let attempt = record.facts.as_ref().and_then(|facts| facts.attempt);
-            let follows_failure = before.get(id).is_some_and(|(earlier, says_attempt)| {
-                let earlier = &run.span(*earlier).record;
+            let beside = before[node].filter(|(under, ..)| *under == parent);
+            let follows_failure = beside.is_some_and(|(_, earlier, says_attempt)| {
+                let earlier = &run.span(earlier).record;
                 !says_attempt && earlier.failed() && earlier.end <= record.start
             });
             is_retry[child.index()] = attempt.map_or(follows_failure, |attempt| attempt > 1);
-            before.insert(id, (*child, attempt.is_some()));
+            before[node] = Some((parent, *child, attempt.is_some()));
         }
     }
     if let Some(attempt) = run.span(run.root).record.facts.as_ref().and_then(|facts| facts.attempt) {
@@ -240,17 +227,22 @@ fn retries(run: &Run, ids: &[Option<Arc<str>>]) -> Vec<bool> {
 
 /// What sort of work a node does: the first rule that any of its executions meets.
 fn kind_of(run: &Run, tally: &NodeTally) -> String {
-    let facts = || tally.executions.iter().filter_map(|ix| run.span(*ix).record.facts.as_deref());
-    let operation = facts().find_map(|facts| facts.operation.as_deref());
-    let node_kind = facts().find_map(|facts| facts.node_kind.as_deref());
+    let (mut operation, mut node_kind) = (None, None);
+    let (mut is_http, mut is_db) = (false, false);
+    for facts in tally.executions.iter().filter_map(|ix| run.span(*ix).record.facts.as_deref()) {
+        operation = operation.or(facts.operation.as_deref());
+        node_kind = node_kind.or(facts.node_kind.as_deref());
+        is_http |= facts.is_http;
+        is_db |= facts.is_db;
+    }
     let busy_ratio = tally.busy.and_then(|busy| busy.ratio_of(tally.running));
     let kind = match operation {
         Some("chat" | "generate_content" | "text_completion" | "embeddings") => "llm",
         Some("invoke_agent" | "create_agent" | "plan") => "agent",
         Some("execute_tool") => "tool",
         Some("retrieval" | "rerank") => "retrieval",
-        _ if facts().any(|facts| facts.is_http) => "http",
-        _ if facts().any(|facts| facts.is_db) => "db",
+        _ if is_http => "http",
+        _ if is_db => "db",
         _ if node_kind == Some("io") => "io",
         _ if busy_ratio.is_some_and(|ratio| ratio >= CPU_BUSY_RATIO) => "cpu",
         _ => node_kind.unwrap_or("other"),
@@ -261,11 +253,23 @@ fn kind_of(run: &Run, tally: &NodeTally) -> String {
 /// The model most executions used, the lesser name on a tie: what answered, else what was asked for.
 fn model_of(run: &Run, tally: &NodeTally) -> Option<Arc<str>> {
     let mut calls: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
+    // Calls of one model mostly follow each other: counted together, without looking the name up each time.
+    let mut in_a_row: Option<(&Arc<str>, u64)> = None;
     for ix in &tally.executions {
         let facts = run.span(*ix).record.facts.as_deref();
-        if let Some(model) = facts.and_then(|f| f.response_model.as_ref().or(f.request_model.as_ref())) {
-            *calls.entry(model).or_default() += 1;
+        let model = facts.and_then(|facts| facts.response_model.as_ref().or(facts.request_model.as_ref()));
+        match (model, &mut in_a_row) {
+            (None, _) => {}
+            (Some(model), Some((last, count))) if Arc::ptr_eq(last, model) => *count += 1,
+            (Some(model), _) => {
+                if let Some((model, count)) = in_a_row.replace((model, 1)) {
+                    *calls.entry(model).or_default() += count;
+                }
+            }
         }
+    }
+    if let Some((model, count)) = in_a_row {
+        *calls.entry(model).or_default() += count;
     }
     calls.into_iter().rev().max_by_key(|(_, calls)| *calls).map(|(model, _)| model.clone())
 }

@@ -15,6 +15,7 @@ mod finding;
 mod history;
 pub mod insights;
 mod lost_context;
+mod node_names;
 mod path;
 mod quality;
 pub(crate) mod sums;

@@ -4,7 +4,7 @@ use super::{Candidate, Case, over_sla};
 use crate::analysis::replay::{Changes, Scale};
 use crate::report::booking::{CPU_BUSY_RATIO, NodeIx};
 use crate::report::path::{PathNode, overlap_with, queued_interval};
-use crate::report::{Confidence, Reason, Suggestion};
+use crate::report::{Confidence, Reason, Severity, Suggestion};
 use crate::run::SpanIx;
 use crate::time::{Duration, Interval};
 
@@ -12,18 +12,25 @@ use crate::time::{Duration, Interval};
 const MAX_POLES: usize = 12;
 
 pub(super) fn longest_poles(case: &Case<'_>, found: &mut Vec<Candidate>) {
-    let mut poles: Vec<Candidate> = Vec::new();
+    let mut saved: Vec<Option<Duration>> = vec![None; case.analysed.booking.nodes.len()];
+    case.analysed.savings.iter().for_each(|(node, save_max)| saved[*node] = Some(*save_max));
+    let mut poles: Vec<(NodeIx, Duration, Severity, Option<Reason>)> = Vec::new();
     for node in case.steps() {
-        let save_max = case.analysed.savings.iter().find(|(of, _)| *of == node).map(|(_, saved)| *saved);
-        let by_share = save_max.and_then(|save_max| case.severity_of(save_max));
-        let over = over_sla(case, node);
-        let Some(severity) = by_share.max(over.as_ref().map(|(severity, _)| *severity)) else { continue };
-        let subject = case.node_name(node);
-        let mut finding = case.finding("LP101", subject, save_max.unwrap_or_default(), severity);
-        finding.why.extend(over.map(|(_, reason)| reason));
+        let by_share = saved[node].and_then(|save_max| case.severity_of(save_max));
+        let (over, reason) = over_sla(case, node).unzip();
+        if let Some(severity) = by_share.max(over) {
+            poles.push((node, saved[node].unwrap_or_default(), severity, reason));
+        }
+    }
+    poles.sort_by_key(|(_, save_max, severity, _)| std::cmp::Reverse((*save_max, *severity)));
+    poles.truncate(MAX_POLES);
+    let leaves = leaves(case);
+    found.extend(poles.into_iter().map(|(node, save_max, severity, over)| {
+        let mut finding = case.finding("LP101", case.node_name(node), save_max, severity);
+        finding.why.extend(over);
         let mut change = None;
         if let Some(path_node) = case.analysed.path.of(node) {
-            let beside = longest_beside(case, path_node);
+            let beside = longest_beside(case, path_node, &leaves);
             finding.confidence = case.confidence(match beside {
                 // Nothing runs beside it, so no inferred order can change the answer.
                 None => Confidence::Sure,
@@ -35,25 +42,26 @@ pub(super) fn longest_poles(case: &Case<'_>, found: &mut Vec<Candidate>) {
             finding.suggestions = suggestions.into_iter().map(|(suggestion, _)| suggestion).collect();
             finding.spans = case.span_ids(path_node.executions.iter().copied());
         }
-        poles.push(Candidate { finding, change });
-    }
-    poles.sort_by_key(|pole| std::cmp::Reverse((pole.finding.saves_max_ns, pole.finding.severity)));
-    poles.truncate(MAX_POLES);
-    found.append(&mut poles);
+        Candidate { finding, change }
+    }));
+}
+
+/// The spans of nodes that take time and have nothing inside them.
+fn leaves(case: &Case<'_>) -> Vec<(NodeIx, Interval)> {
+    let (run, booking) = (case.analysed.run, &case.analysed.booking);
+    let leaf = |ix: SpanIx| {
+        let node = booking.node_of[ix.index()].filter(|_| run.children(ix).is_empty())?;
+        let span = run.span(ix);
+        (!span.is_detached && !span.clipped.is_empty()).then_some((node, span.clipped))
+    };
+    run.indices().filter_map(leaf).collect()
 }
 
 /// The other node that runs longest while a node is on the path.
-fn longest_beside(case: &Case<'_>, path_node: &PathNode) -> Option<NodeIx> {
-    let (run, booking) = (case.analysed.run, &case.analysed.booking);
-    let mut overlap = vec![Duration::ZERO; booking.nodes.len()];
-    for ix in run.indices() {
-        let Some(node) = booking.node_of[ix.index()] else { continue };
-        let span = run.span(ix);
-        let is_leaf = run.children(ix).is_empty();
-        if node == path_node.node || !is_leaf || span.is_detached {
-            continue;
-        }
-        overlap[node] = overlap[node].saturating_add(overlap_with(&path_node.pieces, span.clipped));
+fn longest_beside(case: &Case<'_>, path_node: &PathNode, leaves: &[(NodeIx, Interval)]) -> Option<NodeIx> {
+    let mut overlap = vec![Duration::ZERO; case.analysed.booking.nodes.len()];
+    for (node, leaf) in leaves.iter().filter(|(node, _)| *node != path_node.node) {
+        overlap[*node] = overlap[*node].saturating_add(overlap_with(&path_node.pieces, *leaf));
     }
     let longest = (0..overlap.len()).filter(|node| !overlap[*node].is_zero());
     longest.max_by_key(|node| (overlap[*node], std::cmp::Reverse(*node)))

@@ -27,10 +27,10 @@ const ROOMY: f64 = 0.8;
 pub(super) fn queueing_at_a_limit(case: &Case<'_>, found: &mut Vec<Candidate>) {
     let run = case.analysed.run;
     for node in case.steps() {
-        for (_, set) in by_parent(case, node) {
+        for set in by_parent(case, node, MIN_LIMITED) {
             let intervals = || set.iter().map(|ix| run.span(*ix).clipped);
             let peak = peak_concurrency(intervals()) as usize;
-            if set.len() < MIN_LIMITED || peak == 0 || peak >= set.len() {
+            if peak == 0 || peak >= set.len() {
                 continue;
             }
             let queued_ns: Duration = set.iter().map(|ix| queued_interval(run, *ix).duration()).sum();
@@ -62,13 +62,23 @@ pub(super) fn queueing_at_a_limit(case: &Case<'_>, found: &mut Vec<Candidate>) {
     }
 }
 
-/// The blocking executions of a node, those under one parent together and in order of their starts.
-pub(super) fn by_parent(case: &Case<'_>, node: NodeIx) -> BTreeMap<Option<SpanIx>, Vec<SpanIx>> {
-    let mut sets: BTreeMap<Option<SpanIx>, Vec<SpanIx>> = BTreeMap::new();
-    for ix in case.analysed.blocking_executions(node) {
-        sets.entry(case.analysed.run.span(ix).parent).or_default().push(ix);
+/// The blocking executions of a node, those under one parent together and in order of their starts, where there are
+/// at least so many; in order of the parents.
+pub(super) fn by_parent(case: &Case<'_>, node: NodeIx, at_least: usize) -> Vec<Vec<SpanIx>> {
+    let executions = &case.analysed.booking.nodes[node].executions;
+    if executions.len() < at_least {
+        return Vec::new();
     }
-    sets
+    let mut sorted: Vec<(Option<SpanIx>, Timestamp, SpanIx)> = Vec::with_capacity(executions.len());
+    for ix in executions {
+        let span = case.analysed.run.span(*ix);
+        if span.is_blocking() {
+            sorted.push((span.parent, span.clipped.start, *ix));
+        }
+    }
+    sorted.sort_unstable();
+    let sets = sorted.chunk_by(|a, b| a.0 == b.0).filter(|set| set.len() >= at_least);
+    sets.map(|set| set.iter().map(|(_, _, ix)| *ix).collect()).collect()
 }
 
 /// Steps on the path one after the other that declared nothing: the same node again, or calls of one kind.

@@ -22,7 +22,7 @@ const WORTH_A_WORD: f64 = 0.1;
 pub(super) fn stragglers(case: &Case<'_>, found: &mut Vec<Candidate>) {
     let run = case.analysed.run;
     for node in case.steps() {
-        for (_, set) in by_parent(case, node) {
+        for set in by_parent(case, node, MIN_ALIKE) {
             let is_parallel = peak_concurrency(set.iter().map(|ix| run.span(*ix).clipped)) > 1;
             let Some(longest) =
                 set.iter().copied().max_by_key(|ix| (case.running(*ix), std::cmp::Reverse(*ix)))
@@ -33,7 +33,7 @@ pub(super) fn stragglers(case: &Case<'_>, found: &mut Vec<Candidate>) {
             let longest_ns = case.running(longest);
             let is_out_of_line = longest_ns > median_ns.saturating_add(median_ns);
             let is_on_path = !case.path_below[longest.index()].is_zero();
-            if set.len() < MIN_ALIKE || !is_parallel || !is_out_of_line || !is_on_path {
+            if !is_parallel || !is_out_of_line || !is_on_path {
                 continue;
             }
             let mut change = Changes::default();
