@@ -10,7 +10,7 @@ use crate::report::booking::NodeIx;
 use crate::report::path::queued_interval;
 use crate::report::{Confidence, Reason, Suggestion};
 use crate::run::{DependencyUse, SpanIx};
-use crate::time::Duration;
+use crate::time::{Duration, Timestamp};
 
 /// From so many alike on, a limit may show.
 const MIN_LIMITED: usize = 3;
