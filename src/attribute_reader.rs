@@ -199,7 +199,11 @@ impl NodeFacts {
             Fact::RequestModel => text(&mut self.request_model),
             Fact::ResponseModel => text(&mut self.response_model),
             Fact::ErrorType => text(&mut self.error_type),
-            Fact::DependsOn => set(&mut self.depends_on, Some(names_in(value, interner))),
+            Fact::DependsOn => {
+                let is_read = set(&mut self.depends_on, names_in(value, interner));
+                self.tells_depends_on |= is_read;
+                is_read
+            }
             Fact::Attempt => count(&mut self.attempt),
             Fact::Turns => count(&mut self.turns),
             Fact::InputBytes => count(&mut self.input_bytes),
@@ -238,14 +242,14 @@ impl NodeFacts {
 }
 
 /// The names in a string array, or in a string with commas between them.
-fn names_in(value: &AttributeValue<'_>, interner: &mut Interner) -> Vec<Arc<str>> {
+fn names_in(value: &AttributeValue<'_>, interner: &mut Interner) -> Option<Vec<Arc<str>>> {
     match value {
-        AttributeValue::Strings(names) => names.iter().map(|name| interner.intern(name)).collect(),
+        AttributeValue::Strings(names) => Some(names.iter().map(|name| interner.intern(name)).collect()),
         AttributeValue::Str(names) => {
             let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
-            names.map(|name| interner.intern(name)).collect()
+            Some(names.map(|name| interner.intern(name)).collect())
         }
-        _ => Vec::new(),
+        _ => None,
     }
 }
 

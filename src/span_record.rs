@@ -138,6 +138,8 @@ pub struct NodeFacts {
     pub response_model: Option<Arc<str>>,
     pub error_type: Option<Arc<str>>,
     pub depends_on: Vec<Arc<str>>,
+    /// The attribute is there, so that none named means that it waited for none.
+    pub tells_depends_on: bool,
     pub outcome: Option<Outcome>,
     pub attempt: Option<u64>,
     pub turns: Option<u64>,

@@ -44,16 +44,22 @@ fn a_span_that_follows_from_another_waited_for_it_also_without_export() {
 
 #[test]
 fn nodes_named_in_depends_on_are_what_a_node_waited_for() {
-    let longpole = measured(longpole::builder(), || {
-        let _run = info_span!("run", workflow.name = "desk").entered();
-        for (id, depends_on) in [("a", ""), ("b", ""), ("c", "a"), ("d", "nobody")] {
-            info_span!("step", node.id = id, node.depends_on = depends_on).in_scope(|| ());
-        }
-    });
-    let report = longpole.last_run().unwrap();
-    assert_eq!(report.quality.declared_edges, 1);
-    assert_eq!(report.quality.warnings.get("unknown_dependency"), Some(&1));
-    assert!(report.allowed_path.is_declared && report.totals.efficiency.is_some());
+    let report_on = |steps: &[(&str, &str)]| {
+        let longpole = measured(longpole::builder(), || {
+            let _run = info_span!("run", workflow.name = "desk").entered();
+            for (id, depends_on) in steps {
+                info_span!("step", node.id = id, node.depends_on = depends_on).in_scope(|| ());
+            }
+        });
+        longpole.last_run().unwrap()
+    };
+    let declared = report_on(&[("a", ""), ("b", ""), ("c", "a")]);
+    assert_eq!(declared.quality.declared_edges, 1);
+    assert!(declared.allowed_path.is_declared && declared.totals.efficiency.is_some());
+    let mistyped = report_on(&[("a", ""), ("b", ""), ("c", "a"), ("d", "nobody")]);
+    assert_eq!(mistyped.quality.warnings.get("unknown_dependency"), Some(&1));
+    assert!(!mistyped.allowed_path.is_declared, "nobody knows what d waited for");
+    assert_eq!(mistyped.totals.efficiency, None);
 }
 
 #[test]

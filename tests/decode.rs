@@ -121,6 +121,7 @@ fn every_attribute_the_analysis_reads_is_read() {
         response_model: name("m2"),
         error_type: name("timeout"),
         depends_on: vec!["a".into(), "b".into()],
+        tells_depends_on: true,
         outcome: Some(Outcome::Cancelled),
         attempt: Some(2),
         turns: Some(3),

@@ -74,8 +74,8 @@ Fix first                                                     save at most
   execute_tool refund_policy without queueing, together: 3.02 s → 1.47 s (−51%).
 
 Bounded by    model wait 63%, tool 36%, no span 1%
-Parallelism   2.52 s with no queueing; what the graph allows needs declared
-              edges (node.depends_on)
+Parallelism   2.52 s with no queueing; what the graph allows needs its edges
+              declared (node.depends_on)
 Cost          chat gpt-4o-mini $0.0115 (100%)
 Tokens        2,042 in, 272 out
 Confidence    high: 5 of 5 spans closed, 0 orphans, 3 edges inferred from time,

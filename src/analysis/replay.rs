@@ -117,9 +117,10 @@ impl Changes {
         self.no_gap.insert(span);
     }
 
-    /// Leaves only what the graph demands: nothing queues, and among siblings of which any declared what it waits
-    /// for, a span waits for what it declared, and nothing passes between them. The length of that is the *span* of
-    /// the graph, T∞: no number of workers makes the run shorter.
+    /// Leaves only what the graph demands: nothing queues, and a span that declared what it waits for, be it nothing,
+    /// starts at once when that is over. Where a span declared nothing, the order that was seen still counts. The
+    /// length of that is the *span* of the graph, T∞, as far as it was declared: no number of workers makes the run
+    /// shorter.
     pub fn as_the_graph_allows() -> Self {
         Changes { only_what_the_graph_demands: true, ..Changes::default() }
     }
@@ -134,6 +135,15 @@ pub struct ReplayedSegment {
     pub start: Duration,
     /// How long it is; never zero.
     pub length: Duration,
+}
+
+/// The critical path of a replay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplayedPath {
+    /// In time order.
+    pub segments: Vec<ReplayedSegment>,
+    /// How many of its steps follow a sibling by the order of time alone.
+    pub inferred_edges: u64,
 }
 
 impl EventGraph<'_> {
@@ -158,8 +168,8 @@ impl EventGraph<'_> {
         self.settled(changes).wall()
     }
 
-    /// The critical path of the run with these changes, in time order; its segments add up to the wall time.
-    pub fn replayed_path(&self, changes: &Changes) -> Vec<ReplayedSegment> {
+    /// The critical path of the run with these changes; its segments add up to the wall time.
+    pub fn replayed_path(&self, changes: &Changes) -> ReplayedPath {
         self.settled(changes).path()
     }
 
@@ -202,14 +212,13 @@ struct Replay<'c> {
     /// Of each span the latest of its start and its children's ends so far, and whose that is.
     latest: Vec<(Fixed, Cause)>,
     start_causes: Vec<Cause>,
-    /// When queued spans were created.
-    creations: Vec<Fixed>,
+    /// When queued spans were created, and right after what.
+    creations: Vec<(Fixed, Cause)>,
     /// When each limited span that runs makes room.
     rooms: Vec<BinaryHeap<Reverse<(Fixed, SpanIx)>>>,
     /// The first limited span to start under each parent.
-    first_limited: HashMap<(usize, Option<SpanIx>), Fixed>,
-    /// Spans with children that declared what they wait for, by what only the graph demands.
-    is_declared_parent: Vec<bool>,
+    first_limited: HashMap<(usize, SpanIx), (Fixed, Cause)>,
+    /// What spans declared to wait for that are no siblings, where only the graph counts.
     elsewhere: HashMap<SpanIx, Vec<SpanIx>>,
 }
 
@@ -227,19 +236,15 @@ impl<'c> Replay<'c> {
             creations: Vec::new(),
             rooms: changes.limits.iter().map(|_| BinaryHeap::new()).collect(),
             first_limited: HashMap::new(),
-            is_declared_parent: Vec::new(),
             elsewhere: HashMap::new(),
         };
         if graph.events.iter().any(|event| event.kind == EventKind::Creation) {
-            replay.creations = vec![Fixed::default(); spans];
+            replay.creations = vec![(Fixed::default(), Cause::Start); spans];
         }
         if changes.only_what_the_graph_demands {
-            replay.is_declared_parent = vec![false; spans];
             for dependency in &graph.run.dependencies {
                 if dependency.used == DependencyUse::Elsewhere {
                     replay.elsewhere.entry(dependency.span).or_default().push(dependency.on);
-                } else if let Some(parent) = graph.run.span(dependency.span).parent {
-                    replay.is_declared_parent[parent.index()] = true;
                 }
             }
         }
@@ -251,7 +256,7 @@ impl<'c> Replay<'c> {
             match (event.kind, event.parent) {
                 (EventKind::End, parent) => {
                     let span = event.span.index();
-                    let tail = self.own_time(event, event.span);
+                    let tail = event.own_time;
                     self.ends[span] = self.latest[span].0.plus_scaled(tail, scale(event.span));
                     if let Some(parent) = parent {
                         let latest = &mut self.latest[parent.index()];
@@ -261,8 +266,9 @@ impl<'c> Replay<'c> {
                     }
                 }
                 (EventKind::Creation, Some(parent)) => {
-                    let (latest, _) = self.latest[parent.index()];
-                    self.creations[event.span.index()] = latest.plus_scaled(event.own_time, scale(parent));
+                    let (latest, cause) = self.latest[parent.index()];
+                    let created = latest.plus_scaled(event.own_time, scale(parent));
+                    self.creations[event.span.index()] = (created, cause);
                 }
                 (_, Some(parent)) => {
                     let (start, cause) = self.start(event, parent, &scale);
@@ -288,36 +294,33 @@ impl<'c> Replay<'c> {
         let created = || self.creations[span.index()];
         let is_queued = event.kind == EventKind::QueuedStart;
         if let Some(limit) = changes.limit_of.get(&span) {
-            let ready =
-                if is_queued { created() } else { self.first_under(*limit, event, parent, base.0, scale) };
-            let ready = self.after_declared(span, (ready, Cause::Start));
+            let ready = match is_queued {
+                true => created(),
+                false => self.first_under(*limit, event, parent, base, scale),
+            };
+            let ready = self.after_declared(span, ready);
             return self.take_room(*limit, span, ready);
         }
         let skips_queue = changes.unqueued.contains(&span) || changes.only_what_the_graph_demands;
-        if self.is_demanded_only(parent) {
+        if self.starts_at_once(span) {
             return base;
         }
         if is_queued && skips_queue {
-            return self.after_declared(span, (created(), Cause::Start));
+            return self.after_declared(span, created());
         }
-        let lag = if changes.no_gap.contains(&span) { Duration::ZERO } else { self.own_time(event, parent) };
+        let lag = if changes.no_gap.contains(&span) { Duration::ZERO } else { event.own_time };
         (base.0.plus_scaled(lag, scale(parent)), base.1)
     }
 
     /// The point from which the lag before a span counts.
     fn base(&self, span: SpanIx, parent: SpanIx) -> (Fixed, Cause) {
         let declared = self.graph.run.predecessors(span);
-        let elsewhere = self.elsewhere.get(&span).map_or(&[][..], Vec::as_slice);
-        let parent_start = (self.starts[parent.index()], Cause::Start);
-        if declared.is_empty() && !self.is_demanded_only(parent) && elsewhere.is_empty() {
+        if declared.is_empty() && !self.starts_at_once(span) {
             return self.latest[parent.index()];
         }
-        let own = if declared.is_empty() && !self.is_demanded_only(parent) {
-            self.latest[parent.index()]
-        } else {
-            parent_start
-        };
-        declared.iter().chain(elsewhere).fold(own, |base, before| self.not_before(base, *before))
+        let elsewhere = self.elsewhere.get(&span).map_or(&[][..], Vec::as_slice);
+        let parent_start = (self.starts[parent.index()], Cause::Start);
+        declared.iter().chain(elsewhere).fold(parent_start, |base, before| self.not_before(base, *before))
     }
 
     fn not_before(&self, at: (Fixed, Cause), before: SpanIx) -> (Fixed, Cause) {
@@ -336,11 +339,11 @@ impl<'c> Replay<'c> {
         limit: usize,
         event: &Event,
         parent: SpanIx,
-        base: Fixed,
+        base: (Fixed, Cause),
         scale: &impl Fn(SpanIx) -> Scale,
-    ) -> Fixed {
-        let first = base.plus_scaled(event.own_time, scale(parent));
-        *self.first_limited.entry((limit, Some(parent))).or_insert(first)
+    ) -> (Fixed, Cause) {
+        let first = (base.0.plus_scaled(event.own_time, scale(parent)), base.1);
+        *self.first_limited.entry((limit, parent)).or_insert(first)
     }
 
     fn take_room(&mut self, limit: usize, span: SpanIx, ready: (Fixed, Cause)) -> (Fixed, Cause) {
@@ -356,23 +359,19 @@ impl<'c> Replay<'c> {
         start
     }
 
-    /// Whether the children of `parent` follow their declarations and nothing else.
-    fn is_demanded_only(&self, parent: SpanIx) -> bool {
-        self.is_declared_parent.get(parent.index()).copied().unwrap_or(false)
-    }
-
-    /// The lag or tail of an event that counts: none between spans that only follow their declarations.
-    fn own_time(&self, event: &Event, owner: SpanIx) -> Duration {
-        if self.is_demanded_only(owner) { Duration::ZERO } else { event.own_time }
+    /// Whether a span starts as soon as what it declared to wait for is over, because nothing else is demanded.
+    fn starts_at_once(&self, span: SpanIx) -> bool {
+        self.changes.only_what_the_graph_demands && declares(self.graph.run, &self.elsewhere, span)
     }
 
     fn wall(&self) -> Duration {
         self.ends[self.graph.run.root.index()].rounded()
     }
 
-    fn path(&self) -> Vec<ReplayedSegment> {
+    fn path(&self) -> ReplayedPath {
         let run = self.graph.run;
         let mut backwards = Vec::new();
+        let mut inferred_edges = 0u64;
         let mut until = self.wall();
         let mut charge = |span: SpanIx, since: Fixed| {
             let start = since.rounded().min(until);
@@ -400,6 +399,7 @@ impl<'c> Replay<'c> {
                     at = parent;
                 }
                 Cause::EndOf(before) => {
+                    inferred_edges += u64::from(!declares(run, &self.elsewhere, at));
                     charge(parent, self.ends[before.index()]);
                     (at, is_at_end) = (before, true);
                 }
@@ -407,8 +407,17 @@ impl<'c> Replay<'c> {
             }
         }
         backwards.reverse();
-        backwards
+        ReplayedPath { segments: backwards, inferred_edges }
     }
+}
+
+/// Whether a span declared what it waits for, be it nothing.
+fn declares(run: &Run, elsewhere: &HashMap<SpanIx, Vec<SpanIx>>, span: SpanIx) -> bool {
+    let waits_for_nothing = || {
+        let facts = run.span(span).record.facts.as_ref();
+        facts.is_some_and(|facts| facts.tells_depends_on && facts.depends_on.is_empty())
+    };
+    !run.predecessors(span).is_empty() || elsewhere.contains_key(&span) || waits_for_nothing()
 }
 
 /// Time since the start of the run in 2⁻³² ns. With whole nanoseconds, a parent of a thousand children would gather

@@ -63,7 +63,7 @@ fn put_parallelism(page: &mut Page, report: &Report) {
         put_labelled(page, "Parallelism", format!("{share} of the best this graph allows ({length})"));
     } else if saved.is_some_and(|saved| saved >= LEAST_GAIN) {
         let text = format!(
-            "{length} with no queueing; what the graph allows needs declared edges (node.depends_on)"
+            "{length} with no queueing; what the graph allows needs its edges declared (node.depends_on)"
         );
         put_labelled(page, "Parallelism", text);
     }

@@ -21,7 +21,7 @@ use crate::report::{
     OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source,
     Summary, Totals, blocking, detached,
 };
-use crate::run::{DependencyUse, Run, RunOptions};
+use crate::run::{DependencyUse, Run, RunOptions, RunSpan};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
 use crate::run_profile::RunProfile;
 use crate::span_record::{Outcome, SpanRecord, Status};
@@ -219,12 +219,19 @@ fn saves_nothing(analysed: &Analysed<'_>) -> Vec<String> {
     beside.iter().take(MAX_SAVE_NOTHING).map(|tally| tally.name.to_string()).collect()
 }
 
+/// Whether any span of a run says what it waited for.
+fn declares_anything(run: &Run) -> bool {
+    let is_told = |span: &RunSpan| span.record.facts.as_ref().is_some_and(|facts| facts.tells_depends_on);
+    run.dependencies.iter().any(|edge| edge.used != DependencyUse::Contradicted)
+        || run.spans.iter().any(is_told)
+}
+
 /// The path if nothing but the graph held the run up.
 fn allowed_path(analysed: &Analysed<'_>) -> AllowedPath {
     let run = analysed.run;
-    let segments = analysed.graph.replayed_path(&Changes::as_the_graph_allows());
+    let path = analysed.graph.replayed_path(&Changes::as_the_graph_allows());
     let mut rows: Vec<AllowedRow> = Vec::new();
-    for ReplayedSegment { span, length, .. } in &segments {
+    for ReplayedSegment { span, length, .. } in &path.segments {
         let node = if *span == run.root { None } else { analysed.node_name(*span) };
         match rows.iter_mut().find(|row| row.node == node) {
             Some(row) => row.duration_ns = row.duration_ns.saturating_add(*length),
@@ -233,8 +240,8 @@ fn allowed_path(analysed: &Analysed<'_>) -> AllowedPath {
     }
     AllowedPath {
         kind: PathKind::AsTheGraphAllows,
-        is_declared: run.dependencies.iter().any(|edge| edge.used != DependencyUse::Contradicted),
-        wall_ns: segments.iter().map(|segment| segment.length).sum(),
+        is_declared: path.inferred_edges == 0 && declares_anything(run),
+        wall_ns: path.segments.iter().map(|segment| segment.length).sum(),
         rows,
     }
 }

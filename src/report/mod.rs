@@ -242,7 +242,8 @@ pub enum PathKind {
 pub struct AllowedPath {
     /// `as_the_graph_allows`.
     pub kind: PathKind,
-    /// Whether any of its edges was declared. Otherwise it is the order that was seen, without the queueing.
+    /// Whether something was declared and every edge of it was. Otherwise it is in part the order that was seen,
+    /// without the queueing, and the graph may allow less.
     pub is_declared: bool,
     /// The run's length on it.
     pub wall_ns: Duration,

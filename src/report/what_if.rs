@@ -140,7 +140,7 @@ pub fn what_if(run: FinishedRun, changes: &[Change], options: &RunOptions) -> Re
     for change in changes {
         add(&analysed, change, &mut all)?;
     }
-    let segments = analysed.graph.replayed_path(&all);
+    let segments = analysed.graph.replayed_path(&all).segments;
     let new_wall_ns = analysed.graph.replay_with(&all);
     let mut path: Vec<AllowedRow> = Vec::new();
     for segment in segments {

@@ -149,7 +149,11 @@ pub(super) fn low_parallelism(case: &Case<'_>, found: &mut Vec<Candidate>) {
     if run.dependencies.iter().all(|dependency| dependency.used == DependencyUse::Contradicted) {
         return;
     }
-    let bound = analysed.graph.replay_with(&Changes::as_the_graph_allows());
+    let allowed = analysed.graph.replayed_path(&Changes::as_the_graph_allows());
+    if allowed.inferred_edges > 0 {
+        return;
+    }
+    let bound: Duration = allowed.segments.iter().map(|segment| segment.length).sum();
     let waiting: Vec<SpanIx> = run
         .indices()
         .filter(|ix| run.span(*ix).is_blocking() && analysed.booking.execution_of[ix.index()] == Some(*ix))
