@@ -18,48 +18,68 @@ const MIN_LIMITED: usize = 3;
 const INDEPENDENT_KINDS: [&str; 5] = ["tool", "http", "db", "io", "retrieval"];
 /// How many nodes a finding about several names.
 const MAX_NAMED: usize = 3;
+/// So many sets of executions are replayed without their limit: those with most at stake.
+const MAX_TRIED: usize = 64;
 /// No more workers than this are tried.
 const MAX_WORKERS: usize = 1_024;
 /// Below this share of the wall time the graph's bound leaves room worth a word.
 const ROOMY: f64 = 0.8;
 
 /// Executions of a node under one parent of which more were ready than ran at once.
+struct Limited {
+    node: NodeIx,
+    set: Vec<SpanIx>,
+    at_once: usize,
+    queued: Duration,
+    /// What lifting the limit could save at most.
+    at_stake: Duration,
+}
+
 pub(super) fn queueing_at_a_limit(case: &Case<'_>, found: &mut Vec<Candidate>) {
-    let run = case.analysed.run;
-    for node in case.steps() {
-        for set in by_parent(case, node, MIN_LIMITED) {
-            let intervals = || set.iter().map(|ix| run.span(*ix).clipped);
-            let peak = peak_concurrency(intervals()) as usize;
-            if peak == 0 || peak >= set.len() {
-                continue;
-            }
-            let queued_ns: Duration = set.iter().map(|ix| queued_interval(run, *ix).duration()).sum();
-            let is_queueing = case.is_material(queued_ns);
-            let executions: Vec<Execution> = set.iter().map(|ix| Execution::of(run.span(*ix))).collect();
-            if !is_queueing && pool_suspected(&executions).is_none() {
-                continue;
-            }
-            let waited = case.path_time_in(&set).saturating_add(queued_ns);
-            let limited = |at_once: usize| {
-                let mut change = Changes::default();
-                change.limit(set.iter().copied(), at_once);
-                (case.saved(&change, waited), change)
-            };
-            let (saves_max, all_at_once) = limited(set.len());
-            let Some(severity) = case.severity_of(saves_max) else { continue };
-            let mut finding = case.finding("LP103", case.node_name(node), saves_max, severity);
-            finding.confidence =
-                case.confidence(if is_queueing { Confidence::Likely } else { Confidence::Guess });
-            finding.why.push(Reason::AtLimit { calls: set.len() as u64, limit: peak as u64, queued_ns });
-            finding.spans = case.span_ids(set.iter().copied());
-            finding.suggestions.push(Suggestion::AtOnce { limit: set.len() as u64, saves_ns: saves_max });
-            if peak * 2 < set.len() {
-                let (saves_ns, _) = limited(peak * 2);
-                finding.suggestions.push(Suggestion::AtOnce { limit: peak as u64 * 2, saves_ns });
-            }
-            found.push(Candidate { finding, change: Some(all_at_once) });
+    let mut limited: Vec<Limited> = case.steps().flat_map(|node| limited_sets(case, node)).collect();
+    limited.sort_by_key(|limited| std::cmp::Reverse(limited.at_stake));
+    limited.truncate(MAX_TRIED);
+    for Limited { node, set, at_once, queued, at_stake } in limited {
+        let with_limit = |at_once: usize| {
+            let mut change = Changes::default();
+            change.limit(set.iter().copied(), at_once);
+            (case.saved(&change, at_stake), change)
+        };
+        let (saves_max, all_at_once) = with_limit(set.len());
+        let Some(severity) = case.severity_of(saves_max) else { continue };
+        let mut finding = case.finding("LP103", case.node_name(node), saves_max, severity);
+        let is_seen = case.is_material(queued);
+        finding.confidence = case.confidence(if is_seen { Confidence::Likely } else { Confidence::Guess });
+        let calls = set.len() as u64;
+        finding.why.push(Reason::AtLimit { calls, limit: at_once as u64, queued_ns: queued });
+        finding.spans = case.span_ids(set.iter().copied());
+        finding.suggestions.push(Suggestion::AtOnce { limit: calls, saves_ns: saves_max });
+        if at_once * 2 < set.len() {
+            let (saves_ns, _) = with_limit(at_once * 2);
+            finding.suggestions.push(Suggestion::AtOnce { limit: at_once as u64 * 2, saves_ns });
         }
+        found.push(Candidate { finding, change: Some(all_at_once) });
     }
+}
+
+fn limited_sets(case: &Case<'_>, node: NodeIx) -> Vec<Limited> {
+    let run = case.analysed.run;
+    let limited = |set: Vec<SpanIx>| {
+        let at_once = peak_concurrency(set.iter().map(|ix| run.span(*ix).clipped)) as usize;
+        if at_once == 0 || at_once >= set.len() {
+            return None;
+        }
+        let queued: Duration = set.iter().map(|ix| queued_interval(run, *ix).duration()).sum();
+        if !case.is_material(queued) {
+            let executions: Vec<Execution> = set.iter().map(|ix| Execution::of(run.span(*ix))).collect();
+            pool_suspected(&executions)?;
+        }
+        // All of it happens inside their parent.
+        let parent = set.first().and_then(|ix| run.span(*ix).parent)?;
+        let at_stake = case.path_time_in(&set).saturating_add(queued).min(case.path_time_in([&parent]));
+        Some(Limited { node, set, at_once, queued, at_stake })
+    };
+    by_parent(case, node, MIN_LIMITED).into_iter().filter_map(limited).collect()
 }
 
 /// The blocking executions of a node, those under one parent together and in order of their starts, where there are
