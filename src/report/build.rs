@@ -94,9 +94,15 @@ impl Default for ReportOptions {
 pub fn report_on(spans: Vec<SpanRecord>, options: &ReportOptions) -> Vec<Report> {
     let mut assembler =
         RunAssembler::new(AssemblerConfig { max_bytes: usize::MAX, ..AssemblerConfig::default() });
-    for span in spans {
+    // Taken from the end, so that memory is given back on the way.
+    let mut rest = spans;
+    rest.reverse();
+    while let Some(span) = rest.pop() {
         // What is handed back was counted as left out of its run, and the report says so.
         let _ = assembler.push(span, Timestamp::EPOCH);
+        if rest.len() < rest.capacity() / 2 {
+            rest.shrink_to_fit();
+        }
     }
     let runs = assembler.finish();
     let mut roots: Vec<OtherRoot> = runs.iter().filter_map(OtherRoot::of).collect();
