@@ -10,7 +10,9 @@ use crate::span_record::SpanRecord;
 /// with a workflow name; without any, the trace as a whole, unless a run was taken out of it before.
 ///
 /// Records outside the outermost marked spans are in none.
-pub(super) fn cut_into_runs(records: Vec<SpanRecord>, made_a_run: bool) -> Vec<FinishedRun> {
+pub(super) fn cut_into_runs(mut records: Vec<SpanRecord>, made_a_run: bool) -> Vec<FinishedRun> {
+    // All runs of an input wait together until the last is cut.
+    records.shrink_to_fit();
     let marked = outermost_marked(&records);
     if marked.is_empty() {
         let whole = FinishedRun { records, ..FinishedRun::default() };
