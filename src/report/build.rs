@@ -276,7 +276,8 @@ fn node_reports(
     blocking: &[blocking::Blocking],
     history: &History,
 ) -> Vec<NodeReport> {
-    let Analysed { run, booking, path, savings, .. } = analysed;
+    let Analysed { run, booking, path, .. } = analysed;
+    let savings = analysed.savings();
     let sum: Duration = summed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
     let least = |floats: &[Option<Duration>], tally: &NodeTally| {
         tally.executions.iter().filter_map(|ix| floats[ix.index()]).min()
