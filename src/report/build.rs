@@ -215,12 +215,17 @@ fn allowed_path(analysed: &Analysed<'_>) -> AllowedPath {
     let run = analysed.run;
     let segments = analysed.graph.replayed_path(&Changes::as_the_graph_allows());
     let mut rows: Vec<AllowedRow> = Vec::new();
+    // Where the row of each node is; of what belongs to none at the end.
+    let nodes = analysed.booking.nodes.len();
+    let mut row_of: Vec<Option<usize>> = vec![None; nodes + 1];
     for ReplayedSegment { span, length, .. } in &segments {
-        let node = if *span == run.root { None } else { analysed.node_name(*span) };
-        match rows.iter_mut().find(|row| row.node == node) {
-            Some(row) => row.duration_ns = row.duration_ns.saturating_add(*length),
-            None => rows.push(AllowedRow { node, duration_ns: *length }),
-        }
+        let node = analysed.owner_of_time(*span);
+        let row = *row_of[node.unwrap_or(nodes)].get_or_insert_with(|| {
+            let name = node.map(|node| analysed.booking.nodes[node].name.to_string());
+            rows.push(AllowedRow { node: name, duration_ns: Duration::ZERO });
+            rows.len() - 1
+        });
+        rows[row].duration_ns = rows[row].duration_ns.saturating_add(*length);
     }
     AllowedPath {
         kind: PathKind::AsTheGraphAllows,
