@@ -1,8 +1,9 @@
 //! How long it takes, and how much memory, to get from a file of spans to reports.
 //!
-//! `cargo bench --bench analysis` writes OTLP files of 10⁴, 10⁵ and 10⁶ spans, as protobuf and as JSON lines, in runs
-//! of 20 spans and as one run, and prints a Markdown table. Every case is a process of its own, so that its peak
-//! memory is its own (Linux only; elsewhere the column is empty). Files are removed at the end.
+//! `cargo bench --bench analysis --no-default-features --features compressed` writes OTLP files of 10⁴, 10⁵ and 10⁶
+//! spans and prints three Markdown tables: decoding and analysis, how both grow with the number of spans, and what-if
+//! questions. Every case is a process of its own, so that its peak memory is its own (Linux only; elsewhere the
+//! column is empty). Files are removed at the end. A short form: `LONGPOLE_BENCH_MAX_SPANS=10000`.
 
 #![allow(clippy::print_stdout, reason = "its output is a table")]
 
@@ -12,7 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use longpole::decode::{Limits, stream};
+use longpole::report::what_if::{Change, what_if};
+use longpole::run_assembler::{AssemblerConfig, RunAssembler};
+use longpole::time::Timestamp;
 use longpole::{ReportOptions, report_on};
 
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
@@ -22,17 +28,43 @@ const SPANS_PER_REQUEST: usize = 1_000;
 const MODELS: [&str; 3] = ["claude-sonnet-4-5", "gpt-5-mini", "gemini-3-flash"];
 /// Node names in the runs whose every node is asked about.
 const NODE_NAMES: usize = 100;
+/// Spans of the run whose every node is asked about.
+const ASKED_SPANS: usize = 10_000;
+/// The largest number of spans in a case; all sizes if it is not set.
+const MAX_SPANS: &str = "LONGPOLE_BENCH_MAX_SPANS";
 
 #[derive(Clone, Copy, PartialEq)]
 enum Format {
     Protobuf,
     JsonLines,
+    /// All requests in one document.
+    JsonDocument,
+    /// JSON lines, packed.
+    Gzip,
+}
+
+impl Format {
+    const fn name(self) -> &'static str {
+        match self {
+            Format::Protobuf => "protobuf",
+            Format::JsonLines => "JSON lines",
+            Format::JsonDocument => "one JSON document",
+            Format::Gzip => "JSON lines in gzip",
+        }
+    }
+}
+
+/// What a case took.
+struct Figures {
+    decode: f64,
+    analyse: f64,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let outcome = match arguments.get(1..).unwrap_or_default() {
         [flag, file] if flag == "--case" => measure(Path::new(file)),
+        [flag, file] if flag == "--what-if" => ask_about_every_node(Path::new(file)),
         _ => table(),
     };
     match outcome {
@@ -48,34 +80,83 @@ fn main() -> ExitCode {
 fn table() -> io::Result<()> {
     let folder = std::env::temp_dir().join(format!("longpole-analysis-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    println!("| case | spans | MB | decode s | spans/s | analyse s | runs | peak MiB |");
-    println!("|---|---|---|---|---|---|---|---|");
     let outcome = cases(&folder);
     fs::remove_dir_all(&folder)?;
     outcome
 }
 
 fn cases(folder: &Path) -> io::Result<()> {
-    for spans in SIZES {
-        for (format, name) in [(Format::Protobuf, "protobuf"), (Format::JsonLines, "JSON lines")] {
-            for (per_run, shape) in [(SPANS_PER_RUN, "runs of 20"), (spans, "one run")] {
-                case(folder, &format!("{name}, {shape}"), format, spans, per_run)?;
+    let most = std::env::var(MAX_SPANS).ok().and_then(|most| most.parse().ok()).unwrap_or(usize::MAX);
+    let sizes: Vec<usize> = SIZES.into_iter().filter(|spans| *spans <= most).collect();
+    println!("| case | spans | MB | decode s | spans/s | analyse s | runs | peak MiB |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let mut growth: Vec<(String, Vec<Figures>)> = Vec::new();
+    for format in [Format::Protobuf, Format::JsonLines, Format::JsonDocument, Format::Gzip] {
+        for is_one_run in [false, true] {
+            let name = format!("{}, {}", format.name(), if is_one_run { "one run" } else { "runs of 20" });
+            let mut figures = Vec::new();
+            for spans in &sizes {
+                let per_run = if is_one_run { *spans } else { SPANS_PER_RUN };
+                figures.push(case(folder, &name, format, *spans, per_run)?);
             }
+            growth.push((name, figures));
         }
     }
+    println!("\n| case | spans | decode µs for each | analyse µs for each |\n|---|---|---|---|");
+    for (name, figures) in &growth {
+        for (spans, figures) in sizes.iter().zip(figures) {
+            let each = |seconds: f64| seconds * 1e6 / *spans as f64;
+            println!("| {name} | {spans} | {:.2} | {:.2} |", each(figures.decode), each(figures.analyse));
+        }
+    }
+    println!("\n| case | spans | nodes | s |\n|---|---|---|---|");
+    let file: PathBuf = folder.join("spans");
+    write_file(&file, Format::Protobuf, ASKED_SPANS, ASKED_SPANS)?;
+    println!("| what-if for every node of one run | {ASKED_SPANS} | {} |", told_by("--what-if", &file)?);
     Ok(())
 }
 
-fn case(folder: &Path, name: &str, format: Format, spans: usize, per_run: usize) -> io::Result<()> {
+fn case(folder: &Path, name: &str, format: Format, spans: usize, per_run: usize) -> io::Result<Figures> {
     let file: PathBuf = folder.join("spans");
     write_file(&file, format, spans, per_run)?;
     let megabytes = fs::metadata(&file)?.len() as f64 / 1e6;
-    let output = Command::new(std::env::current_exe()?).arg("--case").arg(&file).output()?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        return Err(io::Error::other(format!("{name}: {told}")));
+    let told = told_by("--case", &file).map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+    println!("| {name} | {spans} | {megabytes:.1} | {told} |");
+    let number = |column: usize| told.split('|').nth(column).and_then(|cell| cell.trim().parse().ok());
+    match (number(0), number(2)) {
+        (Some(decode), Some(analyse)) => Ok(Figures { decode, analyse }),
+        _ => Err(io::Error::other(format!("{name}: no figures in {told:?}"))),
     }
-    println!("| {name} | {spans} | {megabytes:.1} | {} |", told.trim());
+}
+
+/// What this program prints in a process of its own.
+fn told_by(flag: &str, file: &Path) -> io::Result<String> {
+    let output = Command::new(std::env::current_exe()?).arg(flag).arg(file).output()?;
+    let told = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() { Ok(told) } else { Err(io::Error::other(told)) }
+}
+
+/// Asks of each node of the only run in a file what the run would have been without it, each time from the start.
+fn ask_about_every_node(file: &Path) -> io::Result<()> {
+    let mut assembler = RunAssembler::new(AssemblerConfig::default());
+    let mut left_out = 0u64;
+    let outcome = stream(File::open(file)?, &Limits::default(), &mut |span| {
+        left_out += u64::from(assembler.push(span, Timestamp::EPOCH).is_err());
+    });
+    outcome.map_err(io::Error::other)?;
+    let runs = assembler.finish();
+    let [run] = &runs[..] else { return Err(io::Error::other(format!("{} runs", runs.len()))) };
+    let options = ReportOptions::default();
+    let report = longpole::report_on_run(run.clone(), &options).filter(|_| left_out == 0);
+    let report = report.ok_or_else(|| io::Error::other("spans were left out"))?;
+    let nodes: Vec<String> =
+        report.nodes.into_iter().filter(|node| !node.is_root).map(|node| node.name).collect();
+    let begin = Instant::now();
+    for node in &nodes {
+        let change = Change::Remove { node: node.clone() };
+        what_if(run.clone(), &[change], &options.run).map_err(io::Error::other)?;
+    }
+    println!("{} | {:.3}", nodes.len(), begin.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -164,21 +245,42 @@ fn span(number: usize, per_run: usize) -> Span {
 }
 
 fn write_file(file: &Path, format: Format, spans: usize, per_run: usize) -> io::Result<()> {
-    let mut out = BufWriter::new(File::create(file)?);
+    let out = BufWriter::new(File::create(file)?);
+    if format == Format::Gzip {
+        let mut packed = GzEncoder::new(out, Compression::fast());
+        write_requests(&mut packed, Format::JsonLines, spans, per_run)?;
+        return packed.finish()?.flush();
+    }
+    write_requests(out, format, spans, per_run)
+}
+
+fn write_requests(mut out: impl Write, format: Format, spans: usize, per_run: usize) -> io::Result<()> {
+    if format == Format::JsonDocument {
+        out.write_all(br#"{"resourceSpans":["#)?;
+    }
     for first in (0..spans).step_by(SPANS_PER_REQUEST) {
         let batch = (first..spans.min(first + SPANS_PER_REQUEST)).map(|number| span(number, per_run));
         match format {
             Format::Protobuf => out.write_all(&protobuf_request(batch))?,
-            Format::JsonLines => writeln!(out, "{}", json_request(batch))?,
+            Format::JsonLines | Format::Gzip => {
+                writeln!(out, r#"{{"resourceSpans":[{}]}}"#, json_resource(batch))?;
+            }
+            Format::JsonDocument => {
+                let comma = if first == 0 { "" } else { "," };
+                write!(out, "{comma}{}", json_resource(batch))?;
+            }
         }
+    }
+    if format == Format::JsonDocument {
+        out.write_all(b"]}")?;
     }
     out.flush()
 }
 
-fn json_request(spans: impl Iterator<Item = Span>) -> String {
+fn json_resource(spans: impl Iterator<Item = Span>) -> String {
     let spans: Vec<String> = spans.map(|span| json_span(&span)).collect();
     format!(
-        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"research"}}}}]}},"scopeSpans":[{{"scope":{{"name":"agent"}},"spans":[{}]}}]}}]}}"#,
+        r#"{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"research"}}}}]}},"scopeSpans":[{{"scope":{{"name":"agent"}},"spans":[{}]}}]}}"#,
         spans.join(",")
     )
 }

@@ -149,6 +149,19 @@ fn a_decoded_trace_is_one_run_or_one_for_each_outermost_marked_span() {
 }
 
 #[test]
+fn of_two_spans_with_one_id_the_first_to_arrive_says_what_is_above_it_every_time() {
+    let records = |first: u64, second: u64| {
+        let outer = mark(span(2, None, "outer", 0, 90));
+        let inner = mark(span(6, Some(5), "inner", 30, 40));
+        vec![outer, span(5, Some(first), "a", 10, 50), span(5, Some(second), "b", 20, 50), inner]
+    };
+    for _ in 0..32 {
+        assert_eq!(report_on(records(2, 9), &ReportOptions::default()).len(), 1, "inner is inside outer");
+        assert_eq!(report_on(records(9, 2), &ReportOptions::default()).len(), 2, "inner is a run of its own");
+    }
+}
+
+#[test]
 fn a_ring_of_marked_spans_still_ends() {
     let records = vec![mark(span(1, Some(2), "a", 0, 9)), mark(span(2, Some(1), "b", 1, 2))];
     let reports = report_on(records, &ReportOptions::default());

@@ -109,6 +109,20 @@ proptest! {
     }
 
     #[test]
+    fn asking_for_many_groups_at_once_is_asking_for_each(records in any_spans(), groups in 1usize..20) {
+        let run = Run::from_records(records).unwrap();
+        let graph = EventGraph::new(&run);
+        // One more than there are, so that some spans are in no group.
+        let group_of = |ix: SpanIx| Some(ix.index() % (groups + 1)).filter(|group| *group < groups);
+        let walls = graph.walls_without(groups, group_of);
+        prop_assert_eq!(walls.len(), groups);
+        for (group, wall) in walls.into_iter().enumerate() {
+            let is_in = |ix| group_of(ix) == Some(group);
+            prop_assert_eq!(wall, graph.replay(|ix| if is_in(ix) { Scale::FREE } else { Scale::SAME }));
+        }
+    }
+
+    #[test]
     fn every_record_is_in_the_tree_once_and_after_its_parent(records in any_spans()) {
         let count = records.len();
         let run = Run::from_records(records).unwrap();

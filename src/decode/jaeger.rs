@@ -169,7 +169,7 @@ impl JaegerSpan<'_> {
             wanted,
         };
         let origin = self.process.as_ref().map(|process| process.origin(interner)).unwrap_or_default();
-        let mut record = empty_record(&Arc::new(origin), interner);
+        let mut record = empty_record(&Arc::new(origin));
         let trace_id = self.trace_id.text().and_then(short_id_bytes);
         record.trace_id = trace_id
             .map(TraceId::from_bytes)

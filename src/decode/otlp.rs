@@ -140,7 +140,7 @@ fn decode_span_at(
     origin: &Arc<Origin>,
     interner: &mut Interner,
 ) -> Result<SpanRecord, DecodeError> {
-    let mut record = empty_record(origin, interner);
+    let mut record = empty_record(origin);
     let mut attributes = AttributeReader::default();
     let (mut has_trace_id, mut has_span_id) = (false, false);
     let mut links = Vec::new();
@@ -188,7 +188,7 @@ fn decode_span_at(
 /// The node that `Span.attributes` fields of a span called `name` make of it, if they do.
 #[cfg(feature = "layer")]
 pub(crate) fn node_of_attributes(fields: &[u8], name: &str, interner: &mut Interner) -> Option<Arc<str>> {
-    let mut record = empty_record(&Arc::default(), interner);
+    let mut record = empty_record(&Arc::default());
     record.name = interner.intern(name);
     let mut attributes = AttributeReader::default();
     for field in Fields::new(fields, 0).map_while(Result::ok) {
@@ -203,12 +203,12 @@ pub(crate) fn node_of_attributes(fields: &[u8], name: &str, interner: &mut Inter
 }
 
 /// A record with nothing in it yet.
-pub(super) fn empty_record(origin: &Arc<Origin>, interner: &mut Interner) -> SpanRecord {
+pub(super) fn empty_record(origin: &Arc<Origin>) -> SpanRecord {
     SpanRecord {
         trace_id: TraceId::default(),
         span_id: SpanId::default(),
         parent_id: None,
-        name: interner.intern(""),
+        name: Arc::default(),
         kind: SpanKind::Unspecified,
         start: Timestamp::EPOCH,
         end: Timestamp::EPOCH,

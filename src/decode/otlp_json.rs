@@ -158,7 +158,7 @@ impl<'j> Span<'j> {
             value: value.shown(),
             wanted,
         };
-        let mut record = empty_record(origin, interner);
+        let mut record = empty_record(origin);
         let trace_id = self.trace_id.text().and_then(id_bytes::<{ TraceId::LEN }>);
         let trace_id =
             trace_id.ok_or_else(|| wrong("traceId", &self.trace_id, "16 bytes in hex or base64"))?;

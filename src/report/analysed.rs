@@ -1,5 +1,7 @@
 //! A run with every analysis of it made once, for those who put the report together.
 
+use std::cell::OnceCell;
+
 use super::booking::{Booking, NodeIx};
 use super::path::BookedPath;
 use crate::analysis::critical_path::{CriticalPath, critical_path};
@@ -19,8 +21,7 @@ pub(crate) struct Analysed<'r> {
     pub(crate) graph: EventGraph<'r>,
     pub(crate) slack: Vec<Option<Duration>>,
     pub(crate) free_float: Vec<Option<Duration>>,
-    /// What the run would save if each node took no time, for the nodes with the most time on the path.
-    pub(crate) savings: Vec<(NodeIx, Duration)>,
+    savings: OnceCell<Vec<(NodeIx, Duration)>>,
     /// The nearest execution above each execution, by span.
     pub(crate) caller: Vec<Option<SpanIx>>,
 }
@@ -38,11 +39,14 @@ impl<'r> Analysed<'r> {
         let (slack, free_float) = (graph.slack(), graph.free_float());
         let above = |ix: SpanIx| run.span(ix).parent.and_then(|parent| booking.execution_of[parent.index()]);
         let caller = run.indices().map(above).collect();
-        let savings = Vec::new();
-        let mut analysed =
-            Analysed { run, self_times, booking, critical, path, graph, slack, free_float, savings, caller };
-        analysed.savings = analysed.savings_by_node();
-        analysed
+        let savings = OnceCell::new();
+        Analysed { run, self_times, booking, critical, path, graph, slack, free_float, savings, caller }
+    }
+
+    /// What the run would save if each node took no time, for the nodes with the most time on the path. Found when
+    /// first asked for.
+    pub(crate) fn savings(&self) -> &[(NodeIx, Duration)] {
+        self.savings.get_or_init(|| self.savings_by_node())
     }
 
     fn savings_by_node(&self) -> Vec<(NodeIx, Duration)> {

@@ -22,48 +22,49 @@ use crate::run::SpanIx;
 use crate::time::{Duration, Interval, Timestamp};
 
 /// The parts of the wall time, longest first, equals by name. O(n).
-pub(super) fn bounds(analysed: &Analysed<'_>) -> Vec<Bound> {
+pub(super) fn bounds<'a>(analysed: &'a Analysed<'_>) -> Vec<Bound> {
     let run = analysed.run;
     let in_retry = in_retries(analysed);
     let waits = Waits::of(analysed);
     let mut own_cpu = own_cpu(analysed);
-    let mut parts: BTreeMap<String, Duration> = BTreeMap::new();
-    let mut add = |kind: &str, time: Duration| {
+    // By kind, and by the kind of the node that was waited for.
+    let mut parts: BTreeMap<(&str, &str), Duration> = BTreeMap::new();
+    let mut add = |kind: &'static str, of: &'a str, time: Duration| {
         if !time.is_zero() {
-            let part = parts.entry(kind.to_owned()).or_default();
+            let part = parts.entry((kind, of)).or_default();
             *part = part.saturating_add(time);
         }
     };
     for segment in &analysed.critical.segments {
         let whole = segment.interval.duration();
         if in_retry[segment.span.index()] {
-            add("retry", whole);
+            add("retry", "", whole);
             continue;
         }
         let (retry, queue) = waits.within(segment);
-        add("retry", retry);
-        add("queue", queue);
+        add("retry", "", retry);
+        add("queue", "", queue);
         let rest = whole.saturating_sub(retry).saturating_sub(queue);
         let Some(node) = node_of_segment(run, &analysed.booking, segment) else {
-            add("no_span", rest);
+            add("no_span", "", rest);
             continue;
         };
         match analysed.booking.nodes[node].kind.as_str() {
-            "llm" => add("model_wait", rest),
-            "tool" => add("tool", rest),
+            "llm" => add("model_wait", "", rest),
+            "tool" => add("tool", "", rest),
             kind => {
                 let cpu = &mut own_cpu[segment.span.index()];
                 let running = rest.min(*cpu);
                 *cpu = cpu.saturating_sub(running);
-                add("own_cpu", running);
-                add(&format!("wait_{kind}"), rest.saturating_sub(running));
+                add("own_cpu", "", running);
+                add("wait_", kind, rest.saturating_sub(running));
             }
         }
     }
     let mut bounds: Vec<Bound> = parts
         .into_iter()
-        .map(|(kind, duration_ns)| Bound {
-            kind,
+        .map(|((kind, of), duration_ns)| Bound {
+            kind: format!("{kind}{of}"),
             duration_ns,
             wall_ratio: duration_ns.ratio_of(run.wall()).unwrap_or(0.0),
         })

@@ -15,7 +15,7 @@ use crate::report::bounds::bounds;
 use crate::report::insights::{Case, findings};
 use crate::report::path::path_segments;
 use crate::report::quality::quality;
-use crate::report::sums::{RunSums, run_sums};
+use crate::report::sums::{RunSums, profile, run_sums};
 use crate::report::{
     AllowedPath, AllowedRow, Bottleneck, CriticalPath, DurationSummary, Generator, History, NodeReport,
     OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source,
@@ -108,49 +108,65 @@ pub fn report_on(spans: Vec<SpanRecord>, options: &ReportOptions) -> Vec<Report>
 pub fn runs_in(spans: Vec<SpanRecord>) -> Vec<FinishedRun> {
     let mut assembler =
         RunAssembler::new(AssemblerConfig { max_bytes: usize::MAX, ..AssemblerConfig::default() });
-    for span in spans {
+    // Taken from the end, so that memory is given back on the way.
+    let mut rest = spans;
+    rest.reverse();
+    while let Some(span) = rest.pop() {
         // What is handed back was counted as left out of its run, and the report says so.
         let _ = assembler.push(span, Timestamp::EPOCH);
+        if rest.len() < rest.capacity() / 2 {
+            rest.shrink_to_fit();
+        }
     }
     assembler.finish()
 }
 
 /// Reports on one finished run; `None` if it has no spans.
 pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<Report> {
-    Some(report_with_sums(finished, options)?.0)
+    Some(report_and(finished, options, |_, _| ())?.0)
 }
 
 /// Reports on one finished run, and says what it adds to the picture of many; `None` if it has no spans.
 pub fn report_with_profile(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunProfile)> {
-    let (report, sums) = report_with_sums(finished, options)?;
-    Some((report, sums.profile))
+    report_and(finished, options, profile)
 }
 
 /// The same, with what the run adds to sums over many runs.
 pub(crate) fn report_with_sums(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunSums)> {
-    let (missing, left_out) = (finished.missing, finished.left_out);
-    let run = Run::with_options(finished.records, &options.run)?;
-    Some(build(&run, missing, left_out, options))
+    report_and(finished, options, run_sums)
 }
 
-fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Report, RunSums) {
-    let analysed = Analysed::of(run);
-    let Analysed { booking, path, .. } = &analysed;
-    let quality = quality(&analysed, missing, left_out);
+/// The report on a run and whatever else is to be told of it.
+fn report_and<T>(
+    finished: FinishedRun,
+    options: &ReportOptions,
+    tell: impl FnOnce(&Analysed<'_>, RunStatus) -> T,
+) -> Option<(Report, T)> {
+    let (missing, left_out) = (finished.missing, finished.left_out);
+    let run = Run::with_options(finished.records, &options.run)?;
+    let analysed = Analysed::of(&run);
+    let report = build(&analysed, missing, left_out, options);
+    let told = tell(&analysed, report.run.status);
+    Some((report, told))
+}
+
+fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportOptions) -> Report {
+    let Analysed { run, booking, path, .. } = analysed;
+    let quality = quality(analysed, missing, left_out);
     let status = status(run, &quality);
     let rows = path.rows(run, booking);
-    let blocking = blocking::find(&analysed, options.blocking_threshold);
-    let case = Case::new(&analysed, options, &quality, status);
+    let blocking = blocking::find(analysed, options.blocking_threshold);
+    let case = Case::new(analysed, options, &quality, status);
     let (findings, combined) = findings(&case);
-    let allowed_path = allowed_path(&analysed);
-    let report = Report {
+    let allowed_path = allowed_path(analysed);
+    Report {
         schema: SCHEMA.to_owned(),
         generator: Generator { name: "longpole".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         source: options.source,
-        run: run_summary(&analysed, status, &options.history),
+        run: run_summary(analysed, status, &options.history),
         totals: Totals {
             queued_ns: rows.iter().map(|row| row.queued_ns).sum(),
-            ..totals(&analysed, &allowed_path)
+            ..totals(analysed, &allowed_path)
         },
         critical_path: CriticalPath {
             kind: PathKind::AsRun,
@@ -161,19 +177,17 @@ fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Re
             segments_total: analysed.critical.segments.len() as u64,
         },
         allowed_path,
-        bounds: bounds(&analysed),
-        nodes: node_reports(&analysed, &blocking, &options.history),
+        bounds: bounds(analysed),
+        nodes: node_reports(analysed, &blocking, &options.history),
         findings,
         combined,
-        saves_nothing: saves_nothing(&analysed),
-        blocking: blocking::rows(&analysed, &blocking),
-        detached: detached::rows(&analysed),
+        saves_nothing: saves_nothing(analysed),
+        blocking: blocking::rows(analysed, &blocking),
+        detached: detached::rows(analysed),
         bottleneck_info: bottleneck_info(run, booking, options.bottleneck_threshold_percent),
         quality,
         pipeline: None,
-    };
-    let sums = run_sums(&analysed, status);
-    (report, sums)
+    }
 }
 
 fn totals(analysed: &Analysed<'_>, allowed: &AllowedPath) -> Totals {
@@ -231,12 +245,17 @@ fn allowed_path(analysed: &Analysed<'_>) -> AllowedPath {
     let run = analysed.run;
     let path = analysed.graph.replayed_path(&Changes::as_the_graph_allows());
     let mut rows: Vec<AllowedRow> = Vec::new();
+    // Where the row of each node is; of what belongs to none at the end.
+    let nodes = analysed.booking.nodes.len();
+    let mut row_of: Vec<Option<usize>> = vec![None; nodes + 1];
     for ReplayedSegment { span, length, .. } in &path.segments {
-        let node = if *span == run.root { None } else { analysed.node_name(*span) };
-        match rows.iter_mut().find(|row| row.node == node) {
-            Some(row) => row.duration_ns = row.duration_ns.saturating_add(*length),
-            None => rows.push(AllowedRow { node, duration_ns: *length }),
-        }
+        let node = analysed.owner_of_time(*span);
+        let row = *row_of[node.unwrap_or(nodes)].get_or_insert_with(|| {
+            let name = node.map(|node| analysed.booking.nodes[node].name.to_string());
+            rows.push(AllowedRow { node: name, duration_ns: Duration::ZERO });
+            rows.len() - 1
+        });
+        rows[row].duration_ns = rows[row].duration_ns.saturating_add(*length);
     }
     AllowedPath {
         kind: PathKind::AsTheGraphAllows,
@@ -292,7 +311,8 @@ fn node_reports(
     blocking: &[blocking::Blocking],
     history: &History,
 ) -> Vec<NodeReport> {
-    let Analysed { run, booking, path, savings, .. } = analysed;
+    let Analysed { run, booking, path, .. } = analysed;
+    let savings = analysed.savings();
     let sum: Duration = summed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
     let least = |floats: &[Option<Duration>], tally: &NodeTally| {
         tally.executions.iter().filter_map(|ix| floats[ix.index()]).min()

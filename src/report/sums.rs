@@ -75,9 +75,10 @@ pub(super) fn run_sums(analysed: &Analysed<'_>, status: RunStatus) -> RunSums {
     }
 }
 
-fn profile(analysed: &Analysed<'_>, status: RunStatus) -> RunProfile {
+/// Where the time of a run's critical path went.
+pub(super) fn profile(analysed: &Analysed<'_>, status: RunStatus) -> RunProfile {
     let mut profile = RunProfile::of(analysed.run, &analysed.critical.segments);
-    let names = analysed.savings.iter().map(|(node, drag)| (&*analysed.booking.nodes[*node].name, *drag));
+    let names = analysed.savings().iter().map(|(node, drag)| (&*analysed.booking.nodes[*node].name, *drag));
     let drags: HashMap<&str, Duration> = names.collect();
     profile.set_drags(|name| drags.get(name).copied());
     profile.is_partial |= status == RunStatus::Incomplete;

@@ -25,7 +25,7 @@ use std::fmt;
 pub use self::dependencies::{Dependency, DependencyUse};
 use self::lists::Lists;
 pub use self::options::{AsyncChildren, Links, Orphans, RunOptions, Skew, Tolerance};
-use self::tree::{IdOwners, Tree};
+use self::tree::{IdOwners, Ranked, Tree};
 use crate::span_record::SpanRecord;
 use crate::time::{Duration, Interval};
 
@@ -189,16 +189,18 @@ impl Run {
     pub fn with_options(records: Vec<SpanRecord>, options: &RunOptions) -> Option<Run> {
         let mut warnings = Warnings::default();
         let mut records = tree::in_canonical_order(records, &mut warnings);
-        if records.is_empty() {
+        if records.len() == 0 {
             return None;
         }
         let names = IdOwners::of(&records, &mut warnings);
         let tree = tree::one_tree(&mut records, &names, options.orphans, &mut warnings);
-        if let Skew::Center { max } = options.skew {
-            let moved = skew::center(&mut records, &tree.parents, max);
-            warnings.add_times(Warning::SkewCorrected, moved);
-        }
-        let mut spans = in_preorder(records, &tree, &names, &mut warnings);
+        let moved = match options.skew {
+            Skew::Center { max } => skew::center(&mut records, &tree.parents, max),
+            _ => 0,
+        };
+        warnings.add_times(Warning::SkewCorrected, moved);
+        let order = tree::preorder(&records, &tree, moved > 0);
+        let mut spans = in_preorder(records, &order, &tree, &names, &mut warnings);
         placing::place(&mut spans, options.async_children);
         let children = Lists::of_children(spans.iter().map(|span| span.parent.map(SpanIx::index)));
         let dependencies = dependencies::find(&spans, options.links, &mut warnings);
@@ -244,22 +246,20 @@ impl Run {
     }
 }
 
-/// Puts the records into preorder, each with the position of its parent.
+/// Puts the records into this order, each with the position of its parent.
 fn in_preorder(
-    records: Vec<SpanRecord>,
+    records: Ranked,
+    order: &[usize],
     tree: &Tree,
     names: &IdOwners,
     warnings: &mut Warnings,
 ) -> Vec<RunSpan> {
-    let order = tree::preorder(&records, tree);
     let mut position_of = vec![0; records.len()];
     for (position, &rank) in order.iter().enumerate() {
         position_of[rank] = position;
     }
-    let mut ranked: Vec<Option<SpanRecord>> = records.into_iter().map(Some).collect();
     let mut spans = Vec::with_capacity(order.len());
-    for rank in order {
-        let Some(record) = ranked[rank].take() else { continue };
+    for (&rank, record) in order.iter().zip(records.into_records(order)) {
         let parent = tree.parents[rank].map(|parent| SpanIx::new(position_of[parent]));
         let ordinal = names.ordinals.get(rank).copied().unwrap_or(1);
         let is_synthetic = tree.is_synthetic && rank == tree.top;

@@ -6,25 +6,28 @@
 //! within its parent is moved so that as much of the parent is left before it as after.
 
 use crate::run::lists::Lists;
+use crate::run::tree::Ranked;
 use crate::span_record::SpanRecord;
 use crate::time::{Duration, Timestamp};
 
 /// Moves the records of a tree given by the parent of each, and says how many it moved.
-pub(super) fn center(records: &mut [SpanRecord], parents: &[Option<usize>], max: Duration) -> u64 {
+pub(super) fn center(records: &mut Ranked, parents: &[Option<usize>], max: Duration) -> u64 {
     let children = Lists::of_children(parents.iter().copied());
     let mut moved = 0;
     let tops = (0..parents.len()).filter(|rank| parents[*rank].is_none());
     let mut open: Vec<(usize, i128, Option<usize>)> = tops.map(|top| (top, 0, None)).collect();
     while let Some((rank, above, compared)) = open.pop() {
-        let host = |rank: usize| records[rank].origin.host.as_ref();
+        let host = |rank: usize| records.record(rank).origin.host.as_ref();
         let is_same_host = host(rank).is_some() && compared.is_some_and(|other| host(other) == host(rank));
         let (shift, compared) = match parents[rank] {
-            Some(parent) if !is_same_host => (shift(&records[rank], &records[parent]), Some(rank)),
+            Some(parent) if !is_same_host => {
+                (shift(records.record(rank), records.record(parent)), Some(rank))
+            }
             Some(_) => (above, compared),
             None => (0, Some(rank)),
         };
         if shift != 0 && shift.unsigned_abs() <= u128::from(max.as_nanos()) {
-            let record = &mut records[rank];
+            let record = records.record_mut(rank);
             record.start = shifted(record.start, shift);
             record.end = shifted(record.end, shift);
             moved += 1;

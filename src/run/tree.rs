@@ -1,7 +1,6 @@
 //! From records in any order to one tree: what is the same span, who owns an id, who is whose parent.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lists::Lists;
@@ -11,21 +10,70 @@ use crate::ids::SpanId;
 use crate::span_record::{Origin, SpanKind, SpanRecord, Status, Timing};
 use crate::time::Timestamp;
 
-/// Brings the records into an order that depends on nothing but themselves, and drops repeated ones. From here on
-/// a record goes by its rank in this order.
-pub(super) fn in_canonical_order(mut records: Vec<SpanRecord>, warnings: &mut Warnings) -> Vec<SpanRecord> {
-    for record in &mut records {
-        record.parent_id = record.parent_id.filter(|id| !id.is_zero());
+/// Records in an order that depends on nothing but themselves. From here on a record goes by its rank in this order.
+///
+/// They stay where they are in memory: only their positions are sorted.
+pub(super) struct Ranked {
+    records: Vec<SpanRecord>,
+    /// The position of each rank.
+    order: Vec<u32>,
+}
+
+impl Ranked {
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
     }
-    records.sort_unstable_by(|a, b| identity(a).cmp(&identity(b)).then_with(|| b.cmp(a)));
-    records.dedup_by(|next, kept| {
-        let is_repeated = !next.span_id.is_zero() && identity(next) == identity(kept);
+
+    pub(super) fn record(&self, rank: usize) -> &SpanRecord {
+        &self.records[self.order[rank] as usize]
+    }
+
+    pub(super) fn record_mut(&mut self, rank: usize) -> &mut SpanRecord {
+        &mut self.records[self.order[rank] as usize]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &SpanRecord> {
+        self.order.iter().map(|at| &self.records[*at as usize])
+    }
+
+    fn push(&mut self, record: SpanRecord) {
+        self.order.push(self.records.len() as u32);
+        self.records.push(record);
+    }
+
+    /// The records of these ranks, in the order asked for; each can be had once.
+    pub(super) fn into_records(self, ranks: &[usize]) -> impl Iterator<Item = SpanRecord> {
+        let mut records: Vec<Option<SpanRecord>> = self.records.into_iter().map(Some).collect();
+        ranks.iter().filter_map(move |rank| records[self.order[*rank] as usize].take())
+    }
+}
+
+/// Ranks the records, and drops repeated ones.
+pub(super) fn in_canonical_order(mut records: Vec<SpanRecord>, warnings: &mut Warnings) -> Ranked {
+    let mut order: Vec<(Timestamp, Reverse<Timestamp>, u32)> = Vec::with_capacity(records.len());
+    for (record, at) in records.iter_mut().zip(0..) {
+        record.parent_id = record.parent_id.filter(|id| !id.is_zero());
+        order.push((record.start, Reverse(record.end.max(record.start)), at));
+    }
+    let record = |at: u32| &records[at as usize];
+    // What is compared first is at hand; most records differ in it.
+    order.sort_unstable_by(|a, b| {
+        (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| {
+            let (a, b) = (record(a.2), record(b.2));
+            identity(a).cmp(&identity(b)).then_with(|| b.cmp(a))
+        })
+    });
+    order.dedup_by(|next, kept| {
+        let is_repeated = (next.0, next.1) == (kept.0, kept.1)
+            && !record(next.2).span_id.is_zero()
+            && identity(record(next.2)) == identity(record(kept.2));
         if is_repeated {
             warnings.add(Warning::DuplicateSpan);
         }
         is_repeated
     });
-    records
+    let order = order.into_iter().map(|(.., at)| at).collect();
+    Ranked { records, order }
 }
 
 /// What makes two records the same span, in the order of precedence between different ones: first started, then
@@ -35,31 +83,42 @@ fn identity(record: &SpanRecord) -> impl Ord + '_ {
     (record.start, Reverse(end), &record.name, record.span_id, record.parent_id, record.end)
 }
 
-/// Which record an id means.
+/// Which record an id means: the first of those that carry it.
 pub(super) struct IdOwners {
-    owners: HashMap<SpanId, usize>,
+    /// Every id but zero with the ranks that carry it, sorted.
+    owners: Vec<(u64, u32)>,
     pub(super) ordinals: Vec<u32>,
 }
 
 impl IdOwners {
-    pub(super) fn of(records: &[SpanRecord], warnings: &mut Warnings) -> Self {
-        let mut owners = HashMap::with_capacity(records.len());
-        let mut conflicts: HashMap<SpanId, u32> = HashMap::new();
-        let mut ordinals = Vec::with_capacity(records.len());
-        for (rank, record) in records.iter().enumerate() {
-            let owner =
-                if record.span_id.is_zero() { rank } else { *owners.entry(record.span_id).or_insert(rank) };
-            if owner == rank {
-                ordinals.push(1);
-            } else {
+    pub(super) fn of(records: &Ranked, warnings: &mut Warnings) -> Self {
+        let mut owners: Vec<(u64, u32)> = Vec::with_capacity(records.len());
+        for (record, rank) in records.iter().zip(0..) {
+            if !record.span_id.is_zero() {
+                owners.push((number_of(record.span_id), rank));
+            }
+        }
+        owners.sort_unstable();
+        let mut ordinals = vec![1; records.len()];
+        for carriers in owners.chunk_by(|a, b| a.0 == b.0) {
+            for ((_, rank), ordinal) in carriers.iter().zip(1..).skip(1) {
                 warnings.add(Warning::ConflictingSpanId);
-                let further = conflicts.entry(record.span_id).or_default();
-                *further += 1;
-                ordinals.push(1 + *further);
+                ordinals[*rank as usize] = ordinal;
             }
         }
         IdOwners { owners, ordinals }
     }
+
+    fn owner(&self, id: SpanId) -> Option<usize> {
+        let number = number_of(id);
+        let first = self.owners.partition_point(|(other, _)| *other < number);
+        self.owners.get(first).filter(|(other, _)| *other == number).map(|(_, rank)| *rank as usize)
+    }
+}
+
+/// The id as a number, which is quicker to compare.
+fn number_of(id: SpanId) -> u64 {
+    u64::from_be_bytes(id.to_bytes())
 }
 
 /// How the records of a run hang together.
@@ -75,7 +134,7 @@ pub(super) struct Tree {
 /// Finds every record's parent, so that all of them hang below one top, but for dropped orphans; adds that top where
 /// it is missing.
 pub(super) fn one_tree(
-    records: &mut Vec<SpanRecord>,
+    records: &mut Ranked,
     names: &IdOwners,
     orphans: Orphans,
     warnings: &mut Warnings,
@@ -83,11 +142,16 @@ pub(super) fn one_tree(
     let mut parents = vec![None; records.len()];
     let mut roots = Vec::new();
     let mut strays = Vec::new();
+    // Siblings often come one after the other.
+    let mut last: (SpanId, Option<usize>) = (SpanId::default(), None);
     for (rank, record) in records.iter().enumerate() {
+        if let Some(id) = record.parent_id.filter(|id| *id != last.0) {
+            last = (id, names.owner(id));
+        }
         match record.parent_id {
             None => roots.push(rank),
-            Some(id) => match names.owners.get(&id) {
-                Some(&owner) => parents[rank] = Some(owner),
+            Some(_) => match last.1 {
+                Some(owner) => parents[rank] = Some(owner),
                 None => {
                     warnings.add(Warning::MissingParent);
                     strays.push(rank);
@@ -118,7 +182,7 @@ pub(super) fn one_tree(
             for &top in roots.iter().chain(strays) {
                 parents[top] = Some(made_up);
             }
-            let tops = roots.iter().chain(strays).map(|&top| &records[top]);
+            let tops = roots.iter().chain(strays).map(|&top| records.record(top));
             let root = synthetic_root(tops);
             records.push(root);
             parents.push(None);
@@ -183,8 +247,9 @@ fn synthetic_root<'a>(tops: impl Iterator<Item = &'a SpanRecord>) -> SpanRecord 
     }
 }
 
-/// The ranks at and below `top` in preorder, children of one parent in order of their starts.
-pub(super) fn preorder(records: &[SpanRecord], tree: &Tree) -> Vec<usize> {
+/// The ranks at and below `top` in preorder, children of one parent in order of their starts. By rank they are in that
+/// order, unless some were moved.
+pub(super) fn preorder(records: &Ranked, tree: &Tree, were_moved: bool) -> Vec<usize> {
     let children = Lists::of_children(tree.parents.iter().copied());
     let mut order = Vec::with_capacity(records.len());
     let mut open = vec![tree.top];
@@ -192,9 +257,8 @@ pub(super) fn preorder(records: &[SpanRecord], tree: &Tree) -> Vec<usize> {
         order.push(rank);
         let first = open.len();
         open.extend(children.of(rank).iter().rev().map(|child| child.index()));
-        // By rank they are in order of their starts, unless they have been moved.
-        if !open[first..].is_sorted_by_key(|rank| Reverse((records[*rank].start, *rank))) {
-            open[first..].sort_unstable_by_key(|rank| Reverse((records[*rank].start, *rank)));
+        if were_moved {
+            open[first..].sort_unstable_by_key(|rank| Reverse((records.record(*rank).start, *rank)));
         }
     }
     order

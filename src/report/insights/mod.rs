@@ -85,7 +85,15 @@ pub(super) fn findings(case: &Case<'_>) -> (Vec<Finding>, Option<Combined>) {
     });
     let combined = combined(case, &found);
     found.truncate(Report::MAX_FINDINGS);
-    (found.into_iter().map(|candidate| candidate.finding).collect(), combined)
+    // Without room for more: reports are kept, and candidates are several times as large as findings.
+    let mut findings = Vec::with_capacity(found.len());
+    for Candidate { mut finding, .. } in found {
+        finding.why.shrink_to_fit();
+        finding.suggestions.shrink_to_fit();
+        finding.spans.shrink_to_fit();
+        findings.push(finding);
+    }
+    (findings, combined)
 }
 
 /// The changes of the first findings about different nodes, together.

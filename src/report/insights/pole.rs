@@ -13,7 +13,7 @@ const MAX_POLES: usize = 12;
 
 pub(super) fn longest_poles(case: &Case<'_>, found: &mut Vec<Candidate>) {
     let mut saved: Vec<Option<Duration>> = vec![None; case.analysed.booking.nodes.len()];
-    case.analysed.savings.iter().for_each(|(node, save_max)| saved[*node] = Some(*save_max));
+    case.analysed.savings().iter().for_each(|(node, save_max)| saved[*node] = Some(*save_max));
     let mut poles: Vec<(NodeIx, Duration, Severity, Option<Reason>)> = Vec::new();
     for node in case.steps() {
         let by_share = saved[node].and_then(|save_max| case.severity_of(save_max));

@@ -1,7 +1,5 @@
 //! LP103, LP104 and LP113: work that could have run at once and did not.
 
-use std::collections::BTreeMap;
-
 use super::{Candidate, Case};
 use crate::analysis::pool::{Execution, pool_suspected};
 use crate::analysis::replay::Changes;
@@ -145,18 +143,18 @@ fn chains(case: &Case<'_>) -> Vec<Vec<SpanIx>> {
         !is_model && left == right && (a == b || INDEPENDENT_KINDS.contains(&left.as_str()))
     };
     let mut chains: Vec<Vec<SpanIx>> = Vec::new();
-    let mut chain_of: BTreeMap<SpanIx, usize> = BTreeMap::new();
+    let mut chain_of: Vec<Option<usize>> = vec![None; case.analysed.run.spans.len()];
     for entry in &case.analysed.critical.entries {
         // One that was queued was ready before: a limit holds it, not the order of the program.
         let is_ready_before = !queued_interval(case.analysed.run, entry.span).is_empty();
         let before = entry.after.filter(|_| !entry.is_declared && !is_ready_before);
         let joined = before.filter(|before| may_be_independent(*before, entry.span));
-        let at = joined.and_then(|before| chain_of.get(&before).copied()).unwrap_or_else(|| {
+        let at = joined.and_then(|before| chain_of[before.index()]).unwrap_or_else(|| {
             chains.push(Vec::new());
             chains.len() - 1
         });
         chains[at].push(entry.span);
-        chain_of.insert(entry.span, at);
+        chain_of[entry.span.index()] = Some(at);
     }
     chains.retain(|chain| chain.len() > 1 && !chain.iter().any(|ix| booking.is_retry[ix.index()]));
     chains

@@ -10,9 +10,12 @@
 //! Time is an argument, memory is bounded, and no call costs more than the records it hands back, but for
 //! [`RunAssembler::poll`], which looks again at roots still waiting.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod cutting;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use self::cutting::cut_into_runs;
 use crate::ids::{SpanId, TraceId};
 use crate::span_record::SpanRecord;
 use crate::time::{Duration, Timestamp};
@@ -89,6 +92,8 @@ pub struct RunAssembler {
 /// What has arrived of one trace and is in no finished run yet.
 #[derive(Debug, Default)]
 struct Pending {
+    /// Records in order of arrival that are not in `below` yet: where no root closes, none ever is.
+    unsorted: Vec<Arrived>,
     /// Records by parent id, so that a subtree is taken out without looking at the rest.
     below: HashMap<Option<SpanId>, Vec<Arrived>>,
     closed_roots: Vec<ClosedRoot>,
@@ -133,7 +138,8 @@ impl RunAssembler {
         let trace_id = record.trace_id;
         let local = record.local.unwrap_or_default();
         let closes_a_run = local.is_local_root || local.is_outermost_marked;
-        if !closes_a_run && !self.traces.contains_key(&trace_id) && self.ended_short.contains(&trace_id) {
+        let may_be_late = !closes_a_run && !self.ended_short.is_empty();
+        if may_be_late && !self.traces.contains_key(&trace_id) && self.ended_short.contains(&trace_id) {
             self.late = self.late.saturating_add(1);
             return Ok(());
         }
@@ -157,9 +163,13 @@ impl RunAssembler {
                 self.closing.push(trace_id);
             }
         } else {
-            let arrived = Arrived { ordinal: self.arrivals, record };
-            pending.below.entry(arrived.record.parent_id).or_default().push(arrived);
-            self.advise(trace_id, now);
+            pending.unsorted.push(Arrived { ordinal: self.arrivals, record });
+            let is_long = now.saturating_since(pending.first_arrival) > AssemblerConfig::LONG_TRACE;
+            let is_large = pending.spans > AssemblerConfig::LARGE_TRACE_SPANS;
+            if !pending.has_got_advice && (is_large || is_long) {
+                pending.has_got_advice = true;
+                self.advice.push(Advice { trace_id, spans: pending.spans });
+            }
         }
         Ok(())
     }
@@ -178,38 +188,15 @@ impl RunAssembler {
     /// Everything that is left, cut into runs: for the end of a file, or of a program. In order of arrival.
     pub fn finish(&mut self) -> Vec<FinishedRun> {
         let mut runs = self.end_grace();
-        let mut left: Vec<(u64, TraceId)> = self
-            .traces
-            .iter()
-            .filter_map(|(id, pending)| {
-                Some((pending.below.values().flatten().map(|a| a.ordinal).min()?, *id))
-            })
-            .collect();
+        let mut left: Vec<(u64, TraceId)> =
+            self.traces.iter().filter_map(|(id, pending)| Some((pending.first_ordinal()?, *id))).collect();
         left.sort_unstable();
         for (_, trace_id) in left {
             let Some(mut pending) = self.traces.remove(&trace_id) else { continue };
             let made_a_run = !pending.left_with_a_run.is_empty();
-            let marked = outermost_marked(&pending);
-            if marked.is_empty() && !made_a_run {
-                let arrived = std::mem::take(&mut pending.below).into_values().flatten().collect();
-                runs.push(FinishedRun { left_out: pending.left_out, ..FinishedRun::of(arrived, None) });
-            }
-            let mut run_of: HashMap<SpanId, usize> = HashMap::new();
-            for root in marked {
-                let root_id = root.record.span_id;
-                if let Some(run) = run_of.get(&root_id).and_then(|at| runs.get_mut(*at)) {
-                    // The same root once more: an exporter's retry. The run's own rules for duplicates apply.
-                    run.records.push(root.record);
-                    continue;
-                }
-                let (mut arrived, _) = pending.take_below(root_id);
-                arrived.push(root);
-                run_of.insert(root_id, runs.len());
-                runs.push(FinishedRun {
-                    left_out: pending.left_out,
-                    ..FinishedRun::of(arrived, Some(root_id))
-                });
-            }
+            let left_out = pending.left_out;
+            let cut = cut_into_runs(pending.take_all(), made_a_run);
+            runs.extend(cut.into_iter().map(|run| FinishedRun { left_out, ..run }));
         }
         self.bytes = 0;
         self.traces.clear();
@@ -238,20 +225,12 @@ impl RunAssembler {
         std::mem::take(&mut self.dismissed)
     }
 
-    fn advise(&mut self, trace_id: TraceId, now: Timestamp) {
-        let Some(pending) = self.traces.get_mut(&trace_id) else { return };
-        let is_long = now.saturating_since(pending.first_arrival) > AssemblerConfig::LONG_TRACE;
-        if !pending.has_got_advice && (pending.spans > AssemblerConfig::LARGE_TRACE_SPANS || is_long) {
-            pending.has_got_advice = true;
-            self.advice.push(Advice { trace_id, spans: pending.spans });
-        }
-    }
-
     fn close_roots(&mut self, is_due: impl Fn(&ClosedRoot) -> bool) -> Vec<FinishedRun> {
         let mut runs = Vec::new();
         let mut still_closing = Vec::new();
         for trace_id in std::mem::take(&mut self.closing) {
             let Some(pending) = self.traces.get_mut(&trace_id) else { continue };
+            pending.sort();
             let before = runs.len();
             let mut freed = 0usize;
             let looked_at = std::mem::take(&mut pending.changed);
@@ -353,6 +332,28 @@ impl FinishedRun {
 }
 
 impl Pending {
+    /// Makes the records that came since the last time ready for subtrees to be taken out.
+    fn sort(&mut self) {
+        for arrived in self.unsorted.drain(..) {
+            self.below.entry(arrived.record.parent_id).or_default().push(arrived);
+        }
+    }
+
+    fn first_ordinal(&self) -> Option<u64> {
+        let sorted = self.below.values().flatten().map(|arrived| arrived.ordinal).min();
+        sorted.into_iter().chain(self.unsorted.first().map(|arrived| arrived.ordinal)).min()
+    }
+
+    /// Takes out everything, in order of arrival.
+    fn take_all(&mut self) -> Vec<SpanRecord> {
+        let mut all = std::mem::take(&mut self.unsorted);
+        if !self.below.is_empty() {
+            all.extend(std::mem::take(&mut self.below).into_values().flatten());
+            all.sort_unstable_by_key(|arrived| arrived.ordinal);
+        }
+        all.into_iter().map(|arrived| arrived.record).collect()
+    }
+
     /// How many spans under `root` were started and are not here.
     fn missing_below(&self, root: &SpanRecord) -> u64 {
         let mut missing = 0u64;
@@ -400,46 +401,4 @@ impl Pending {
         }
         (taken, runs_inside)
     }
-}
-
-/// Takes out of `pending` the spans that are marked with a workflow name and have no marked span above them, in
-/// order of arrival.
-fn outermost_marked(pending: &Pending) -> Vec<Arrived> {
-    let all = || pending.below.values().flatten().map(|arrived| &arrived.record);
-    if !all().any(|record| record.workflow_name().is_some()) {
-        return Vec::new();
-    }
-    let mut in_order: Vec<&Arrived> = pending.below.values().flatten().collect();
-    in_order.sort_unstable_by_key(|arrived| arrived.ordinal);
-    let mut parent_of: HashMap<SpanId, Option<SpanId>> = HashMap::new();
-    for arrived in in_order {
-        // Of spans that share an id the first to arrive says what is above it.
-        parent_of.entry(arrived.record.span_id).or_insert(arrived.record.parent_id);
-    }
-    let marked: HashSet<SpanId> =
-        all().filter(|record| record.workflow_name().is_some()).map(|record| record.span_id).collect();
-    let is_outermost = |record: &SpanRecord| {
-        let mut seen = HashSet::from([record.span_id]);
-        let mut above = record.parent_id;
-        while let Some(id) = above {
-            if marked.contains(&id) && id != record.span_id {
-                return false;
-            }
-            if !seen.insert(id) {
-                break;
-            }
-            above = parent_of.get(&id).copied().flatten();
-        }
-        true
-    };
-    let mut outermost: BTreeMap<u64, Arrived> = BTreeMap::new();
-    for arrived in pending.below.values().flatten() {
-        if marked.contains(&arrived.record.span_id) && is_outermost(&arrived.record) {
-            outermost.insert(
-                arrived.ordinal,
-                Arrived { ordinal: arrived.ordinal, record: arrived.record.clone() },
-            );
-        }
-    }
-    outermost.into_values().collect()
 }
