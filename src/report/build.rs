@@ -117,17 +117,21 @@ pub fn report_on(spans: Vec<SpanRecord>, options: &ReportOptions) -> Vec<Report>
 
 /// Reports on one finished run; `None` if it has no spans.
 pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<Report> {
-    Some(report_with_sums(finished, options)?.0)
+    let (missing, left_out) = (finished.missing, finished.left_out);
+    let run = Run::with_options(finished.records, &options.run)?;
+    Some(build(&run, missing, left_out, options).0)
 }
 
 /// The same, with what the run adds to sums over many runs.
 pub(crate) fn report_with_sums(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunSums)> {
     let (missing, left_out) = (finished.missing, finished.left_out);
     let run = Run::with_options(finished.records, &options.run)?;
-    Some(build(&run, missing, left_out, options))
+    let (report, analysed) = build(&run, missing, left_out, options);
+    let sums = run_sums(&analysed, report.run.status);
+    Some((report, sums))
 }
 
-fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Report, RunSums) {
+fn build<'r>(run: &'r Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Report, Analysed<'r>) {
     let analysed = Analysed::of(run);
     let Analysed { booking, path, .. } = &analysed;
     let quality = quality(&analysed, missing, left_out);
@@ -166,8 +170,7 @@ fn build(run: &Run, missing: u64, left_out: u64, options: &ReportOptions) -> (Re
         quality,
         pipeline: None,
     };
-    let sums = run_sums(&analysed, status);
-    (report, sums)
+    (report, analysed)
 }
 
 fn totals(analysed: &Analysed<'_>, allowed: &AllowedPath) -> Totals {
