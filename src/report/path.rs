@@ -1,7 +1,5 @@
 //! The critical path of a run, booked to its nodes.
 
-use std::collections::HashSet;
-
 use crate::analysis::critical_path::{CriticalPath, Segment};
 use crate::money::Money;
 use crate::report::booking::{Booking, NodeIx, add_money};
@@ -50,7 +48,7 @@ impl BookedPath {
         let edges = edges(run, critical);
         let mut nodes: Vec<PathNode> = Vec::new();
         let mut at: Vec<Option<usize>> = vec![None; booking.nodes.len()];
-        let mut seen: HashSet<SpanIx> = HashSet::new();
+        let mut is_seen = vec![false; run.spans.len()];
         let mut unattributed = Duration::ZERO;
         for (segment, edge) in critical.segments.iter().zip(&edges) {
             let Some(node) = node_of_segment(run, booking, segment) else {
@@ -75,7 +73,7 @@ impl BookedPath {
                 _ => path_node.pieces.push(segment.interval),
             }
             if let Some(execution) = booking.execution_of[segment.span.index()]
-                && seen.insert(execution)
+                && !std::mem::replace(&mut is_seen[execution.index()], true)
             {
                 path_node.executions.push(execution);
             }
