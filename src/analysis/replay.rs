@@ -281,29 +281,29 @@ impl<'c> Replay<'c> {
         }
         let skips_queue = changes.unqueued.contains(&span) || changes.only_what_the_graph_demands;
         if self.is_demanded_only(parent) {
-            return base;
+            return self.after_elsewhere(span, base);
         }
         if is_queued && skips_queue {
-            return self.after_declared(span, (created(), Cause::Start));
+            return self.after_elsewhere(span, self.after_declared(span, (created(), Cause::Start)));
         }
         let lag = if changes.no_gap.contains(&span) { Duration::ZERO } else { self.own_time(event, parent) };
-        (base.0.plus_scaled(lag, scale(parent)), base.1)
+        self.after_elsewhere(span, (base.0.plus_scaled(lag, scale(parent)), base.1))
     }
 
     /// The point from which the lag before a span counts.
     fn base(&self, span: SpanIx, parent: SpanIx) -> (Fixed, Cause) {
         let declared = self.graph.run.predecessors(span);
-        let elsewhere = self.elsewhere.get(&span).map_or(&[][..], Vec::as_slice);
-        let parent_start = (self.starts[parent.index()], Cause::Start);
-        if declared.is_empty() && !self.is_demanded_only(parent) && elsewhere.is_empty() {
+        if declared.is_empty() && !self.is_demanded_only(parent) {
             return self.latest[parent.index()];
         }
-        let own = if declared.is_empty() && !self.is_demanded_only(parent) {
-            self.latest[parent.index()]
-        } else {
-            parent_start
-        };
-        declared.iter().chain(elsewhere).fold(own, |base, before| self.not_before(base, *before))
+        let parent_start = (self.starts[parent.index()], Cause::Start);
+        declared.iter().fold(parent_start, |base, before| self.not_before(base, *before))
+    }
+
+    /// Not before what it declared to wait for elsewhere. The lag was not measured from there.
+    fn after_elsewhere(&self, span: SpanIx, at: (Fixed, Cause)) -> (Fixed, Cause) {
+        let elsewhere = self.elsewhere.get(&span).map_or(&[][..], Vec::as_slice);
+        elsewhere.iter().fold(at, |at, before| self.not_before(at, *before))
     }
 
     fn not_before(&self, at: (Fixed, Cause), before: SpanIx) -> (Fixed, Cause) {
