@@ -99,7 +99,7 @@ impl Changes {
     }
 
     /// Runs these spans at most `at_once` at a time, each as soon as one of those before it makes room, in the order
-    /// in which they started (list scheduling). A span that was not seen queueing counts as ready when the first of
+    /// in which they started (list scheduling). Of spans inside each other the outer one counts. A span that was not seen queueing counts as ready when the first of
     /// them beside it started. At least one runs.
     pub fn limit(&mut self, spans: impl IntoIterator<Item = SpanIx>, at_once: usize) {
         let limit = self.limits.len();
@@ -214,6 +214,8 @@ struct Replay<'c> {
     start_causes: Vec<Cause>,
     /// When queued spans were created, and right after what.
     creations: Vec<(Fixed, Cause)>,
+    /// The limit that holds each span or the nearest one above it; empty where nothing is limited.
+    limit_around: Vec<Option<usize>>,
     /// When each limited span that runs makes room.
     rooms: Vec<BinaryHeap<Reverse<(Fixed, SpanIx)>>>,
     /// The first limited span to start under each parent.
@@ -234,12 +236,20 @@ impl<'c> Replay<'c> {
             latest: vec![(Fixed::default(), Cause::Start); spans],
             start_causes: vec![Cause::Start; spans],
             creations: Vec::new(),
+            limit_around: Vec::new(),
             rooms: changes.limits.iter().map(|_| BinaryHeap::new()).collect(),
             first_limited: HashMap::new(),
             elsewhere: HashMap::new(),
         };
         if graph.events.iter().any(|event| event.kind == EventKind::Creation) {
             replay.creations = vec![(Fixed::default(), Cause::Start); spans];
+        }
+        if !changes.limits.is_empty() {
+            replay.limit_around = vec![None; spans];
+            for ix in graph.run.indices() {
+                let above = graph.run.span(ix).parent.and_then(|parent| replay.limit_around[parent.index()]);
+                replay.limit_around[ix.index()] = changes.limit_of.get(&ix).copied().or(above);
+            }
         }
         if changes.only_what_the_graph_demands {
             for dependency in &graph.run.dependencies {
@@ -293,7 +303,10 @@ impl<'c> Replay<'c> {
         let base = self.base(span, parent);
         let created = || self.creations[span.index()];
         let is_queued = event.kind == EventKind::QueuedStart;
-        if let Some(limit) = changes.limit_of.get(&span) {
+        // What is inside a limited span runs on its room.
+        let limit =
+            changes.limit_of.get(&span).filter(|limit| self.limit_around[parent.index()] != Some(**limit));
+        if let Some(limit) = limit {
             let ready = match is_queued {
                 true => created(),
                 false => self.first_under(*limit, event, parent, base, scale),
@@ -382,7 +395,8 @@ impl<'c> Replay<'c> {
         };
         // Every step goes to the end of a child, or to the start of the span, and never to an event seen before.
         let (mut at, mut is_at_end) = (run.root, true);
-        loop {
+        // Limits inside limits can hold each other up in a ring; no path is longer than this.
+        for _ in 0..2 * run.spans.len() + 2 {
             if is_at_end {
                 let (since, cause) = self.latest[at.index()];
                 charge(at, since);
