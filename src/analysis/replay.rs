@@ -71,6 +71,23 @@ impl Changes {
         self.only_what_the_graph_demands |= other.only_what_the_graph_demands;
     }
 
+    /// How many limits are inside each other at most.
+    fn nested_limits(&self, run: &Run) -> usize {
+        if self.limits.is_empty() {
+            return 0;
+        }
+        // Of each span the limit that holds it or what is around it, and how many are around that.
+        let mut around: Vec<(Option<usize>, usize)> = vec![(None, 0); run.spans.len()];
+        for ix in run.indices() {
+            let (outer, depth) = run.span(ix).parent.map_or((None, 0), |parent| around[parent.index()]);
+            around[ix.index()] = match self.limit_of.get(&ix) {
+                Some(limit) if Some(*limit) != outer => (Some(*limit), depth + 1),
+                _ => (outer, depth),
+            };
+        }
+        around.iter().map(|(_, depth)| *depth).max().unwrap_or(0)
+    }
+
     /// The scale of each span; empty if none is scaled.
     fn scale_by_span(&self, run: &Run) -> Vec<Scale> {
         if self.scales.is_empty() {
@@ -177,8 +194,9 @@ impl EventGraph<'_> {
         let scales = changes.scale_by_span(self.run);
         let scale = |ix: SpanIx| scales.get(ix.index()).copied().unwrap_or(Scale::SAME);
         let mut replay = Replay::new(self, changes, HashMap::new()).run_through(scale);
-        // How long a limited span takes does not depend on when it starts, unless another limit is inside it.
-        for _ in 0..changes.limits.len() {
+        // How long a limited span takes does not depend on when it starts, unless another limit is inside it: then
+        // the inner ones have to be settled first.
+        for _ in 0..changes.nested_limits(self.run) {
             let length = |span: &SpanIx| {
                 let at = span.index();
                 (*span, Fixed(replay.ends[at].0.saturating_sub(replay.starts[at].0)))
