@@ -108,12 +108,11 @@ fn a_parent_is_the_first_child_of_reference_else_the_first_follows_from_else_the
 
 #[test]
 fn jaegers_fixtures_read_the_same_in_both_forms() {
-    let folder = std::env::var_os("LONGPOLE_JAEGER_FIXTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles/jaeger-ui-criticalpath"),
-        PathBuf::from,
-    );
+    let fixtures = std::env::var_os("LONGPOLE_JAEGER_FIXTURES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles"), PathBuf::from);
+    let folder = fixtures.join("jaeger-ui-criticalpath");
     if !folder.exists() {
-        eprintln!("SKIPPED: Jaeger's fixtures are not here; LONGPOLE_JAEGER_FIXTURES may name their folder");
+        eprintln!("SKIPPED: no {}; LONGPOLE_JAEGER_FIXTURES may name the folder it is in", folder.display());
         return;
     }
     for n in 1..=9 {

@@ -1,5 +1,7 @@
 //! Traces with answers worked out by hand or by independent programs. Compared exactly, span by span.
 
+#[path = "support/spans.rs"]
+mod spans;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +15,9 @@ use longpole::analysis::replay::Scale;
 use longpole::analysis::shares::{bottlenecks, shares};
 use longpole::analysis::time_breakdown::self_times;
 use longpole::histogram::{DurationStats, index_at_scale};
+use longpole::ids::SpanId;
 use longpole::run::{AsyncChildren, Links, Orphans, Run, RunOptions, Skew, SpanIx, Tolerance, Warning};
+use longpole::span_record::Origin;
 use longpole::time::Duration;
 use serde_json::Value;
 
@@ -352,14 +356,55 @@ fn quantiles_stay_within_their_error_on_every_sample() {
     assert!(blurred > 0, "no sample was large enough to test the histogram");
 }
 
+/// A folder of Jaeger's own fixtures, which are no part of this repository: below the folder that
+/// `LONGPOLE_JAEGER_FIXTURES` names. Says so where it is not there.
+fn jaegers(folder: &str) -> Option<PathBuf> {
+    let fixtures = std::env::var_os("LONGPOLE_JAEGER_FIXTURES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles"), PathBuf::from);
+    let folder = fixtures.join(folder);
+    if !folder.exists() {
+        eprintln!("SKIPPED: no {}; LONGPOLE_JAEGER_FIXTURES may name the folder it is in", folder.display());
+    }
+    folder.exists().then_some(folder)
+}
+
 #[test]
 fn jaegers_own_fixtures_come_out_as_jaeger_says() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles/jaeger-ui-criticalpath");
-    if !folder.exists() {
-        eprintln!(
-            "SKIPPED: Jaeger's critical path fixtures are not here (they are not part of this repository)"
-        );
-        return;
+    if let Some(folder) = jaegers("jaeger-ui-criticalpath") {
+        support::check_jaeger(&folder);
     }
-    support::check_jaeger(&folder);
+}
+
+#[test]
+fn clocks_are_corrected_as_jaegers_adjuster_does() {
+    let Some(folder) = jaegers("jaeger-clockskew") else { return };
+    let cases = json(&folder.join("cases.json"));
+    let cases = cases.as_array().unwrap();
+    assert!(cases.len() >= 13);
+    for case in cases {
+        let title = case["case"].as_str().unwrap();
+        let number = |span: &Value, key: &str| span[key].as_u64().unwrap();
+        let records = case["spans"].as_array().unwrap().iter().map(|span| {
+            // Far enough from zero to be moved either way.
+            let start = 1_000_000 + number(span, "start_ms");
+            let parent = Some(number(span, "parent")).filter(|id| *id != 0);
+            let end = start + number(span, "duration_ms");
+            let mut record =
+                spans::span(number(span, "id"), parent, title, start * 1_000_000, end * 1_000_000);
+            let host = span["host"].as_str().filter(|host| !host.is_empty()).map(Into::into);
+            record.origin = Arc::new(Origin { host, ..Origin::default() });
+            record
+        });
+        let max = Duration::from_millis(number(case, "max_adjust_ms"));
+        let options = RunOptions { skew: Skew::Center { max }, ..RunOptions::default() };
+        let run = Run::with_options(records.collect(), &options).unwrap();
+        for span in case["spans"].as_array().unwrap() {
+            let id = SpanId::from_bytes(number(span, "id").to_be_bytes());
+            let moved = run.spans.iter().find(|moved| moved.record.span_id == id).unwrap();
+            let start = moved.record.start.as_unix_nanos() / 1_000_000 - 1_000_000;
+            assert_eq!(start, number(span, "expected_start_ms"), "{title}: span {}", span["id"]);
+            let length = moved.record.end.saturating_since(moved.record.start);
+            assert_eq!(length, Duration::from_millis(number(span, "duration_ms")), "{title}: length");
+        }
+    }
 }
