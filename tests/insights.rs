@@ -512,3 +512,29 @@ fn changes_are_replayed_together_and_what_saves_nothing_is_named() {
     // One node alone has nothing to be combined with.
     assert!(report(vec![root(100), node(2, "a", 0, 100)]).combined.is_none());
 }
+
+#[test]
+fn a_root_that_fills_a_gap_looks_like_lost_context() {
+    // The run waits from 20 to 80 with no span; another trace has a root in that time.
+    let told = |name: &str, start: u64, end: u64, service: Option<&str>| {
+        let mut other = spans::span(50, None, name, start * MS, end * MS);
+        other.trace_id = longpole::ids::TraceId::from_bytes([9; 16]);
+        if let Some(service) = service {
+            let service_name = Some(service.into());
+            other.origin = Arc::new(longpole::span_record::Origin { service_name, ..Default::default() });
+        }
+        let records = vec![root(100), node(2, "plan", 0, 20), node(3, "draft", 80, 100), other];
+        let reports = report_on(records, &ReportOptions::default());
+        let run = reports.iter().find(|report| report.run.name == "run").unwrap();
+        let reasons = run.findings.iter().flat_map(|finding| finding.why.clone());
+        reasons.filter(|reason| matches!(reason, Reason::LostContext { .. })).collect::<Vec<_>>()
+    };
+    let lost = Reason::LostContext { roots: 1, span: "lost".to_owned(), duration_ns: ms(40) };
+    assert_eq!(told("lost", 30, 70, None), [lost]);
+    assert!(told("run", 30, 70, None).is_empty(), "another request of the same kind");
+    assert!(told("lost", 10, 70, Some("elsewhere")).is_empty(), "another program");
+    assert!(told("lost", 0, 60, None).is_empty(), "a third of it beside plan");
+    assert!(told("lost", 30, 130, None).is_empty(), "longer than the run");
+    assert!(told("lost", 30, 31, None).is_empty(), "1 % is not worth a word");
+    assert!(!told("lost", 15, 55, None).is_empty(), "seven eighths of it in the gap");
+}
