@@ -21,13 +21,9 @@ pub(crate) fn print_with(text: &str, choice: ColorChoice) -> Result<(), Failure>
     Ok(stdout.flush()?)
 }
 
-/// Puts one text after the other on standard output, as they are made.
-pub(crate) fn print_all(texts: impl Iterator<Item = String>, choice: ColorChoice) -> Result<(), Failure> {
-    let mut stdout = AutoStream::new(io::stdout().lock(), choice);
-    for text in texts {
-        stdout.write_all(text.as_bytes())?;
-    }
-    Ok(stdout.flush()?)
+/// Standard output, for texts one after the other, with their colours if `choice` says so.
+pub(crate) fn open(choice: ColorChoice) -> AutoStream<io::StdoutLock<'static>> {
+    AutoStream::new(io::stdout().lock(), choice)
 }
 
 /// The colour choice that was asked for, made with regard to the terminal and to `NO_COLOR`, `CLICOLOR_FORCE` and

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::io::Write;
 use std::sync::Arc;
 
 use anstream::ColorChoice;
@@ -10,10 +11,11 @@ use longpole::render::{json, many_runs, text};
 use longpole::report::{History, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
 use longpole::span_record::SpanRecord;
-use longpole::{Report, ReportOptions, report_on, report_with_profile, runs_in};
+use longpole::{Report, ReportOptions, report_on, report_on_run, report_with_profile, runs_in};
 
 use crate::args::{Format, ShowArgs};
 use crate::failure::{Failure, warn};
+use crate::in_parallel::in_order;
 use crate::input::{self, Input};
 use crate::output;
 
@@ -47,41 +49,58 @@ pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
     if is_summary || matches!(args.format, Format::Folded | Format::FoldedTail) {
         return show_together(args, runs, options_for);
     }
+    show_each(args, runs, options_for)
+}
+
+/// The report on every run: texts with a blank line between them; one JSON document, or an array of them.
+fn show_each(
+    args: &ShowArgs,
+    runs: Vec<FinishedRun>,
+    options_for: impl Fn(&FinishedRun) -> ReportOptions + Sync,
+) -> Result<(), Failure> {
     let style = output::text_style(args);
-    let is_single = runs.len() == 1;
-    let documents = runs.into_iter().filter_map(|run| {
+    let is_json = args.format == Format::Json;
+    let (open, between, close) = match is_json {
+        true if runs.len() > 1 => ("[\n", ",\n", "\n]\n"),
+        true => ("", "", "\n"),
+        false => ("", "\n", ""),
+    };
+    let choice = if is_json { ColorChoice::Never } else { output::color_choice(args.color) };
+    let document = |run: FinishedRun| {
         let options = options_for(&run);
-        let (report, _) = report_with_profile(run, &options)?;
-        Some(match args.format {
-            Format::Json => json(&report),
-            _ => text(&report, &style),
-        })
-    });
-    match args.format {
-        Format::Json => output::print_all(array(documents, is_single), ColorChoice::Never),
-        _ => {
-            let with_blank_lines = documents.enumerate().map(|(index, report)| match index {
-                0 => report,
-                _ => format!("\n{report}"),
-            });
-            output::print_all(with_blank_lines, output::color_choice(args.color))
+        let report = report_on_run(run, &options)?;
+        Some(if is_json { json(&report).trim_end().to_owned() } else { text(&report, &style) })
+    };
+    let mut stdout = output::open(choice);
+    stdout.write_all(open.as_bytes())?;
+    let mut is_first = true;
+    in_order(runs, document, |document| {
+        let Some(document) = document else { return Ok(()) };
+        if !is_first {
+            stdout.write_all(between.as_bytes())?;
         }
-    }
+        is_first = false;
+        stdout.write_all(document.as_bytes())
+    })?;
+    stdout.write_all(close.as_bytes())?;
+    Ok(stdout.flush()?)
 }
 
 /// What all runs say together.
 fn show_together(
     args: &ShowArgs,
     runs: Vec<FinishedRun>,
-    options_for: impl Fn(&FinishedRun) -> ReportOptions,
+    options_for: impl Fn(&FinishedRun) -> ReportOptions + Sync,
 ) -> Result<(), Failure> {
     let mut together = ManyRuns::default();
-    for run in runs {
+    let profile = |run: FinishedRun| {
         let options = options_for(&run);
-        if let Some((_, profile)) = report_with_profile(run, &options) {
-            together.add(&profile);
-        }
-    }
+        Some(report_with_profile(run, &options)?.1)
+    };
+    in_order(runs, profile, |profile| {
+        profile.iter().for_each(|profile| together.add(profile));
+        Ok::<(), Failure>(())
+    })?;
     let tail = ManyRuns::TAIL_PERCENTILE;
     let folded =
         |stacks: &dyn Fn(&_) -> Option<String>| together.groups().filter_map(stacks).collect::<String>();
@@ -99,17 +118,6 @@ fn show_together(
             output::print_with(&folded(&|group| together.folded_tail_stacks(group, tail)), ColorChoice::Never)
         }
     }
-}
-
-/// One run is one document; several are an array of them.
-fn array(documents: impl Iterator<Item = String>, is_single: bool) -> impl Iterator<Item = String> {
-    let (open, close) = if is_single { ("", "") } else { ("[\n", "\n]\n") };
-    let documents = documents.enumerate().map(move |(index, document)| match index {
-        _ if is_single => document,
-        0 => document.trim_end().to_owned(),
-        _ => format!(",\n{}", document.trim_end()),
-    });
-    std::iter::once(open.to_owned()).chain(documents).chain(std::iter::once(close.to_owned()))
 }
 
 /// The spans in a file; what could not be read of it is told.
