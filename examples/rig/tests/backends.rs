@@ -98,7 +98,7 @@ fn prometheus_scrapes_its_metrics() {
     let [prometheus, page] = free_addresses();
     let config = folder.path().join("prometheus.yaml");
     let text = format!(
-        "scrape_configs:\n  - job_name: rig\n    scrape_interval: 100ms\n    scrape_timeout: 100ms\n    \
+        "scrape_configs:\n  - job_name: rig\n    scrape_interval: 500ms\n    scrape_timeout: 500ms\n    \
          static_configs:\n      - targets: [\"{page}\"]\n"
     );
     std::fs::write(&config, text).unwrap();
