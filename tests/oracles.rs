@@ -358,6 +358,7 @@ fn quantiles_stay_within_their_error_on_every_sample() {
 
 /// A folder of Jaeger's own fixtures, which are no part of this repository: below the folder that
 /// `LONGPOLE_JAEGER_FIXTURES` names. Says so where it is not there.
+#[allow(clippy::print_stderr, reason = "a test that is left out says so")]
 fn jaegers(folder: &str) -> Option<PathBuf> {
     let fixtures = std::env::var_os("LONGPOLE_JAEGER_FIXTURES")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracles"), PathBuf::from);
