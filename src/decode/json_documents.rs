@@ -251,3 +251,26 @@ fn special_in_string(word: u64) -> u64 {
     let equal = |byte: u8| zeros(word ^ ONES.wrapping_mul(u64::from(byte)));
     equal(b'"') | equal(b'\\') | equal(b'\n')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn strings_are_followed_to_the_same_byte_as_one_by_one(
+            bytes in proptest::collection::vec(
+                prop_oneof![Just(b'"'), Just(b'\\'), Just(b'\n'), Just(b'!'), Just(b'#'), Just(b'\x0b'), any::<u8>()],
+                0..3,
+            ),
+            plain in 0usize..40,
+        ) {
+            let text: Vec<u8> = std::iter::repeat_n(b'a', plain).chain(bytes).chain([0xa2, b'#', b'"', 1]).collect();
+            let expected = text.iter().position(|byte| b"\"\\\n".contains(byte));
+            prop_assert_eq!(Some(plain_in_string(&text)), expected);
+            let none = vec![0xdcu8; plain];
+            prop_assert_eq!(plain_in_string(&none), plain);
+        }
+    }
+}
