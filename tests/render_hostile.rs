@@ -99,7 +99,7 @@ fn put_evidence(
         Reason::LostContext { roots: count, span: name.clone(), duration_ns: time },
     ];
     report.findings[2].code = name.clone();
-    report.findings[2].title = other.clone();
+    report.findings[2].title = other.clone().into();
     report.findings[2].why = why;
     report.findings[2].suggestions = vec![
         Suggestion::AtOnce { limit: count, saves_ns: time },

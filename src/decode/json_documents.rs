@@ -171,8 +171,7 @@ impl Scanner<'_> {
         loop {
             if let Some(start) = self.string_start {
                 let rest = bytes.get(self.at..).unwrap_or_default();
-                let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\n'));
-                let end = self.at.saturating_add(special.unwrap_or(rest.len()));
+                let end = self.at.saturating_add(plain_in_string(rest));
                 if end.saturating_sub(start) > self.limits.string_bytes {
                     self.at = end;
                     return Some(Event::LongString);
@@ -224,6 +223,54 @@ impl Scanner<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// How many bytes there are before the first that may end a string or escape another.
+fn plain_in_string(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut plain = 0usize;
+    for word in words {
+        let found = special_in_string(u64::from_le_bytes(*word));
+        if found != 0 {
+            return plain.saturating_add(found.trailing_zeros() as usize / 8);
+        }
+        plain = plain.saturating_add(8);
+    }
+    let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\n'));
+    plain.saturating_add(special.unwrap_or(rest.len()))
+}
+
+/// The high bit of each byte that is a quote, a backslash or the end of a line. Bytes above the lowest such one may be
+/// marked by mistake, as the subtraction borrows; none below it is.
+fn special_in_string(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let equal = |byte: u8| zeros(word ^ ONES.wrapping_mul(u64::from(byte)));
+    equal(b'"') | equal(b'\\') | equal(b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn strings_are_followed_to_the_same_byte_as_one_by_one(
+            bytes in proptest::collection::vec(
+                prop_oneof![Just(b'"'), Just(b'\\'), Just(b'\n'), Just(b'!'), Just(b'#'), Just(b'\x0b'), any::<u8>()],
+                0..3,
+            ),
+            plain in 0usize..40,
+        ) {
+            let text: Vec<u8> = std::iter::repeat_n(b'a', plain).chain(bytes).chain([0xa2, b'#', b'"', 1]).collect();
+            let expected = text.iter().position(|byte| b"\"\\\n".contains(byte));
+            prop_assert_eq!(Some(plain_in_string(&text)), expected);
+            let none = vec![0xdcu8; plain];
+            prop_assert_eq!(plain_in_string(&none), plain);
         }
     }
 }

@@ -143,11 +143,21 @@ pub(super) fn id_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() == N.saturating_mul(2) {
         let mut bytes = [0u8; N];
         for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+            let &[high, low] = pair else { return None };
+            *byte = hex_digit(high)? << 4 | hex_digit(low)?;
         }
-        return text.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(bytes);
+        return Some(bytes);
     }
     from_base64(text)?.try_into().ok()
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(digit.wrapping_sub(b'a').wrapping_add(10)),
+        b'A'..=b'F' => Some(digit.wrapping_sub(b'A').wrapping_add(10)),
+        _ => None,
+    }
 }
 
 /// The bytes of an id in hex that may leave out zeros in front; one that is no hex stands for its own characters.

@@ -3,9 +3,10 @@
 //! The specification wants lowerCamelCase keys, hex ids, 64-bit numbers as strings and enums as numbers. Backends
 //! write snake_case, base64 ids, plain numbers and enum names too; all of it is read. Unknown fields are skipped.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::DecodeError;
 use super::json_value::{Scalar, id_bytes};
@@ -71,7 +72,23 @@ struct KeyValue<'j> {
     #[serde(borrow)]
     key: Scalar<'j>,
     #[serde(borrow)]
-    value: Option<JsonValue<'j>>,
+    value: Option<Value<'j>>,
+}
+
+/// The value of an attribute, small, as a span's attributes are held until the record takes them.
+enum Value<'j> {
+    Text(Cow<'j, str>),
+    Flag(bool),
+    Int(i64),
+    Double(f64),
+    Strings(Vec<Cow<'j, str>>),
+    Other,
+}
+
+impl<'j, 'de: 'j> Deserialize<'de> for Value<'j> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        JsonValue::deserialize(deserializer).map(JsonValue::into_value)
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -105,24 +122,36 @@ struct ArrayItem<'j> {
 }
 
 impl<'j> JsonValue<'j> {
-    fn as_attribute(&self) -> AttributeValue<'_> {
-        if let Some(text) = self.string.text() {
-            return AttributeValue::Str(text);
+    fn into_value(self) -> Value<'j> {
+        if let Scalar::Text(text) = self.string {
+            return Value::Text(text);
         }
         if let Scalar::Flag(flag) = self.boolean {
-            return AttributeValue::Bool(flag);
+            return Value::Flag(flag);
         }
         if let Some(number) = self.int.as_i64() {
-            return AttributeValue::Int(number);
+            return Value::Int(number);
         }
         if let Some(number) = self.double.as_f64() {
-            return AttributeValue::Double(number);
+            return Value::Double(number);
         }
-        match self.array.as_ref().and_then(|array| array.values.as_ref()) {
-            Some(values) => {
-                AttributeValue::Strings(values.iter().filter_map(|item| item.string.text()).collect())
-            }
-            None => AttributeValue::Other,
+        let text = |item: ArrayItem<'j>| if let Scalar::Text(text) = item.string { Some(text) } else { None };
+        match self.array.and_then(|array| array.values) {
+            Some(values) => Value::Strings(values.into_iter().filter_map(text).collect()),
+            None => Value::Other,
+        }
+    }
+}
+
+impl Value<'_> {
+    fn as_attribute(&self) -> AttributeValue<'_> {
+        match self {
+            Value::Text(text) => AttributeValue::Str(text),
+            Value::Flag(flag) => AttributeValue::Bool(*flag),
+            Value::Int(number) => AttributeValue::Int(*number),
+            Value::Double(number) => AttributeValue::Double(*number),
+            Value::Strings(texts) => AttributeValue::Strings(texts.iter().map(|text| &**text).collect()),
+            Value::Other => AttributeValue::Other,
         }
     }
 }

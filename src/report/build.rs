@@ -160,8 +160,8 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
     let (findings, combined) = findings(&case);
     let allowed_path = allowed_path(analysed);
     Report {
-        schema: SCHEMA.to_owned(),
-        generator: Generator { name: "longpole".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        schema: SCHEMA.into(),
+        generator: Generator { name: "longpole".into(), version: env!("CARGO_PKG_VERSION").into() },
         source: options.source,
         run: run_summary(analysed, status, &options.history),
         totals: Totals {

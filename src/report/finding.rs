@@ -1,5 +1,6 @@
 //! What to fix: a finding, its evidence in numbers, and what realistic changes would save.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ pub struct Finding {
     /// A stable code: `LP101`.
     pub code: String,
     /// What the code stands for, in a few words.
-    pub title: String,
+    pub title: Cow<'static, str>,
     /// How much of the run it could save.
     pub severity: Severity,
     /// The node it is about, or the run where it is about no node.
@@ -32,9 +33,9 @@ pub struct Finding {
     /// Realistic changes and what each alone would save.
     pub suggestions: Vec<Suggestion>,
     /// Why that is worth fixing.
-    pub rationale: String,
+    pub rationale: Cow<'static, str>,
     /// When it is not so.
-    pub caveat: String,
+    pub caveat: Cow<'static, str>,
     /// Some of the spans it rests on.
     pub spans: Vec<String>,
 }

@@ -21,6 +21,7 @@ mod quality;
 pub(crate) mod sums;
 pub mod what_if;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,7 @@ pub const SCHEMA: &str = "longpole.report/1";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
-    pub schema: String,
+    pub schema: Cow<'static, str>,
     /// Which longpole made it.
     pub generator: Generator,
     /// Where the spans came from. The only part, with [`Report::pipeline`], in which a live report and the report
@@ -89,9 +90,9 @@ impl Report {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generator {
     /// `longpole`.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Its version.
-    pub version: String,
+    pub version: Cow<'static, str>,
 }
 
 /// Where a report's spans came from.

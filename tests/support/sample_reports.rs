@@ -65,7 +65,7 @@ fn node_of(row: &PathRow) -> NodeReport {
 fn finding(subject: &str, severity: Severity, saves: u64) -> Finding {
     Finding {
         code: "LP101".to_owned(),
-        title: "longest pole".to_owned(),
+        title: "longest pole".into(),
         severity,
         subject: subject.to_owned(),
         saves_max_ns: ms(saves),
@@ -74,8 +74,8 @@ fn finding(subject: &str, severity: Severity, saves: u64) -> Finding {
         confidence: Confidence::Sure,
         why: Vec::new(),
         suggestions: Vec::new(),
-        rationale: String::new(),
-        caveat: String::new(),
+        rationale: "".into(),
+        caveat: "".into(),
         spans: Vec::new(),
     }
 }
@@ -97,8 +97,8 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
     let executions = rows.iter().map(|row| row.executions).sum();
     let trace_id = "7f3a9c2e5d6b4a1f8c0e2d4b6a8f1c3e";
     Report {
-        schema: SCHEMA.to_owned(),
-        generator: Generator { name: "longpole".to_owned(), version: "0.1.0".to_owned() },
+        schema: SCHEMA.into(),
+        generator: Generator { name: "longpole".into(), version: "0.1.0".into() },
         source: Source::Decoded,
         run: RunSummary {
             id: format!("{trace_id}-00f067aa0ba902b7"),
@@ -192,7 +192,7 @@ pub fn research_agent() -> Report {
         },
         Finding {
             code: "LP102".to_owned(),
-            title: "slower than usual".to_owned(),
+            title: "slower than usual".into(),
             why: vec![
                 Reason::SlowerThanUsual { took_ns: ms(6_920), usual_ns: ms(5_020), runs: 20 },
                 Reason::MovedAlong { measure: "output_tokens".to_owned(), now: 1_840, usual: 1_310 },
@@ -215,7 +215,7 @@ pub fn research_agent() -> Report {
         },
         Finding {
             code: "LP103".to_owned(),
-            title: "queueing at a limit".to_owned(),
+            title: "queueing at a limit".into(),
             why: vec![Reason::AtLimit { calls: 6, limit: 2, queued_ns: ms(7_460) }],
             suggestions: vec![
                 Suggestion::AtOnce { limit: 6, saves_ns: ms(2_460) },

@@ -194,8 +194,7 @@ impl<'a> Case<'a> {
     /// A finding with nothing but its code, subject, bound and severity.
     fn finding(&self, code: &str, subject: String, saves: Duration, severity: Severity) -> Finding {
         let about = insight(code);
-        let text =
-            |pick: fn(&catalogue::Insight) -> &'static str| about.map(pick).unwrap_or_default().to_owned();
+        let text = |pick: fn(&catalogue::Insight) -> &'static str| about.map(pick).unwrap_or_default().into();
         Finding {
             code: code.to_owned(),
             title: text(|about| about.title),
