@@ -244,11 +244,21 @@ fn declares_anything(run: &Run) -> bool {
 fn allowed_path(analysed: &Analysed<'_>) -> AllowedPath {
     let run = analysed.run;
     let path = analysed.graph.replayed_path(&Changes::as_the_graph_allows());
+    AllowedPath {
+        kind: PathKind::AsTheGraphAllows,
+        is_declared: path.inferred_edges == 0 && declares_anything(run),
+        wall_ns: path.segments.iter().map(|segment| segment.length).sum(),
+        rows: rows_of(analysed, &path.segments),
+    }
+}
+
+/// The time of each node on a replayed path, in order of first appearance.
+pub(super) fn rows_of(analysed: &Analysed<'_>, segments: &[ReplayedSegment]) -> Vec<AllowedRow> {
     let mut rows: Vec<AllowedRow> = Vec::new();
     // Where the row of each node is; of what belongs to none at the end.
     let nodes = analysed.booking.nodes.len();
     let mut row_of: Vec<Option<usize>> = vec![None; nodes + 1];
-    for ReplayedSegment { span, length, .. } in &path.segments {
+    for ReplayedSegment { span, length, .. } in segments {
         let node = analysed.owner_of_time(*span);
         let row = *row_of[node.unwrap_or(nodes)].get_or_insert_with(|| {
             let name = node.map(|node| analysed.booking.nodes[node].name.to_string());
@@ -257,12 +267,7 @@ fn allowed_path(analysed: &Analysed<'_>) -> AllowedPath {
         });
         rows[row].duration_ns = rows[row].duration_ns.saturating_add(*length);
     }
-    AllowedPath {
-        kind: PathKind::AsTheGraphAllows,
-        is_declared: path.inferred_edges == 0 && declares_anything(run),
-        wall_ns: path.segments.iter().map(|segment| segment.length).sum(),
-        rows,
-    }
+    rows
 }
 
 fn run_summary(analysed: &Analysed<'_>, status: RunStatus, history: &History) -> RunSummary {

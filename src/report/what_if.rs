@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::AllowedRow;
 use super::analysed::Analysed;
 use super::booking::NodeIx;
+use super::build::rows_of;
 use crate::analysis::replay::{Changes, Scale};
 use crate::run::{Run, RunOptions, SpanIx};
 use crate::run_assembler::FinishedRun;
@@ -141,15 +142,9 @@ pub fn what_if(run: FinishedRun, changes: &[Change], options: &RunOptions) -> Re
         add(&analysed, change, &mut all)?;
     }
     let segments = analysed.graph.replayed_path(&all).segments;
-    let new_wall_ns = analysed.graph.replay_with(&all);
-    let mut path: Vec<AllowedRow> = Vec::new();
-    for segment in segments {
-        let node = if segment.span == run.root { None } else { analysed.node_name(segment.span) };
-        match path.iter_mut().find(|row| row.node == node) {
-            Some(row) => row.duration_ns = row.duration_ns.saturating_add(segment.length),
-            None => path.push(AllowedRow { node, duration_ns: segment.length }),
-        }
-    }
+    // The path of a replay is as long as the replay.
+    let new_wall_ns: Duration = segments.iter().map(|segment| segment.length).sum();
+    let path = rows_of(&analysed, &segments);
     let nodes = path.iter().rev().filter(|row| row.node.is_some());
     let next = nodes.max_by_key(|row| row.duration_ns).and_then(|row| row.node.clone());
     Ok(WhatIf {
