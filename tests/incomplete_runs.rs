@@ -115,14 +115,6 @@ fn copies_count_once_and_more_than_told_is_no_matter() {
     records.truncate(4);
     records.extend(records.clone());
     assert_eq!(missing(records), 1, "a copy does not stand for the one that is missing");
-    // Another copy of the same span, written while it was open.
-    let mut records = tree();
-    records.truncate(4);
-    let mut earlier = span(3, 1);
-    earlier.end = Timestamp::from_unix_nanos(35);
-    earlier.facts.get_or_insert_default().outcome = Some(Outcome::Partial);
-    records.push(earlier);
-    assert_eq!(report(records).quality.missing_spans, 1);
     // The root came again without what it tells, after a crash.
     let mut records = tree();
     records.truncate(4);
@@ -132,6 +124,55 @@ fn copies_count_once_and_more_than_told_is_no_matter() {
     let mut more = tree();
     more.push(span(6, 5));
     assert_eq!(missing(more), 0);
+}
+
+/// The span as it was written when it was still open.
+fn partial(id: u64, parent: u64, end: u64) -> SpanRecord {
+    let mut record = span(id, parent);
+    record.end = Timestamp::from_unix_nanos(end);
+    record.facts.get_or_insert_default().outcome = Some(Outcome::Partial);
+    record
+}
+
+#[test]
+fn what_was_written_of_a_span_while_it_was_open_makes_way_for_what_came_later() {
+    // Also where the work of the span ended before it was written for the first time.
+    for end in [35, 970, 5_000] {
+        let mut records = tree();
+        records.insert(0, partial(3, 1, end));
+        records.push(partial(1, 0, end));
+        let report = report(records);
+        assert_eq!((report.run.status, report.run.spans), (RunStatus::Ok, 5), "{end}");
+        assert_eq!((report.quality.level, report.quality.open_spans), (QualityLevel::High, 0));
+        assert_eq!(report.quality.warnings.get("duplicate_span"), Some(&2));
+    }
+    // It never ended: the last time it was written counts.
+    let mut records = tree();
+    records[2] = partial(3, 1, 50);
+    records.extend([partial(3, 1, 60), partial(3, 1, 40), partial(3, 1, 60)]);
+    let report = report(records);
+    assert_eq!((report.run.spans, report.quality.missing_spans, report.quality.open_spans), (5, 0, 1));
+    assert_eq!(report.nodes.iter().find(|node| node.name == "s3").unwrap().duration.sum_ns.as_nanos(), 30);
+    assert_eq!(report.quality.warnings.get("duplicate_span"), Some(&3));
+}
+
+#[test]
+fn a_run_whose_process_died_says_which_of_its_spans_were_open() {
+    let mut records = tree();
+    records[0] = partial(1, 0, 200);
+    records[2] = partial(3, 1, 200);
+    let report = report(records);
+    assert_eq!((report.run.status, report.quality.level), (RunStatus::Incomplete, QualityLevel::Low));
+    let quality = &report.quality;
+    assert_eq!((quality.closed_spans, quality.open_spans, quality.missing_spans), (3, 2, 0));
+    let open: Vec<&str> = quality.open.iter().map(|row| row.span.as_str()).collect();
+    assert_eq!(open, ["s1", "s3"]);
+    let text = report.to_text();
+    assert!(
+        text.contains("spans 5\n  2 spans never ended") && text.contains("3 of 5 spans closed"),
+        "{text}"
+    );
+    assert_eq!(quality.not_claimed, ["wall", "critical_path", "savings", "cost"]);
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub(crate) fn drop_unread_links(buffer: &mut Vec<u8>) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::super::span::{LinkMeaning, append_bool, append_int, append_link, append_strings};
     use super::*;

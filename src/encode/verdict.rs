@@ -71,6 +71,7 @@ fn push_count(bytes: &mut Vec<u8>, key: &str, count: u64) {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use std::num::NonZeroU64;
     use std::sync::Arc;

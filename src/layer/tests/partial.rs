@@ -6,9 +6,13 @@ use tracing::{Span, info, info_span};
 
 use super::super::SpanExt;
 use super::*;
+use crate::decode::otlp::decode_span;
 use crate::ids::{SpanId, TraceId};
 use crate::pipeline::shard::flags;
+use crate::report::RunStatus;
+use crate::report::build::{ReportOptions, report_on};
 use crate::sampler::{RootSampler, Sampler};
+use crate::span_record::Interner;
 use crate::time::Duration;
 
 struct Partial {
@@ -88,6 +92,34 @@ fn an_open_span_is_written_with_everything_known_so_far_and_goes_on() {
     assert_eq!(closed.span.span_id, n.span.span_id);
     assert!(finished.iter().all(|it| it.frame.flags & flags::HAD_PARTIAL != 0));
     assert!(write(&core, 0, usize::MAX).0.is_empty());
+}
+
+#[test]
+fn a_program_that_dies_leaves_a_run_that_says_what_was_open() {
+    let mut bench = Bench::new(config());
+    let core = bench.core();
+    let mut spans = Vec::new();
+    let mut take = |message: &[u8]| {
+        spans.push(decode_span(message, &Arc::default(), &mut Interner::default()).unwrap());
+    };
+    let finished = bench.run(|at| {
+        let _run = info_span!("run", workflow.name = "w").entered();
+        at(10);
+        info_span!("first", node.id = "first").in_scope(|| at(30));
+        let _second = info_span!("second", node.id = "second").entered();
+        at(90);
+        core.write_open_spans(Duration::ZERO, usize::MAX, &mut |open| take(open.message));
+    });
+    take(&named(&finished, "first").span.encode_to_vec());
+    let reports = report_on(spans, &ReportOptions::default());
+    assert_eq!(reports.len(), 1);
+    let report = &reports[0];
+    assert_eq!((report.run.status, report.run.workflow.as_deref()), (RunStatus::Incomplete, Some("w")));
+    assert_eq!((report.run.wall_ns.as_nanos(), report.run.spans), (90, 3));
+    let open: Vec<_> =
+        report.quality.open.iter().map(|it| (it.node.as_deref(), it.start_ns.as_nanos())).collect();
+    assert_eq!(open, [(None, 0), (Some("second"), 30)]);
+    assert_eq!((report.quality.closed_spans, report.quality.open_spans), (1, 2));
 }
 
 #[test]
