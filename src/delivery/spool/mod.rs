@@ -104,7 +104,7 @@ pub(crate) struct News {
 }
 
 /// How full a spool is when the user should know, in percent.
-const TOLD_FILLS: [u32; 3] = [50, 80, 100];
+const TOLD_FILLS: [u64; 3] = [50, 80, 100];
 
 pub(crate) fn now() -> Now {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -176,7 +176,8 @@ impl Spool {
 
     fn tell_fill(&mut self) {
         let Some(log) = &self.log else { return };
-        let percent = (log.fill() * 100.0).ceil() as u32;
+        let (used, of) = log.fill();
+        let percent = used.saturating_mul(100).div_ceil(of.max(1));
         let step = TOLD_FILLS.iter().filter(|step| percent >= **step).count();
         if step > self.told_fill
             && let Some(step) = TOLD_FILLS.get(step.saturating_sub(1))
@@ -192,9 +193,12 @@ impl Spool {
         self.log.as_ref().is_some_and(Log::has_backlog)
     }
 
-    /// How much of what it may hold is used, 0–1.
-    pub(crate) fn fill(&self) -> f64 {
-        self.log.as_ref().map_or(0.0, Log::fill)
+    /// How many bytes are used, of how many; `None` while nothing can be written.
+    pub(crate) fn fill(&self) -> Option<(u64, u64)> {
+        if self.retry_at.is_some() {
+            return None;
+        }
+        Some(self.log.as_ref().map_or((0, 1), Log::fill))
     }
 
     /// Spans that a later process would find.
@@ -238,7 +242,7 @@ impl Spool {
         if self.config.fsync == Fsync::Never { Vec::new() } else { self.take_unsynced() }
     }
 
-    /// Replaces the file of open spans. `write` is given room for each and hands over messages.
+    /// Replaces the file of open spans.
     pub(crate) fn write_open(&mut self, spans: &[(SpanKey, Vec<u8>)], now: Now) {
         // A process that never had anything to send makes no folder for this.
         if spans.is_empty() && self.log.is_none() {
