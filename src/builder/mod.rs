@@ -3,6 +3,7 @@
 mod analysis;
 mod destinations;
 mod opentelemetry;
+mod privacy;
 mod resource;
 
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub struct Builder {
     metrics_interval: Option<Duration>,
     spans_file: Option<PathBuf>,
     resource: ResourceAttributes,
+    content: Option<crate::privacy::ContentCapture>,
+    redacted_keys: Vec<String>,
     #[cfg(feature = "otlp")]
     exporter: Option<crate::delivery::AnyExporter>,
     #[cfg(feature = "prometheus")]
@@ -57,8 +60,8 @@ pub struct Builder {
     tells_problems: bool,
 }
 
-/// What code says about OTLP beyond addresses; it beats the environment.
-#[derive(Debug, Default)]
+/// What code says about OTLP beyond addresses; it beats the environment. Headers are secrets, so it cannot be printed.
+#[derive(Default)]
 struct OtlpSettings {
     protocol: Option<Protocol>,
     headers: Vec<(String, String)>,
@@ -88,7 +91,7 @@ pub enum BuildError {
     Endpoint {
         /// `spans` or `metrics`.
         what: &'static str,
-        /// What was given.
+        /// What was given, without credentials.
         endpoint: String,
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -161,6 +164,8 @@ pub fn builder() -> Builder {
         metrics_interval: None,
         spans_file: None,
         resource: ResourceAttributes::default(),
+        content: None,
+        redacted_keys: Vec::new(),
         #[cfg(feature = "otlp")]
         exporter: None,
         #[cfg(feature = "prometheus")]
@@ -296,6 +301,7 @@ impl Builder {
     pub fn build(mut self) -> Result<(LongpoleLayer, Longpole), BuildError> {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
+        self.settle_privacy();
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

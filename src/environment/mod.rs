@@ -4,6 +4,7 @@
 //! is an unset one, a signal's own variable beats the general one, and a value that makes no sense is told about
 //! once and leaves the default.
 
+pub(crate) mod privacy;
 mod reader;
 #[cfg(test)]
 mod table;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use crate::delivery::EndpointSettings;
 use crate::metrics::store::MetricLimits;
 use crate::sampler::Sampler;
+use privacy::PrivacyVariables;
 use reader::Reader;
 
 #[cfg(feature = "otlp")]
@@ -34,6 +36,7 @@ pub(crate) struct Environment {
     /// Limits that were set.
     pub(crate) limits: LimitSettings,
     pub(crate) metric_limits: MetricLimits,
+    pub(crate) privacy: PrivacyVariables,
     pub(crate) propagators: Propagators,
     pub(crate) sampler: Sampler,
     pub(crate) metrics_interval: Duration,
@@ -131,6 +134,7 @@ pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Environment {
         resource_attributes,
         limits: reader.limits(),
         metric_limits: reader.metric_limits(),
+        privacy: reader.privacy(),
         propagators: reader.propagators(),
         sampler: reader.sampler(),
         metrics_interval: reader

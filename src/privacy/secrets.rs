@@ -1,0 +1,329 @@
+//! Finding secrets inside text by their shape: keys of well-known services, JSON web tokens, PEM blocks, passwords in
+//! addresses.
+//!
+//! Each shape holds one of five bytes that ordinary text is poor in, a *sign*. Text is searched for signs in blocks,
+//! which compilers turn into vector instructions; only around a sign it is looked at closely.
+
+use std::ops::Range;
+
+use super::REDACTED;
+use crate::encode::span::cut;
+
+/// Text with fewer bytes holds no secret.
+pub(crate) const SHORTEST_SECRET: usize = 10;
+
+/// A secret that begins with fixed bytes.
+struct Shape {
+    /// The fixed bytes up to the sign, the sign among them.
+    head: &'static [u8],
+    /// The fixed bytes after it.
+    rest: &'static [u8],
+    /// What may follow them, beside letters and digits.
+    others: &'static [u8],
+    /// How much of that there is at least.
+    least: usize,
+}
+
+const fn shape(head: &'static [u8], rest: &'static [u8], others: &'static [u8], least: usize) -> Shape {
+    Shape { head, rest, others, least }
+}
+
+const SHAPES: [Shape; 16] = [
+    shape(b"sk-", b"", b"-_", 17),
+    shape(b"sk_", b"live_", b"", 16),
+    shape(b"rk_", b"live_", b"", 16),
+    shape(b"ghp_", b"", b"", 30),
+    shape(b"gho_", b"", b"", 30),
+    shape(b"ghu_", b"", b"", 30),
+    shape(b"ghs_", b"", b"", 30),
+    shape(b"ghr_", b"", b"", 30),
+    shape(b"github_", b"pat_", b"_", 30),
+    shape(b"glpat-", b"", b"-_", 20),
+    shape(b"xoxb-", b"", b"-", 20),
+    shape(b"xoxp-", b"", b"-", 20),
+    shape(b"hf_", b"", b"", 30),
+    shape(b"AKI", b"A", b"", 16),
+    shape(b"ASI", b"A", b"", 16),
+    shape(b"AI", b"za", b"-_", 35),
+];
+
+/// `text` with `[redacted]` in the place of each secret, if it holds one. `is_cut`: something follows that is not
+/// there, and a secret may be there in part. One pass, some bytes at once where no sign is.
+pub(crate) fn mask(text: &str, is_cut: bool) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut masked: Option<String> = None;
+    let (mut done, mut at) = (0, 0);
+    loop {
+        let found = match next_sign(bytes, at) {
+            Some(sign) => match secret_at(text, sign, done, is_cut) {
+                Some(secret) => secret,
+                None => {
+                    at = sign.saturating_add(1);
+                    continue;
+                }
+            },
+            None => match cut_password(bytes.get(done..).unwrap_or_default()).filter(|_| is_cut) {
+                Some(start) => done.saturating_add(start)..bytes.len(),
+                None => break,
+            },
+        };
+        let masked = masked.get_or_insert_default();
+        masked.push_str(text.get(done..found.start).unwrap_or_default());
+        masked.push_str(REDACTED);
+        (done, at) = (found.end, found.end);
+    }
+    if let Some(masked) = &mut masked {
+        masked.push_str(text.get(done..).unwrap_or_default());
+    }
+    masked
+}
+
+/// The same for a text of which at most `limit` bytes will be kept: no more are looked at.
+pub(crate) fn mask_within(text: &str, limit: usize) -> Option<String> {
+    let kept = cut(text, limit);
+    let is_cut = kept.len() < text.len();
+    let mut masked = mask(kept, is_cut)?;
+    if is_cut {
+        masked.push('…');
+    }
+    Some(masked)
+}
+
+fn is_sign(byte: u8) -> bool {
+    (byte == b'-') | (byte == b'_') | (byte == b'I') | (byte == b'J') | (byte == b'@')
+}
+
+fn next_sign(bytes: &[u8], from: usize) -> Option<usize> {
+    let searched = bytes.get(from..)?;
+    let (blocks, _) = searched.as_chunks::<16>();
+    let is_empty = |block: &&[u8; 16]| !block.iter().fold(false, |found, byte| found | is_sign(*byte));
+    let empty = blocks.iter().take_while(is_empty).count().saturating_mul(16);
+    let near = searched.get(empty..)?.iter().position(|byte| is_sign(*byte))?;
+    Some(from.saturating_add(empty).saturating_add(near))
+}
+
+/// The secret around the sign at `sign`, none of it before `done`.
+fn secret_at(text: &str, sign: usize, done: usize, is_cut: bool) -> Option<Range<usize>> {
+    let bytes = text.as_bytes();
+    let after = sign.saturating_add(1);
+    match bytes.get(sign)? {
+        b'J' => web_token(bytes, after, done, is_cut),
+        b'@' => password(bytes, sign, done),
+        b'-' if bytes.get(after..)?.starts_with(b"----BEGIN ") => Some(sign..pem_end(text, sign)),
+        _ => SHAPES.iter().find_map(|shape| shape.secret(bytes, after, done, is_cut)),
+    }
+}
+
+impl Shape {
+    fn secret(&self, bytes: &[u8], after: usize, done: usize, is_cut: bool) -> Option<Range<usize>> {
+        let front = bytes.get(done..after)?;
+        if !front.ends_with(self.head) {
+            return None;
+        }
+        let start = after.saturating_sub(self.head.len());
+        let tail = after.saturating_add(self.rest.len());
+        let is_all_there = bytes.get(after..)?.starts_with(self.rest);
+        let is_cut_short = is_cut && self.rest.starts_with(bytes.get(after..)?);
+        if !(is_all_there || is_cut_short) || continues_word(bytes, start) {
+            return None;
+        }
+        let tail = tail.min(bytes.len());
+        let end = run_end(bytes, tail, |byte| byte.is_ascii_alphanumeric() || self.others.contains(&byte));
+        let run = bytes.get(tail..end)?;
+        // Words with hyphens between them are none.
+        let is_random = run.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        let is_whole = run.len() >= self.least && is_random;
+        (is_whole || is_cut && end == bytes.len()).then_some(start..end)
+    }
+}
+
+/// `eyJ` is how `{"` begins in base64: a header, a dot, and more.
+fn web_token(bytes: &[u8], after: usize, done: usize, is_cut: bool) -> Option<Range<usize>> {
+    if !bytes.get(done..after)?.ends_with(b"eyJ") || continues_word(bytes, after.saturating_sub(3)) {
+        return None;
+    }
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+    let header_end = run_end(bytes, after, is_base64);
+    let end = run_end(bytes, header_end, |byte| is_base64(byte) || byte == b'.');
+    let is_whole = header_end.saturating_sub(after) >= 8
+        && bytes.get(header_end) == Some(&b'.')
+        && end.saturating_sub(header_end) > 10;
+    (is_whole || is_cut && end == bytes.len()).then_some(after.saturating_sub(3)..end)
+}
+
+/// Where a PEM block ends that begins at `start`: with its last line, else with the text.
+fn pem_end(text: &str, start: usize) -> usize {
+    const END: &str = "-----END ";
+    const DASHES: &str = "-----";
+    let find = |from: usize, what: &str| {
+        let at = text.get(from..)?.find(what)?;
+        Some(from.saturating_add(at).saturating_add(what.len()))
+    };
+    find(start, END).and_then(|label| find(label, DASHES)).unwrap_or(text.len())
+}
+
+/// Bytes before an `@` among which a password is looked for.
+const MAX_CREDENTIALS: usize = 512;
+
+/// The password in `scheme://name:password@host`.
+fn password(bytes: &[u8], at_sign: usize, done: usize) -> Option<Range<usize>> {
+    let from = done.max(at_sign.saturating_sub(MAX_CREDENTIALS));
+    let front = bytes.get(from..at_sign)?;
+    let scheme_end = front.windows(3).rposition(|window| window == b"://")?.saturating_add(3);
+    let credentials = front.get(scheme_end..)?;
+    if credentials.iter().any(|byte| ends_address(*byte)) {
+        return None;
+    }
+    let colon = credentials.iter().position(|byte| *byte == b':')?;
+    let start = from.saturating_add(scheme_end).saturating_add(colon).saturating_add(1);
+    (start < at_sign).then_some(start..at_sign)
+}
+
+/// Where in a text that was cut a password begins whose `@` is not there.
+fn cut_password(bytes: &[u8]) -> Option<usize> {
+    let from = bytes.len().saturating_sub(MAX_CREDENTIALS);
+    let end = bytes.get(from..)?;
+    let scheme_end = end.windows(3).rposition(|window| window == b"://")?.saturating_add(3);
+    let credentials = end.get(scheme_end..)?;
+    if credentials.iter().any(|byte| ends_address(*byte)) {
+        return None;
+    }
+    let colon = credentials.iter().position(|byte| *byte == b':')?.saturating_add(1);
+    let start = from.saturating_add(scheme_end).saturating_add(colon);
+    (start < bytes.len()).then_some(start)
+}
+
+fn ends_address(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b'/' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'@')
+}
+
+/// Whether what begins at `start` is the middle of a word.
+fn continues_word(bytes: &[u8], start: usize) -> bool {
+    let before = start.checked_sub(1).and_then(|before| bytes.get(before));
+    before.is_some_and(u8::is_ascii_alphanumeric)
+}
+
+fn run_end(bytes: &[u8], from: usize, is_in: impl Fn(u8) -> bool) -> usize {
+    let run = bytes.get(from..).unwrap_or_default();
+    from.saturating_add(run.iter().take_while(|byte| is_in(**byte)).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn masked(text: &str) -> String {
+        mask(text, false).unwrap_or_else(|| text.to_owned())
+    }
+
+    #[test]
+    fn secrets_of_known_shapes_are_masked_and_the_text_around_them_stays() {
+        for secret in [
+            "sk-abcdefghijklmnopqrst1234",
+            "sk-proj-Abc_def-ghi1234567890",
+            "sk_live_abcdefghij0123456789",
+            "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+            "github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuvwxyz0123456789",
+            "glpat-abcdefghij0123456789",
+            "xoxb-123456789012-abcdefghijkl",
+            "hf_abcdefghijklmnopqrstuvwxyz012345ABCD",
+            "AKIAIOSFODNN7EXAMPLE",
+            "ASIAIOSFODNN7EXAMPLE",
+            "AIzaSyA1234567890abcdefghijklmnopqrstuv",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-DEF_123",
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAK-\n-----END RSA PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----\\nMIIEow\\n-----END PRIVATE KEY-----",
+        ] {
+            for (before, after) in
+                [("", ""), ("key: ", " (old)"), ("für „", "“"), ("token=", "&x=1"), ("\"", "\"")]
+            {
+                let text = format!("{before}{secret}{after}");
+                assert_eq!(masked(&text), format!("{before}{REDACTED}{after}"));
+            }
+        }
+        let two = "a AKIAIOSFODNN7EXAMPLE b AKIAIOSFODNN7EXAMPLE c";
+        assert_eq!(masked(two), "a [redacted] b [redacted] c");
+        assert_eq!(masked("-----BEGIN CERTIFICATE-----\nno end"), REDACTED);
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_masked_and_its_user_stays() {
+        assert_eq!(
+            masked("connect postgres://app:hunter2@db:5432/x failed"),
+            "connect postgres://app:[redacted]@db:5432/x failed"
+        );
+        assert_eq!(masked("redis://:hunter2@cache"), "redis://:[redacted]@cache");
+        for plain in ["http://host:80/a@b", "ssh://git@host", "mail a:b@c", "http://h and x:y@z", "a://:@b"] {
+            assert_eq!(mask(plain, false), None, "{plain}");
+        }
+    }
+
+    #[test]
+    fn ordinary_text_stays_as_it_is() {
+        for plain in [
+            "risk-assessment-of-the-second-quarter-2026",
+            "task-0123456789abcdef0123456789",
+            "sk-learn-pipeline-with-many-words",
+            "sk-short1",
+            "3f0c6a1e-5b1d-4a51-9d0a-1c2b3a4d5e6f",
+            "AKIA",
+            "MAKIAIOSFODNN7EXAMPLE",
+            "eyJ is how JSON begins",
+            "eyJhbGciOiJIUzI1NiJ9",
+            "----------------------------------------",
+            "-----END PRIVATE KEY-----",
+            "snake_case_identifiers_of_some_length_0123456789",
+            "[redacted]",
+        ] {
+            assert_eq!(mask(plain, false), None, "{plain}");
+        }
+    }
+
+    #[test]
+    fn of_a_secret_at_the_cut_nothing_is_kept() {
+        for secret in [
+            "sk-abcdefghijklmnopqrst1234",
+            "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+            "AKIAIOSFODNN7EXAMPLE",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-DEF_123",
+            "-----BEGIN PRIVATE KEY-----\nMIIEow\n-----END PRIVATE KEY-----",
+        ] {
+            // A shape has to be there to be known.
+            for kept in 17..secret.len() {
+                let text = format!("value {secret}");
+                assert_eq!(
+                    mask_within(&text, 6 + kept).as_deref(),
+                    Some("value [redacted]…"),
+                    "{kept} of {secret}"
+                );
+            }
+        }
+        let text = "postgres://app:hunter2-and-more@db";
+        assert_eq!(mask_within(text, 20).as_deref(), Some("postgres://app:[redacted]…"));
+        assert_eq!(mask_within("nothing to hide here", 10), None);
+    }
+
+    proptest! {
+        #[test]
+        fn masking_keeps_all_text_outside_of_secrets(
+            parts in prop::collection::vec("[ a-zäöü€.,\n]{0,40}", 1..6),
+            key in "[A-Z0-9]{16}",
+        ) {
+            let secret = format!("AKIA{key}");
+            let text = parts.join(&format!(" {secret} "));
+            let expected = parts.join(&format!(" {REDACTED} "));
+            prop_assert_eq!(masked(&text), expected);
+        }
+
+        #[test]
+        fn masking_again_changes_nothing_and_a_limit_holds(text in "[-_@:/IJAKeysk a0\u{e4}.]{0,80}", limit in 0usize..80) {
+            let once = masked(&text);
+            prop_assert_eq!(masked(&once), once);
+            if let Some(within) = mask_within(&text, limit) {
+                prop_assert!(within.contains(REDACTED));
+            }
+        }
+    }
+}
