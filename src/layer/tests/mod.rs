@@ -6,6 +6,7 @@ mod attributes;
 mod course;
 mod events;
 mod parents;
+mod privacy;
 mod programs;
 mod threads;
 mod user_code;
