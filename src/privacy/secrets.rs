@@ -50,30 +50,30 @@ const SHAPES: [Shape; 16] = [
 /// `text` with `[redacted]` in the place of each secret, if it holds one. `is_cut`: something follows that is not
 /// there, and a secret may be there in part. One pass, some bytes at once where no sign is.
 pub(crate) fn mask(text: &str, is_cut: bool) -> Option<String> {
-    let bytes = text.as_bytes();
+    let mut search = Search { text, bytes: text.as_bytes(), is_cut, done: 0, no_token_before: 0 };
     let mut masked: Option<String> = None;
-    let (mut done, mut at) = (0, 0);
+    let mut at = 0;
     loop {
-        let found = match next_sign(bytes, at) {
-            Some(sign) => match secret_at(text, sign, done, is_cut) {
+        let found = match next_sign(search.bytes, at) {
+            Some(sign) => match search.secret_at(sign) {
                 Some(secret) => secret,
                 None => {
                     at = sign.saturating_add(1);
                     continue;
                 }
             },
-            None => match cut_password(bytes.get(done..).unwrap_or_default()).filter(|_| is_cut) {
-                Some(start) => done.saturating_add(start)..bytes.len(),
+            None => match search.password_before(text.len()).filter(|_| is_cut) {
+                Some(secret) => secret,
                 None => break,
             },
         };
         let masked = masked.get_or_insert_default();
-        masked.push_str(text.get(done..found.start).unwrap_or_default());
+        masked.push_str(text.get(search.done..found.start).unwrap_or_default());
         masked.push_str(REDACTED);
-        (done, at) = (found.end, found.end);
+        (search.done, at) = (found.end, found.end);
     }
     if let Some(masked) = &mut masked {
-        masked.push_str(text.get(done..).unwrap_or_default());
+        masked.push_str(text.get(search.done..).unwrap_or_default());
     }
     masked
 }
@@ -102,110 +102,115 @@ fn next_sign(bytes: &[u8], from: usize) -> Option<usize> {
     Some(from.saturating_add(empty).saturating_add(near))
 }
 
-/// The secret around the sign at `sign`, none of it before `done`.
-fn secret_at(text: &str, sign: usize, done: usize, is_cut: bool) -> Option<Range<usize>> {
-    let bytes = text.as_bytes();
-    let after = sign.saturating_add(1);
-    match bytes.get(sign)? {
-        b'J' => web_token(bytes, after, done, is_cut),
-        b'@' => password(bytes, sign, done),
-        b'-' if bytes.get(after..)?.starts_with(b"----BEGIN ") => Some(sign..pem_end(text, sign)),
-        _ => SHAPES.iter().find_map(|shape| shape.secret(bytes, after, done, is_cut)),
-    }
+/// A text in which secrets are looked for from front to back. However many signs it has, each byte is looked at a
+/// bounded number of times.
+struct Search<'t> {
+    text: &'t str,
+    bytes: &'t [u8],
+    is_cut: bool,
+    /// What is before this is settled.
+    done: usize,
+    /// No web token begins before this.
+    no_token_before: usize,
 }
 
-impl Shape {
-    fn secret(&self, bytes: &[u8], after: usize, done: usize, is_cut: bool) -> Option<Range<usize>> {
-        let front = bytes.get(done..after)?;
-        if !front.ends_with(self.head) {
+/// A password in an address is no longer.
+const MAX_PASSWORD: usize = 512;
+
+/// A key that is random shows it in so many bytes.
+const RANDOM_WITHIN: usize = 48;
+
+impl Search<'_> {
+    /// The secret around the sign at `sign`.
+    fn secret_at(&mut self, sign: usize) -> Option<Range<usize>> {
+        let after = sign.saturating_add(1);
+        match self.bytes.get(sign)? {
+            b'J' => self.web_token(after),
+            b'@' => self.password_before(sign),
+            b'-' if self.bytes.get(after..)?.starts_with(b"----BEGIN ") => Some(sign..self.pem_end(sign)),
+            _ => SHAPES.iter().find_map(|shape| self.key(shape, after)),
+        }
+    }
+
+    /// A key of this shape whose sign is just before `after`.
+    fn key(&self, shape: &Shape, after: usize) -> Option<Range<usize>> {
+        if !self.bytes.get(self.done..after)?.ends_with(shape.head) {
             return None;
         }
-        let start = after.saturating_sub(self.head.len());
-        let tail = after.saturating_add(self.rest.len());
-        let is_all_there = bytes.get(after..)?.starts_with(self.rest);
-        let is_cut_short = is_cut && self.rest.starts_with(bytes.get(after..)?);
-        if !(is_all_there || is_cut_short) || continues_word(bytes, start) {
+        let start = after.saturating_sub(shape.head.len());
+        let following = self.bytes.get(after..)?;
+        let is_cut_short = self.is_cut && shape.rest.starts_with(following);
+        if !(following.starts_with(shape.rest) || is_cut_short) || self.continues_word(start) {
             return None;
         }
-        let tail = tail.min(bytes.len());
-        let end = run_end(bytes, tail, |byte| byte.is_ascii_alphanumeric() || self.others.contains(&byte));
-        let run = bytes.get(tail..end)?;
+        let tail = after.saturating_add(shape.rest.len()).min(self.bytes.len());
+        let is_in_key = |byte: u8| byte.is_ascii_alphanumeric() || shape.others.contains(&byte);
+        let front = self.bytes.get(tail..)?.iter().take(RANDOM_WITHIN).take_while(|byte| is_in_key(**byte));
+        let len = front.clone().count();
         // Words with hyphens between them are none.
-        let is_random = run.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
-        let is_whole = run.len() >= self.least && is_random;
-        (is_whole || is_cut && end == bytes.len()).then_some(start..end)
+        let is_random = front.clone().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        let is_cut_inside = self.is_cut && tail.saturating_add(len) == self.bytes.len();
+        (len >= shape.least && is_random || is_cut_inside).then(|| start..self.run_end(tail, is_in_key))
     }
-}
 
-/// `eyJ` is how `{"` begins in base64: a header, a dot, and more.
-fn web_token(bytes: &[u8], after: usize, done: usize, is_cut: bool) -> Option<Range<usize>> {
-    if !bytes.get(done..after)?.ends_with(b"eyJ") || continues_word(bytes, after.saturating_sub(3)) {
-        return None;
+    /// `eyJ` is how `{"` begins in base64: a header, a dot, and more.
+    fn web_token(&mut self, after: usize) -> Option<Range<usize>> {
+        let start = after.checked_sub(3)?;
+        let is_begun = self.bytes.get(self.done..after)?.ends_with(b"eyJ") && !self.continues_word(start);
+        if start < self.no_token_before || !is_begun {
+            return None;
+        }
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+        let header_end = self.run_end(after, is_base64);
+        let end = self.run_end(header_end, |byte| is_base64(byte) || byte == b'.');
+        let is_whole = header_end.saturating_sub(after) >= 8
+            && self.bytes.get(header_end) == Some(&b'.')
+            && end.saturating_sub(header_end) > 10;
+        if is_whole || self.is_cut && end == self.bytes.len() {
+            return Some(start..end);
+        }
+        // One that begins in this header would have less of it and the same after it.
+        self.no_token_before = header_end;
+        None
     }
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
-    let header_end = run_end(bytes, after, is_base64);
-    let end = run_end(bytes, header_end, |byte| is_base64(byte) || byte == b'.');
-    let is_whole = header_end.saturating_sub(after) >= 8
-        && bytes.get(header_end) == Some(&b'.')
-        && end.saturating_sub(header_end) > 10;
-    (is_whole || is_cut && end == bytes.len()).then_some(after.saturating_sub(3)..end)
-}
 
-/// Where a PEM block ends that begins at `start`: with its last line, else with the text.
-fn pem_end(text: &str, start: usize) -> usize {
-    const END: &str = "-----END ";
-    const DASHES: &str = "-----";
-    let find = |from: usize, what: &str| {
-        let at = text.get(from..)?.find(what)?;
-        Some(from.saturating_add(at).saturating_add(what.len()))
-    };
-    find(start, END).and_then(|label| find(label, DASHES)).unwrap_or(text.len())
-}
-
-/// Bytes before an `@` among which a password is looked for.
-const MAX_CREDENTIALS: usize = 512;
-
-/// The password in `scheme://name:password@host`.
-fn password(bytes: &[u8], at_sign: usize, done: usize) -> Option<Range<usize>> {
-    let from = done.max(at_sign.saturating_sub(MAX_CREDENTIALS));
-    let front = bytes.get(from..at_sign)?;
-    let scheme_end = front.windows(3).rposition(|window| window == b"://")?.saturating_add(3);
-    let credentials = front.get(scheme_end..)?;
-    if credentials.iter().any(|byte| ends_address(*byte)) {
-        return None;
+    /// Where a PEM block ends that begins at `start`: with its last line, else with the text.
+    fn pem_end(&self, start: usize) -> usize {
+        let find = |from: usize, what: &str| {
+            let at = self.text.get(from..)?.find(what)?;
+            Some(from.saturating_add(at).saturating_add(what.len()))
+        };
+        find(start, "-----END ").and_then(|label| find(label, "-----")).unwrap_or(self.text.len())
     }
-    let colon = credentials.iter().position(|byte| *byte == b':')?;
-    let start = from.saturating_add(scheme_end).saturating_add(colon).saturating_add(1);
-    (start < at_sign).then_some(start..at_sign)
-}
 
-/// Where in a text that was cut a password begins whose `@` is not there.
-fn cut_password(bytes: &[u8]) -> Option<usize> {
-    let from = bytes.len().saturating_sub(MAX_CREDENTIALS);
-    let end = bytes.get(from..)?;
-    let scheme_end = end.windows(3).rposition(|window| window == b"://")?.saturating_add(3);
-    let credentials = end.get(scheme_end..)?;
-    if credentials.iter().any(|byte| ends_address(*byte)) {
-        return None;
+    /// The password in `scheme://name:password@host`, of which the `@` is at `end`.
+    fn password_before(&self, end: usize) -> Option<Range<usize>> {
+        let from = self.done.max(end.saturating_sub(MAX_PASSWORD));
+        let front = self.bytes.get(from..end)?;
+        let credentials = front.iter().rev().take_while(|byte| !ends_address(**byte)).count();
+        let start = end.saturating_sub(credentials);
+        if !self.bytes.get(from..start)?.ends_with(b"://") {
+            return None;
+        }
+        let colon = self.bytes.get(start..end)?.iter().position(|byte| *byte == b':')?;
+        let start = start.saturating_add(colon).saturating_add(1);
+        (start < end).then_some(start..end)
     }
-    let colon = credentials.iter().position(|byte| *byte == b':')?.saturating_add(1);
-    let start = from.saturating_add(scheme_end).saturating_add(colon);
-    (start < bytes.len()).then_some(start)
+
+    /// Whether what begins at `start` is the middle of a word.
+    fn continues_word(&self, start: usize) -> bool {
+        let before = start.checked_sub(1).and_then(|before| self.bytes.get(before));
+        before.is_some_and(u8::is_ascii_alphanumeric)
+    }
+
+    fn run_end(&self, from: usize, is_in: impl Fn(u8) -> bool) -> usize {
+        let run = self.bytes.get(from..).unwrap_or_default();
+        from.saturating_add(run.iter().take_while(|byte| is_in(**byte)).count())
+    }
 }
 
 fn ends_address(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, b'/' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'@')
-}
-
-/// Whether what begins at `start` is the middle of a word.
-fn continues_word(bytes: &[u8], start: usize) -> bool {
-    let before = start.checked_sub(1).and_then(|before| bytes.get(before));
-    before.is_some_and(u8::is_ascii_alphanumeric)
-}
-
-fn run_end(bytes: &[u8], from: usize, is_in: impl Fn(u8) -> bool) -> usize {
-    let run = bytes.get(from..).unwrap_or_default();
-    from.saturating_add(run.iter().take_while(|byte| is_in(**byte)).count())
 }
 
 #[cfg(test)]
@@ -303,6 +308,32 @@ mod tests {
         let text = "postgres://app:hunter2-and-more@db";
         assert_eq!(mask_within(text, 20).as_deref(), Some("postgres://app:[redacted]…"));
         assert_eq!(mask_within("nothing to hide here", 10), None);
+    }
+
+    /// Looking at each byte once for each sign would take hours.
+    #[test]
+    fn text_made_to_be_slow_is_not() {
+        let starts = [
+            "-",
+            "_",
+            "@",
+            "I",
+            "J",
+            "sk-",
+            "-sk-",
+            "xoxb-",
+            "-eyJ",
+            "eyJ-",
+            "AKIA-",
+            "://a:",
+            "-----BEGIN",
+            "a@b:c",
+        ];
+        for start in starts {
+            let text = start.repeat((1 << 20) / start.len());
+            let _ = mask(&text, false);
+            let _ = mask(&text, true);
+        }
     }
 
     proptest! {
