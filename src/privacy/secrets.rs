@@ -29,23 +29,24 @@ const fn shape(head: &'static [u8], rest: &'static [u8], others: &'static [u8], 
 }
 
 /// The shape whose head may end in these bytes, the last of them a sign.
-fn shape_after(head_end: [u8; 3]) -> Option<Shape> {
+#[inline]
+fn shape_after(head_end: [u8; 3]) -> Option<&'static Shape> {
     Some(match &head_end {
-        b"sk-" => shape(b"sk-", b"", b"-_", 17),
-        b"sk_" => shape(b"sk_", b"live_", b"", 16),
-        b"rk_" => shape(b"rk_", b"live_", b"", 16),
-        b"hp_" => shape(b"ghp_", b"", b"", 30),
-        b"ho_" => shape(b"gho_", b"", b"", 30),
-        b"hu_" => shape(b"ghu_", b"", b"", 30),
-        b"hs_" => shape(b"ghs_", b"", b"", 30),
-        b"hr_" => shape(b"ghr_", b"", b"", 30),
-        b"ub_" => shape(b"github_", b"pat_", b"_", 30),
-        b"at-" => shape(b"glpat-", b"", b"-_", 20),
-        b"xb-" => shape(b"xoxb-", b"", b"-", 20),
-        b"xp-" => shape(b"xoxp-", b"", b"-", 20),
-        b"hf_" => shape(b"hf_", b"", b"", 30),
-        b"AKI" => shape(b"AKI", b"A", b"", 16),
-        b"ASI" => shape(b"ASI", b"A", b"", 16),
+        b"sk-" => const { &shape(b"sk-", b"", b"-_", 17) },
+        b"sk_" => const { &shape(b"sk_", b"live_", b"", 16) },
+        b"rk_" => const { &shape(b"rk_", b"live_", b"", 16) },
+        b"hp_" => const { &shape(b"ghp_", b"", b"", 30) },
+        b"ho_" => const { &shape(b"gho_", b"", b"", 30) },
+        b"hu_" => const { &shape(b"ghu_", b"", b"", 30) },
+        b"hs_" => const { &shape(b"ghs_", b"", b"", 30) },
+        b"hr_" => const { &shape(b"ghr_", b"", b"", 30) },
+        b"ub_" => const { &shape(b"github_", b"pat_", b"_", 30) },
+        b"at-" => const { &shape(b"glpat-", b"", b"-_", 20) },
+        b"xb-" => const { &shape(b"xoxb-", b"", b"-", 20) },
+        b"xp-" => const { &shape(b"xoxp-", b"", b"-", 20) },
+        b"hf_" => const { &shape(b"hf_", b"", b"", 30) },
+        b"AKI" => const { &shape(b"AKI", b"A", b"", 16) },
+        b"ASI" => const { &shape(b"ASI", b"A", b"", 16) },
         _ => return None,
     })
 }
@@ -58,25 +59,29 @@ const GOOGLE: Shape = shape(b"AI", b"za", b"-_", 35);
 pub(crate) fn mask(text: &str, is_cut: bool) -> Option<String> {
     let mut search = Search { text, bytes: text.as_bytes(), is_cut, done: 0, no_token_before: 0 };
     let mut masked: Option<String> = None;
-    let mut at = 0;
-    loop {
-        let found = match next_sign(search.bytes, at) {
-            Some(sign) => match search.secret_at(sign) {
-                Some(secret) => secret,
-                None => {
-                    at = sign.saturating_add(1);
-                    continue;
-                }
-            },
-            None => match search.password_before(text.len()).filter(|_| is_cut) {
-                Some(secret) => secret,
-                None => break,
-            },
-        };
+    let mut replace = |from: usize, secret: Range<usize>| {
         let masked = masked.get_or_insert_default();
-        masked.push_str(text.get(search.done..found.start).unwrap_or_default());
+        masked.push_str(text.get(from..secret.start).unwrap_or_default());
         masked.push_str(REDACTED);
-        (search.done, at) = (found.end, found.end);
+        secret.end
+    };
+    let (words, rest) = search.bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+    for (index, word) in words.iter().chain([&last]).enumerate() {
+        let mut signs = signs_in(u64::from_le_bytes(*word));
+        while signs != 0 {
+            let sign = index.saturating_mul(8).saturating_add(signs.trailing_zeros() as usize / 8);
+            signs &= signs.wrapping_sub(1);
+            if sign >= search.done
+                && let Some(secret) = search.secret_at(sign)
+            {
+                search.done = replace(search.done, secret);
+            }
+        }
+    }
+    if is_cut && let Some(secret) = search.password_before(text.len()) {
+        search.done = replace(search.done, secret);
     }
     if let Some(masked) = &mut masked {
         masked.push_str(text.get(search.done..).unwrap_or_default());
@@ -97,22 +102,8 @@ pub(crate) fn mask_within(text: &str, limit: usize) -> Option<String> {
 
 const SIGNS: [u8; 5] = *b"-_IJ@";
 
-fn next_sign(bytes: &[u8], from: usize) -> Option<usize> {
-    let searched = bytes.get(from..)?;
-    let (words, rest) = searched.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let signs = signs_in(u64::from_le_bytes(*word));
-        if signs != 0 {
-            let place = index.saturating_mul(8).saturating_add(signs.trailing_zeros() as usize / 8);
-            return Some(from.saturating_add(place));
-        }
-    }
-    let place = rest.iter().position(|byte| SIGNS.contains(byte))?;
-    Some(bytes.len().saturating_sub(rest.len()).saturating_add(place))
-}
-
-/// The highest bit of each byte that is a sign. Of bytes above the lowest sign some may be set that are none; that
-/// one is right. (Mycroft's test for a zero byte, once for each sign.)
+/// The highest bit of each byte that is a sign, and of few that are none. (Mycroft's test for a zero byte, once for each
+/// sign.)
 #[inline]
 fn signs_in(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -140,7 +131,8 @@ const MAX_PASSWORD: usize = 512;
 const RANDOM_WITHIN: usize = 48;
 
 impl Search<'_> {
-    /// The secret around the sign at `sign`.
+    /// The secret around the sign at `sign`; none if that is no sign.
+    #[inline]
     fn secret_at(&mut self, sign: usize) -> Option<Range<usize>> {
         let after = sign.saturating_add(1);
         match self.bytes.get(sign)? {
@@ -152,7 +144,7 @@ impl Search<'_> {
             }
             _ => {
                 let head_end = self.bytes.get(self.done..after)?.last_chunk::<3>()?;
-                self.key(&shape_after(*head_end)?, after)
+                self.key(shape_after(*head_end)?, after)
             }
         }
     }
@@ -316,19 +308,18 @@ mod tests {
     }
 
     #[test]
-    fn the_next_sign_is_found_wherever_it_stands() {
-        for at in 0..40 {
-            for sign in SIGNS {
-                let mut text = [b'k'; 40];
-                text[at] = sign;
-                assert_eq!(next_sign(&text, 0), Some(at));
-                assert_eq!(next_sign(&text, at), Some(at));
-                assert_eq!(next_sign(&text, at + 1), None);
-            }
+    fn a_secret_is_found_wherever_it_stands_and_every_sign_is_seen() {
+        for front in 0..24 {
+            let front = "x".repeat(front);
+            assert_eq!(masked(&format!("{front} AKIAIOSFODNN7EXAMPLE")), format!("{front} {REDACTED}"));
+            assert_eq!(masked(&format!("{front}://a:b@c")), format!("{front}://a:{REDACTED}@c"));
         }
-        let every_byte: Vec<u8> = (0..=255).filter(|byte| !SIGNS.contains(byte)).collect();
-        for front in 0..8 {
-            assert_eq!(next_sign(&every_byte, front), None);
+        for place in 0..8 {
+            for sign in SIGNS {
+                let mut word = [b'k'; 8];
+                word[place] = sign;
+                assert_eq!(signs_in(u64::from_le_bytes(word)), 0x80 << (8 * place));
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What must not leave the process is not written.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use proptest::prelude::*;
 use tracing::field::Empty;
 use tracing::{info, info_span};
 
@@ -249,6 +250,37 @@ fn a_value_that_is_cut_inside_a_secret_keeps_nothing_of_it() {
         for key in ["text", "shown"] {
             let value = finished[0].text(key).unwrap();
             assert!(!value.contains("AKI") && value.len() <= value_bytes, "{value_bytes}: {value}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_value_that_is_cut_is_no_longer_than_its_limit_and_cutting_it_again_changes_nothing(
+        text in "(.{0,20}(eyJhbGciOiJIUzI1NiJ9\\.[a-z]{12}|sk-[a-z0-9]{20}|ä€)?){0,3}",
+        limit in 0usize..80,
+    ) {
+        let limits = Limits { value_bytes: limit, content_bytes: limit, name_bytes: limit, ..Limits::default() };
+        let config = LayerConfig { limits, ..capturing(ContentCapture::ALL) };
+        let written = |text: &str| {
+            let finished = measure_with(config.clone(), || {
+                let span = info_span!("n", text, shown = %text, gen_ai.prompt = text, otel.name = text);
+                span.set_attribute("set", text.to_owned());
+                span.set_attribute("otel.status_description", text.to_owned());
+            });
+            let span = &finished[0];
+            let mut values: Vec<String> =
+                ["text", "shown", "gen_ai.prompt", "set"].iter().map(|key| span.text(key).unwrap()).collect();
+            values.push(span.span.name.clone());
+            values.push(span.span.status.clone().unwrap().message);
+            values
+        };
+        // An empty name is that of the macro.
+        for value in written(&text).into_iter().filter(|value| value != "n") {
+            prop_assert!(value.len() <= limit, "{value:?} of {text:?}");
+            let again = written(&value);
+            prop_assert_eq!(&again[0], &value);
+            prop_assert_eq!(&again[2], &value);
         }
     }
 }
