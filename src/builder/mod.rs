@@ -3,6 +3,7 @@
 mod analysis;
 mod destinations;
 mod opentelemetry;
+mod privacy;
 mod resource;
 
 use std::path::PathBuf;
@@ -53,6 +54,8 @@ pub struct Builder {
     keep_runs: Option<KeepRuns>,
     flushes_on_panic: bool,
     resource: ResourceAttributes,
+    content: Option<crate::privacy::ContentCapture>,
+    redacted_keys: Vec<String>,
     #[cfg(feature = "otlp")]
     exporter: Option<crate::delivery::AnyExporter>,
     #[cfg(feature = "prometheus")]
@@ -66,8 +69,8 @@ pub struct Builder {
     tells_problems: bool,
 }
 
-/// What code says about OTLP beyond addresses; it beats the environment.
-#[derive(Debug, Default)]
+/// What code says about OTLP beyond addresses; it beats the environment. Headers are secrets, so it cannot be printed.
+#[derive(Default)]
 struct OtlpSettings {
     protocol: Option<Protocol>,
     headers: Vec<(String, String)>,
@@ -97,7 +100,7 @@ pub enum BuildError {
     Endpoint {
         /// `spans` or `metrics`.
         what: &'static str,
-        /// What was given.
+        /// What was given, without credentials.
         endpoint: String,
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -175,6 +178,8 @@ pub fn builder() -> Builder {
         keep_runs: None,
         flushes_on_panic: false,
         resource: ResourceAttributes::default(),
+        content: None,
+        redacted_keys: Vec::new(),
         #[cfg(feature = "otlp")]
         exporter: None,
         #[cfg(feature = "prometheus")]
@@ -357,6 +362,7 @@ impl Builder {
     pub fn build(mut self) -> Result<(LongpoleLayer, Longpole), BuildError> {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
+        self.settle_privacy();
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

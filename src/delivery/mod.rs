@@ -78,7 +78,7 @@ pub(crate) struct EndpointSettings {
 impl std::fmt::Debug for EndpointSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EndpointSettings")
-            .field("url", &self.url)
+            .field("url", &crate::privacy::shown_address(&self.url))
             .field("protocol", &self.protocol)
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("timeout", &self.timeout)

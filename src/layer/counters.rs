@@ -59,6 +59,12 @@ counters! {
     links_shed,
     /// Events outside any span.
     events_outside_spans,
+    /// Values that hold the content of a conversation, not written because nobody asked for them.
+    content_left_out,
+    /// Values of content that were cut.
+    content_cut,
+    /// Values that were replaced, whole or in part, because they are secrets by their key or their shape.
+    redacted_values,
     /// Values whose `Debug` or `Display` panicked.
     formatting_panics,
     /// Parents of another process that could not be read: a new trace was begun.

@@ -33,6 +33,7 @@ mod span_ext;
 #[cfg(test)]
 mod tests;
 mod user_text;
+mod withheld;
 
 use std::any::Any;
 use std::fmt;

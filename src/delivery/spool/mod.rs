@@ -87,6 +87,8 @@ pub(crate) struct Spool {
     preamble: Preamble,
     log: Option<Log<ProcessFolder>>,
     retry_at: Option<Instant>,
+    /// Spans that were still there when it was closed.
+    left: u64,
     /// How full it was when that was told last, in steps of [`TOLD_FILLS`].
     told_fill: usize,
     pub(crate) news: News,
@@ -113,7 +115,7 @@ pub(crate) fn now() -> Now {
 
 impl Spool {
     pub(crate) fn new(config: SpoolConfig, preamble: Preamble) -> Self {
-        Spool { config, preamble, log: None, retry_at: None, told_fill: 0, news: News::default() }
+        Spool { config, preamble, log: None, retry_at: None, left: 0, told_fill: 0, news: News::default() }
     }
 
     /// Writes a record; see [`Log::append`]. `None`: it is not on disk.
@@ -203,7 +205,7 @@ impl Spool {
 
     /// Spans that a later process would find.
     pub(crate) fn stored_spans(&self) -> u64 {
-        self.log.as_ref().map_or(0, Log::stored_spans)
+        self.log.as_ref().map_or(self.left, Log::stored_spans)
     }
 
     /// See [`Log::read_backlog`].
@@ -269,6 +271,7 @@ impl Spool {
     /// Leaves the spool: removes what is done with and lets go of the rest.
     pub(crate) fn close(&mut self) {
         if let Some(mut log) = self.log.take() {
+            self.left = log.stored_spans();
             let _ = log.folder.replace_open(None);
             log.close();
         }

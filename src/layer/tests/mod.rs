@@ -6,7 +6,11 @@ mod attributes;
 mod course;
 mod events;
 mod parents;
+<<<<<<< HEAD
 mod partial;
+=======
+mod privacy;
+>>>>>>> wip-privacy
 mod programs;
 mod shedding;
 mod threads;
