@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["aggregate", "render"],
     &["encode", "terminal", "sampler", "random"],
     &["pipeline::shard", "metrics"],
-    &["clock", "delivery"],
+    &["clock", "delivery", "process_identity"],
     &["environment"],
     &["layer", "metrics_page"],
     &["pipeline"],

@@ -8,7 +8,7 @@ use crate::encode::span::{
     append_str, append_trace_state,
 };
 use crate::encode::timing;
-use crate::pipeline::shard::{FrameHead, Refused, flags as frame_flags};
+use crate::pipeline::shard::{FrameHead, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
@@ -69,9 +69,11 @@ fn settle(slot: &Slot, body: &Body, now: Timestamp) -> Course {
 impl LayerCore {
     /// Writes the closing span in `slot` out and tells its parent.
     pub(super) fn finish(&self, slot: &Slot) {
+        self.finish_locked(slot, &mut slot.lock());
+    }
+
+    pub(super) fn finish_locked(&self, slot: &Slot, body: &mut Body) {
         let now = slot.anchor().saturating_add(self.clock.elapsed());
-        let mut body = slot.lock();
-        let body = &mut *body;
         let Some(callsite) = body.callsite.take() else { return };
         body.polls.close(now);
         let course = settle(slot, body, now);
@@ -133,12 +135,10 @@ impl LayerCore {
         } else {
             self.shards.push(frame, &[&body.attributes, &rare_fields(body, callsite)])
         };
-        match pushed {
-            Ok(()) => {}
-            Err(Refused::Full) => self.counters.spans_shard_full.add(1),
-            Err(Refused::Closed) => self.counters.spans_after_shutdown.add(1),
+        if let Err(refused) = pushed {
+            self.count_refused(refused);
         }
-        body.end();
+        body.end(&self.slots.bytes);
     }
 
     /// `shadowed`: the program may have written keys of ours itself; its word stands.
@@ -161,6 +161,8 @@ impl LayerCore {
             "panicked"
         } else if body.is_cancelled {
             "cancelled"
+        } else if body.is_given_up {
+            "partial"
         } else {
             return;
         };

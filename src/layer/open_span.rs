@@ -18,6 +18,7 @@ use super::callsite::Callsite;
 use super::config::{ForeignContext, Limits, RemoteParent};
 use super::counters::LayerCounters;
 use super::field_visitor::{Changes, Scratch};
+use super::open_bytes::OpenBytes;
 use super::poll_clock::PollClock;
 
 /// Bits of [`Slot::flags`].
@@ -102,6 +103,11 @@ impl Slot {
         self.body.lock()
     }
 
+    /// The body, if nobody works on it right now.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Body>> {
+        self.body.try_lock()
+    }
+
     pub(crate) fn lineage(&self) -> Lineage {
         Lineage {
             trace_id: self.trace_id(),
@@ -175,6 +181,8 @@ pub(crate) struct Body {
     pub(crate) created_panicking: bool,
     pub(crate) is_cancelled: bool,
     pub(crate) is_detached: bool,
+    /// It ends because others need its place.
+    pub(crate) is_given_up: bool,
     /// Keys that are no field of the callsite, or that the layer wrote itself, may be in `attributes`.
     pub(crate) has_other_keys: bool,
     has_rare: bool,
@@ -183,13 +191,15 @@ pub(crate) struct Body {
     /// As OTLP numbers them.
     pub(crate) status: u8,
     attribute_count: u32,
+    /// Bytes of buffers taken into account.
+    charged: u32,
     /// Bits of the fields whose keys are in `attributes`; see [`super::callsite::FieldInfo::bit`].
     recorded: u64,
     /// Zero: none.
     pub(crate) parent_span_id: u64,
     /// `Span.attributes` fields and nothing else.
     pub(crate) attributes: Vec<u8>,
-    rare: Rare,
+    rare: Option<Box<Rare>>,
 }
 
 /// What most spans have nothing of.
@@ -211,6 +221,9 @@ pub(crate) struct Rare {
 
 /// `SPAN_KIND_INTERNAL`, what a span is that says nothing.
 const INTERNAL: u8 = 1;
+
+/// What a span may keep, in bytes, when all open ones together hold too much.
+const KEPT_WHEN_FULL: usize = 256;
 
 /// Buffers larger than this are given back when a span closes.
 const KEPT_CAPACITY: usize = 2048;
@@ -238,15 +251,20 @@ impl Rare {
 }
 
 impl Body {
-    /// Makes it that of a new span. Its buffers are empty; see [`Body::end`].
+    /// Makes it that of a new span. Its buffers are empty, see [`Body::end`], unless the last one was given up just
+    /// when its program had something to add.
     #[inline]
     pub(crate) fn begin(&mut self, callsite: &'static Callsite, start: Timestamp, parent_span_id: u64) {
+        if !self.attributes.is_empty() || self.has_rare {
+            self.clear();
+        }
         self.callsite = Some(callsite);
         self.start = start;
         self.polls.reset();
         self.created_panicking = std::thread::panicking();
         self.is_cancelled = false;
         self.is_detached = false;
+        self.is_given_up = false;
         self.has_other_keys = callsite.shadows_layer_keys;
         self.kind = INTERNAL;
         self.status = 0;
@@ -257,21 +275,104 @@ impl Body {
 
     /// Empties the buffers of a span that closed, and gives large ones back.
     #[inline]
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, bytes: &OpenBytes) {
+        if self.has_rare || self.attributes.capacity() > KEPT_CAPACITY {
+            self.clear();
+            self.charge_anyway(bytes);
+        }
+        self.attributes.clear();
+    }
+
+    #[cold]
+    fn clear(&mut self) {
         self.attributes.clear();
         if self.attributes.capacity() > KEPT_CAPACITY {
             self.attributes = Vec::new();
         }
-        if self.has_rare {
-            self.has_rare = false;
-            self.rare.clear();
+        if std::mem::take(&mut self.has_rare)
+            && let Some(rare) = &mut self.rare
+        {
+            rare.clear();
         }
+    }
+
+    /// Whether its buffers may hold more than was taken into account.
+    #[inline]
+    pub(crate) fn has_grown(&self) -> bool {
+        self.attributes.capacity() > self.charged as usize || self.has_rare
+    }
+
+    /// Takes what its buffers hold into account. If all open spans hold too much with that, it keeps little: what
+    /// the analysis reads, and as much as it was allowed before. Returns whether it kept all.
+    #[cold]
+    pub(crate) fn charge(&mut self, bytes: &OpenBytes, limits: &Limits, counters: &LayerCounters) -> bool {
+        let charged = self.charged as usize;
+        let grown = self.capacity().saturating_sub(charged);
+        if grown == 0 {
+            return true;
+        }
+        if bytes.take(grown) {
+            self.charged = u32::try_from(charged.saturating_add(grown)).unwrap_or(u32::MAX);
+            return true;
+        }
+        // A buffer grows to twice what it needs, and may be one that held more on another span.
+        self.shrink();
+        let kept = Limits { span_bytes: charged.max(KEPT_WHEN_FULL).min(limits.span_bytes), ..*limits };
+        let kept_all = self.bytes() <= kept.span_bytes;
+        if !kept_all {
+            self.make_room(0, &kept, counters);
+            self.shrink();
+        }
+        self.charge_anyway(bytes);
+        kept_all
+    }
+
+    fn shrink(&mut self) {
+        self.attributes.shrink_to_fit();
+        if let Some(rare) = &mut self.rare {
+            rare.events.shrink_to_fit();
+            rare.links.shrink_to_fit();
+        }
+    }
+
+    /// Takes into account what its buffers hold, more or less than before.
+    fn charge_anyway(&mut self, bytes: &OpenBytes) {
+        let (before, now) = (self.charged as usize, self.capacity());
+        if now > before {
+            bytes.take_anyway(now.saturating_sub(before));
+        } else if before > now {
+            bytes.give_back(before.saturating_sub(now));
+        }
+        self.charged = u32::try_from(now).unwrap_or(u32::MAX);
+    }
+
+    /// Gives all its buffers back.
+    pub(crate) fn give_back(&mut self, bytes: &OpenBytes) {
+        self.attributes = Vec::new();
+        self.rare = None;
+        self.has_rare = false;
+        self.charge_anyway(bytes);
+    }
+
+    /// The same, if it is no open span's.
+    pub(crate) fn give_back_if_free(&mut self, bytes: &OpenBytes) {
+        if self.callsite.is_none() && self.charged > 0 {
+            self.give_back(bytes);
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        let Some(rare) = &self.rare else { return self.attributes.capacity() };
+        let Rare { name, status_message, events, links, .. } = &**rare;
+        let buffers = [name.capacity(), status_message.capacity(), events.capacity(), links.capacity()];
+        let own = self.attributes.capacity().saturating_add(size_of::<Rare>());
+        buffers.iter().fold(own, |sum, capacity| sum.saturating_add(*capacity))
     }
 
     /// What most spans have nothing of, if this one has.
     #[inline]
     pub(crate) fn rare(&self) -> Option<&Rare> {
-        self.has_rare.then_some(&self.rare)
+        if self.has_rare { self.rare.as_deref() } else { None }
     }
 
     #[cold]
@@ -285,7 +386,7 @@ impl Body {
 
     fn rare_mut(&mut self) -> &mut Rare {
         self.has_rare = true;
-        &mut self.rare
+        self.rare.get_or_insert_default()
     }
 
     /// Takes in the attributes a visitor read.
@@ -361,6 +462,10 @@ impl Body {
     /// the analysis reads stay. Returns whether there is room.
     fn make_room(&mut self, len: usize, limits: &Limits, counters: &LayerCounters) -> bool {
         let fits = |body: &Body| body.bytes().saturating_add(len) <= limits.span_bytes;
+        // Nothing makes room for what is too long by itself.
+        if len > limits.span_bytes {
+            return false;
+        }
         if !fits(self) {
             let rare = self.rare_mut();
             rare.events.clear();

@@ -5,6 +5,8 @@
 mod attributes;
 mod course;
 mod events;
+mod forgotten;
+mod forked;
 mod parents;
 mod programs;
 mod threads;
