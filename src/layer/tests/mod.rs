@@ -11,6 +11,7 @@ mod parents;
 mod programs;
 mod threads;
 mod user_code;
+mod wandering;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
