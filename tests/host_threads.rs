@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
 
 use longpole::OtelSpanExt;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId};
@@ -58,6 +59,7 @@ fn no_panic_beyond_the_registrys_threads_is_ours() {
     let is_theirs = |place: &&String| place.contains("sharded-slab") || place.contains("tracing-subscriber");
     assert!(places.keys().all(|place| is_theirs(&place)), "{places:?}");
     info_span!("after").in_scope(|| ());
+    assert!(longpole.flush_within(Duration::from_secs(60)).is_complete);
     let report = longpole.shutdown();
     assert!(report.flush.is_complete && report.flush.lost.is_empty(), "{report}");
     assert_eq!(report.flush.closed, fine as u64 + 2);
@@ -84,13 +86,15 @@ fn a_run_that_begins_while_its_thread_ends_is_measured() {
     tracing_subscriber::registry().with(layer).init();
     let run = info_span!("run");
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let thread = scope.spawn(|| {
             // What a thread made last is gone first: what the registry needs is there while the late span opens,
             // and what OpenTelemetry needs is not.
             info_span!(parent: &run, "child").in_scope(|| ());
             LATE.with(|late| late.0.set(true));
             info_span!("root").in_scope(|| ());
         });
+        // Not only until its program is done: until it is gone.
+        thread.join().unwrap();
     });
     drop(run);
     let report = longpole.shutdown();

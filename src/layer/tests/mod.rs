@@ -3,6 +3,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 mod attributes;
+mod clock_jumps;
 mod course;
 mod events;
 mod forgotten;
