@@ -165,8 +165,9 @@ fn in_a_drop_inside_a_runtime() {
 
 #[test]
 fn in_a_panic_hook() {
+    type Task = (Longpole, mpsc::Sender<(u64, Duration)>);
     thread_local! {
-        static IN_HOOK: Mutex<Option<(Longpole, mpsc::Sender<(u64, Duration)>)>> = const { Mutex::new(None) };
+        static IN_HOOK: Mutex<Option<Task>> = const { Mutex::new(None) };
     }
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

@@ -7,6 +7,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod active;
+mod buffers;
 mod callsite;
 mod closing;
 pub(crate) mod config;

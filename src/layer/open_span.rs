@@ -185,21 +185,21 @@ pub(crate) struct Body {
     pub(crate) is_given_up: bool,
     /// Keys that are no field of the callsite, or that the layer wrote itself, may be in `attributes`.
     pub(crate) has_other_keys: bool,
-    has_rare: bool,
+    pub(super) has_rare: bool,
     /// As OTLP numbers them.
     pub(crate) kind: u8,
     /// As OTLP numbers them.
     pub(crate) status: u8,
     attribute_count: u32,
     /// Bytes of buffers taken into account.
-    charged: u32,
+    pub(super) charged: u32,
     /// Bits of the fields whose keys are in `attributes`; see [`super::callsite::FieldInfo::bit`].
     recorded: u64,
     /// Zero: none.
     pub(crate) parent_span_id: u64,
     /// `Span.attributes` fields and nothing else.
     pub(crate) attributes: Vec<u8>,
-    rare: Option<Box<Rare>>,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 /// What most spans have nothing of.
@@ -221,9 +221,6 @@ pub(crate) struct Rare {
 
 /// `SPAN_KIND_INTERNAL`, what a span is that says nothing.
 const INTERNAL: u8 = 1;
-
-/// What a span may keep, in bytes, when all open ones together hold too much.
-const KEPT_WHEN_FULL: usize = 256;
 
 /// Buffers larger than this are given back when a span closes.
 const KEPT_CAPACITY: usize = 2048;
@@ -294,79 +291,6 @@ impl Body {
         {
             rare.clear();
         }
-    }
-
-    /// Whether its buffers may hold more than was taken into account.
-    #[inline]
-    pub(crate) fn has_grown(&self) -> bool {
-        self.attributes.capacity() > self.charged as usize || self.has_rare
-    }
-
-    /// Takes what its buffers hold into account. If all open spans hold too much with that, it keeps little: what
-    /// the analysis reads, and as much as it was allowed before. Returns whether it kept all.
-    #[cold]
-    pub(crate) fn charge(&mut self, bytes: &OpenBytes, limits: &Limits, counters: &LayerCounters) -> bool {
-        let charged = self.charged as usize;
-        let grown = self.capacity().saturating_sub(charged);
-        if grown == 0 {
-            return true;
-        }
-        if bytes.take(grown) {
-            self.charged = u32::try_from(charged.saturating_add(grown)).unwrap_or(u32::MAX);
-            return true;
-        }
-        // A buffer grows to twice what it needs, and may be one that held more on another span.
-        self.shrink();
-        let kept = Limits { span_bytes: charged.max(KEPT_WHEN_FULL).min(limits.span_bytes), ..*limits };
-        let kept_all = self.bytes() <= kept.span_bytes;
-        if !kept_all {
-            self.make_room(0, &kept, counters);
-            self.shrink();
-        }
-        self.charge_anyway(bytes);
-        kept_all
-    }
-
-    fn shrink(&mut self) {
-        self.attributes.shrink_to_fit();
-        if let Some(rare) = &mut self.rare {
-            rare.events.shrink_to_fit();
-            rare.links.shrink_to_fit();
-        }
-    }
-
-    /// Takes into account what its buffers hold, more or less than before.
-    fn charge_anyway(&mut self, bytes: &OpenBytes) {
-        let (before, now) = (self.charged as usize, self.capacity());
-        if now > before {
-            bytes.take_anyway(now.saturating_sub(before));
-        } else if before > now {
-            bytes.give_back(before.saturating_sub(now));
-        }
-        self.charged = u32::try_from(now).unwrap_or(u32::MAX);
-    }
-
-    /// Gives all its buffers back.
-    pub(crate) fn give_back(&mut self, bytes: &OpenBytes) {
-        self.attributes = Vec::new();
-        self.rare = None;
-        self.has_rare = false;
-        self.charge_anyway(bytes);
-    }
-
-    /// The same, if it is no open span's.
-    pub(crate) fn give_back_if_free(&mut self, bytes: &OpenBytes) {
-        if self.callsite.is_none() && self.charged > 0 {
-            self.give_back(bytes);
-        }
-    }
-
-    fn capacity(&self) -> usize {
-        let Some(rare) = &self.rare else { return self.attributes.capacity() };
-        let Rare { name, status_message, events, links, .. } = &**rare;
-        let buffers = [name.capacity(), status_message.capacity(), events.capacity(), links.capacity()];
-        let own = self.attributes.capacity().saturating_add(size_of::<Rare>());
-        buffers.iter().fold(own, |sum, capacity| sum.saturating_add(*capacity))
     }
 
     /// What most spans have nothing of, if this one has.
@@ -460,7 +384,7 @@ impl Body {
 
     /// Makes room for an attribute of `len` bytes: events go, then links, then attributes longer than it. Those
     /// the analysis reads stay. Returns whether there is room.
-    fn make_room(&mut self, len: usize, limits: &Limits, counters: &LayerCounters) -> bool {
+    pub(super) fn make_room(&mut self, len: usize, limits: &Limits, counters: &LayerCounters) -> bool {
         let fits = |body: &Body| body.bytes().saturating_add(len) <= limits.span_bytes;
         // Nothing makes room for what is too long by itself.
         if len > limits.span_bytes {
@@ -492,7 +416,7 @@ impl Body {
         true
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let rare = self.rare().map_or(0, |rare| rare.events.len().saturating_add(rare.links.len()));
         self.attributes.len().saturating_add(rare)
     }
