@@ -68,7 +68,7 @@ fn example(protocol: Protocol) -> &'static str {
 }
 
 /// How long one request may take if nobody says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Checks and prepares an address.
 pub(crate) fn endpoint(settings: &EndpointSettings) -> Result<Endpoint, EndpointError> {
@@ -102,7 +102,8 @@ pub(crate) fn endpoint(settings: &EndpointSettings) -> Result<Endpoint, Endpoint
         uri,
         protocol,
         headers,
-        timeout: settings.timeout.unwrap_or(TIMEOUT),
+        // No time at all would be no requests at all.
+        timeout: settings.timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(TIMEOUT),
         is_compressed: settings.is_compressed,
     })
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::endpoint::Endpoint;
 use super::queue::Queue;
-use super::retry::{Verdict, backoff};
+use super::retry::{MAX_BACKOFF, Pace, Verdict};
 use super::transport::{Answer, Signal, Transport};
 use super::{Protocol, SignalName};
 use crate::metrics::hub::MetricHub;
@@ -53,7 +53,7 @@ pub(super) struct MetricsSender {
     interval: Duration,
     in_flight: JoinSet<(Sent, Answer)>,
     next: Option<Instant>,
-    failures: u32,
+    pace: Pace,
     /// The backend does not take metrics at all: it is told once and left alone.
     is_unwanted: bool,
     queue: Arc<Queue>,
@@ -79,7 +79,7 @@ impl MetricsSender {
             interval: config.interval,
             in_flight: JoinSet::new(),
             next: Instant::now().checked_add(config.interval),
-            failures: 0,
+            pace: Pace::new(config.interval.min(MAX_BACKOFF)),
             is_unwanted: false,
             queue,
         }
@@ -92,6 +92,10 @@ impl MetricsSender {
         let is_due = self.next.is_some_and(|next| next <= now);
         if !self.in_flight.is_empty() || !(is_asked || is_due) {
             return;
+        }
+        if self.pace.asks_for_time(now) {
+            // A flush gets no further than a request that would be refused.
+            return self.queue.metrics_done(flush);
         }
         self.next = now.checked_add(self.interval);
         if self.is_unwanted {
@@ -151,15 +155,13 @@ impl MetricsSender {
         });
         match answer.verdict {
             Verdict::Accepted => {
-                self.failures = 0;
+                self.pace.settled();
                 self.reader.acknowledge(sent.snapshot);
             }
-            Verdict::Retry(after) => {
-                self.failures = self.failures.saturating_add(1);
-                let wait = after.unwrap_or_else(|| backoff(self.failures, random_share()));
-                self.next = now.checked_add(wait.min(self.interval));
-            }
+            // Not before the backend wants it, even if that is longer than the interval.
+            Verdict::Retry(after) => self.next = Some(self.pace.failed(after, now, random_share())),
             Verdict::TooLarge | Verdict::Rejected => {
+                self.pace.settled();
                 self.is_unwanted = answer.is_unknown_signal;
                 // Sent again it would be refused again; what it told is lost to this backend.
                 self.reader.acknowledge(sent.snapshot);
