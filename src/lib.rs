@@ -101,6 +101,8 @@ mod random;
 #[cfg(feature = "layer")]
 mod sampler;
 #[cfg(feature = "layer")]
+mod sync;
+#[cfg(feature = "layer")]
 mod terminal;
 #[cfg(feature = "layer")]
 pub mod testing;

@@ -4,13 +4,11 @@
 //! bytes again; beside it stands a [`FrameHead`] with what the wire does not carry. Full means lost and counted:
 //! a closing thread never waits.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::Thread;
-
-use parking_lot::Mutex;
 
 use crate::encode::varint;
+pub(crate) use crate::sync::thread_ordinal;
+use crate::sync::{AtomicBool, Mutex, Ordering, Thread};
 
 /// What stands beside a span's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,17 +92,6 @@ pub(crate) enum Refused {
     Closed,
 }
 
-static NEXT_THREAD: AtomicU32 = AtomicU32::new(0);
-thread_local! {
-    /// Which shard this thread leaves its spans in, before the modulus.
-    static THREAD_ORDINAL: u32 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
-}
-
-/// A small number that names this thread among those that ever closed or entered a span.
-pub(crate) fn thread_ordinal() -> u32 {
-    THREAD_ORDINAL.try_with(|ordinal| *ordinal).unwrap_or(u32::MAX)
-}
-
 impl Shards {
     /// Shards for `cores` cores that hold at most `max_bytes` in all.
     pub(crate) fn new(cores: usize, max_bytes: usize) -> Self {
@@ -125,11 +112,13 @@ impl Shards {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let index = thread_ordinal() as usize & self.shards.len().wrapping_sub(1);
         let Some(shard) = self.shards.get(index) else { return Err(Refused::Full) };
-        if self.is_closed.load(Ordering::Relaxed) {
-            return Err(Refused::Closed);
-        }
         {
             let mut chunk = shard.chunk.lock();
+            // Under the lock: before it, whoever closes might empty the shard in between, and nobody would take or
+            // count the span.
+            if self.is_closed.load(Ordering::Relaxed) {
+                return Err(Refused::Closed);
+            }
             let Chunk { bytes, heads } = &mut *chunk;
             if bytes.len().saturating_add(len) > self.max_bytes_per_shard {
                 return Err(Refused::Full);
