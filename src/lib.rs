@@ -88,6 +88,8 @@ mod environment;
 mod handle;
 #[cfg(feature = "layer")]
 mod layer;
+#[cfg(all(test, feature = "otlp"))]
+mod limits_page;
 #[cfg(feature = "layer")]
 mod metrics;
 #[cfg(feature = "prometheus")]

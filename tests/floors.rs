@@ -25,7 +25,7 @@ const FLOORS: &[&[&str]] = &[
     &["handle"],
     &["propagation", "compat"],
     &["builder"],
-    &["testing"],
+    &["testing", "limits_page"],
 ];
 
 fn floor_of(module: &str) -> Option<usize> {

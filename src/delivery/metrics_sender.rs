@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::endpoint::Endpoint;
 use super::queue::Queue;
-use super::retry::{MAX_BACKOFF, Pace, Verdict};
+use super::retry::{Pace, Verdict};
 use super::transport::{Answer, Signal, Transport};
 use super::{Protocol, SignalName};
 use crate::metrics::hub::MetricHub;
@@ -79,7 +79,7 @@ impl MetricsSender {
             interval: config.interval,
             in_flight: JoinSet::new(),
             next: Instant::now().checked_add(config.interval),
-            pace: Pace::new(config.interval.min(MAX_BACKOFF)),
+            pace: Pace::new(config.interval.min(Endpoint::MAX_BACKOFF)),
             is_unwanted: false,
             queue,
         }

@@ -2,6 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::endpoint::Endpoint;
+
+const MAX_RETRY_AFTER: Duration = Endpoint::MAX_RETRY_AFTER;
+const MAX_BACKOFF: Duration = Endpoint::MAX_BACKOFF;
+
 /// What to do after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -65,12 +70,8 @@ impl GrpcCode {
     }
 }
 
-/// The longest wait a backend may ask for.
-pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// The first wait.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// The longest wait that is ours to choose.
-pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// What remains of a wait however it is spread, once waits have grown to it: so a backend that stays away is asked
 /// at most so often.
 const LEAST_SPREAD_BACKOFF: Duration = Duration::from_secs(1);

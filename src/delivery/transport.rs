@@ -8,7 +8,7 @@ mod grpc;
 mod partial_success;
 
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -52,10 +52,7 @@ impl Signal {
     }
 }
 
-/// How long a connection may take to be made.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How much of an answer is read, as it comes and unpacked.
-pub(super) const MAX_RESPONSE: usize = 4 << 20;
+const MAX_RESPONSE: usize = Endpoint::MAX_RESPONSE;
 /// How much is read of a refusal, of which the beginning is told.
 const MAX_REFUSAL: usize = 4 << 10;
 
@@ -82,7 +79,7 @@ pub(super) struct Answer {
 impl Transport {
     pub(super) fn new(endpoint: Endpoint, signal: Signal) -> Self {
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_connect_timeout(Some(Endpoint::CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         // Otherwise it refuses what is not http before TLS gets to see it.
         connector.enforce_http(false);

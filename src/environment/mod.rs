@@ -6,7 +6,7 @@
 
 mod reader;
 #[cfg(test)]
-mod table;
+pub(crate) mod table;
 
 use std::time::Duration;
 
@@ -98,6 +98,8 @@ impl Default for Propagators {
 pub(crate) struct LimitSettings {
     pub(crate) attributes_per_span: Option<usize>,
     pub(crate) attribute_value_bytes: Option<usize>,
+    pub(crate) name_bytes: Option<usize>,
+    pub(crate) span_bytes: Option<usize>,
     pub(crate) events_per_span: Option<usize>,
     pub(crate) links_per_span: Option<usize>,
     pub(crate) attributes_per_event: Option<usize>,
