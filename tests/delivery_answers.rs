@@ -179,6 +179,69 @@ fn an_http_answer_that_breaks_off_is_settled_by_its_head() {
     }
 }
 
+/// `google.rpc.Status` with a `RetryInfo` of so many seconds, as base64.
+fn retry_info(seconds: u8) -> Vec<u8> {
+    // Field 3: an Any of 48 bytes. Its value: field 1, a Duration of seconds.
+    let mut status = vec![0x1a, 48, 0x0a, 40];
+    status.extend_from_slice(b"type.googleapis.com/google.rpc.RetryInfo");
+    status.extend_from_slice(&[0x12, 4, 0x0a, 2, 0x08, seconds]);
+    let digit =
+        |bits: u32| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[bits as usize];
+    let mut text = Vec::new();
+    for three in status.chunks(3) {
+        let bits =
+            three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        text.extend((0..=three.len()).map(|at| digit(bits >> (18 - 6 * at) & 63)));
+    }
+    text
+}
+
+/// Spans and metrics, both told to wait a second.
+#[test]
+fn nothing_is_sent_again_before_the_backend_wants_it() {
+    let second = retry_info(1);
+    let details = [("grpc-status", &b"8"[..]), ("grpc-status-details-bin", &second)];
+    let body = || RawBody::Whole(b"full".to_vec());
+    for (protocol, answer) in [
+        (OtlpProtocol::HttpProtobuf, http(503, &[("retry-after", "1")], body())),
+        (OtlpProtocol::HttpProtobuf, http(429, &[("retry-after", "1")], body())),
+        (OtlpProtocol::Grpc, grpc(body(), &details)),
+        (OtlpProtocol::Grpc, http(503, &[("retry-after", "1")], body())),
+    ] {
+        let again = || Answer::Raw(answer.clone());
+        let receiver = Receiver::answering(vec![again(), again()], None);
+        let path = |signal| match protocol {
+            OtlpProtocol::Grpc => String::new(),
+            _ => format!("/v1/{signal}"),
+        };
+        let builder = longpole::builder()
+            .otlp_endpoint(format!("{}{}", receiver.base(), path("traces")))
+            .otlp_metrics_endpoint(format!("{}{}", receiver.base(), path("metrics")))
+            .otlp_protocol(protocol);
+        let (layer, longpole) = builder.build().unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            info_span!("run").in_scope(|| ());
+        });
+        let deadline = Instant::now() + PATIENCE;
+        let taken = |signal: &str| {
+            let is_of =
+                |seen: &&otlp_receiver::Seen| seen.path.to_lowercase().contains(signal) && seen.was_taken;
+            receiver.seen().iter().filter(is_of).count()
+        };
+        while taken("trace") == 0 || taken("metrics") == 0 {
+            assert!(Instant::now() < deadline, "{protocol:?}: {:?}", longpole.diagnostics());
+            longpole.flush_within(Duration::from_millis(20));
+        }
+        for signal in ["trace", "metrics"] {
+            let mut seen = receiver.seen();
+            seen.retain(|seen| seen.path.to_lowercase().contains(signal));
+            for two in seen.windows(2).filter(|two| !two[0].was_taken) {
+                assert!(two[1].at - two[0].at >= Duration::from_secs(1), "{protocol:?} {signal}");
+            }
+        }
+    }
+}
+
 /// Runs `test` of this file again with requests that may take `millis`; true in that process.
 #[track_caller]
 fn has_timeout(test: &str, millis: u64) -> bool {

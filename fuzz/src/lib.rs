@@ -86,7 +86,8 @@ pub fn analyzer(bytes: &[u8]) {
 }
 
 fn record(chunk: &[u8; 12], origin: &Arc<Origin>) -> SpanRecord {
-    let [trace, id, parent, name, start_unit, start, length_unit, length, queued, kind, marks, other] = *chunk;
+    let [trace, id, parent, name, start_unit, start, length_unit, length, queued, kind, marks, other] =
+        *chunk;
     // Mostly small times, so that spans meet; sometimes those at the edges.
     let time = |unit: u8, value: u8| match unit {
         0..=199 => u64::from(value),
@@ -115,7 +116,8 @@ fn record(chunk: &[u8; 12], origin: &Arc<Origin>) -> SpanRecord {
         error_type: is(128).then(|| text(other)),
         ..NodeFacts::default()
     };
-    let link = Link { trace_id: TraceId::from_bytes([trace % 4; 16]), span_id: id_of(other), is_dependency: true };
+    let link =
+        Link { trace_id: TraceId::from_bytes([trace % 4; 16]), span_id: id_of(other), is_dependency: true };
     SpanRecord {
         trace_id: TraceId::from_bytes([trace % 4; 16]),
         span_id: id_of(id),

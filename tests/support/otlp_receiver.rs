@@ -77,6 +77,7 @@ pub enum RawBody {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub at: Instant,
     pub path: String,
     pub headers: HeaderMap,
     pub version: Version,
@@ -305,6 +306,7 @@ async fn answer(request: Request<Incoming>, shared: &(Mutex<State>, Condvar)) ->
         let mut state = shared.0.lock().unwrap();
         let answer = state.answers.pop_front().unwrap_or(Answer::Take);
         state.seen.push(Seen {
+            at: Instant::now(),
             path,
             headers: head.headers,
             version: head.version,
