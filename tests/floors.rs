@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["report"],
     &["compare", "many_runs"],
     &["aggregate", "render"],
-    &["encode", "terminal", "sampler", "random", "sync"],
+    &["encode", "terminal", "sampler", "random", "restarts", "sync"],
     &["pipeline::shard", "metrics"],
     &["clock", "delivery"],
     &["environment"],
