@@ -38,3 +38,8 @@ fn forests_of_spans() {
 fn variables() {
     run("environment", targets::environment);
 }
+
+#[test]
+fn files_of_unsent_spans() {
+    run("spool_segment", targets::spool_segment);
+}

@@ -161,3 +161,36 @@ pub fn environment(bytes: &[u8]) {
         others.get(asked.get() % (others.len() + 1)).map(|value| (*value).to_owned())
     });
 }
+
+/// A file of unsent spans: any bytes; or, if the first byte is odd, a whole one whose payloads the input gives, cut off
+/// or with one byte changed.
+pub fn spool_segment(bytes: &[u8]) {
+    let Some((mode, bytes)) = bytes.split_first() else { return };
+    if mode % 2 == 0 {
+        let (records, _, skipped) = longpole::harness::recover_segment(bytes);
+        assert!(skipped as usize <= bytes.len() && records <= bytes.len());
+        // Whatever was written behind it by mistake does not make it unreadable.
+        longpole::harness::recover_segment(&[bytes, bytes].concat());
+        return;
+    }
+    let Some((&[high, low, change], bytes)) = bytes.split_first_chunk::<3>() else { return };
+    // Inputs that hold records must not be found as records in the payloads.
+    let payload = |part: &[u8]| part.iter().map(|byte| byte ^ 0x5a).collect::<Vec<_>>();
+    let payloads: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'|').map(payload).collect();
+    let (segment, ends) = longpole::harness::write_segment(&payloads);
+    let (whole, spans, skipped) = longpole::harness::recover_segment(&segment);
+    assert_eq!((whole, spans as usize, skipped), (payloads.len(), payloads.len(), 0));
+
+    let at = usize::from(u16::from_be_bytes([high, low])) % segment.len();
+    let (before_cut, ..) = longpole::harness::recover_segment(&segment[..at]);
+    assert_eq!(
+        before_cut,
+        ends.iter().filter(|end| **end <= at).count(),
+        "a beginning holds what ended in it"
+    );
+
+    let mut changed = segment;
+    changed[at] ^= change.max(1);
+    let (kept, ..) = longpole::harness::recover_segment(&changed);
+    assert!(kept + 1 >= whole && kept <= whole, "one byte costs one record: {kept} of {whole}");
+}

@@ -131,3 +131,18 @@ pub fn recover_segment(bytes: &[u8]) -> (usize, u64, u64) {
     }
     (records, spans, reader.damage().skipped_bytes)
 }
+
+/// A file of unsent spans with these payloads, one record each, and where each record ends.
+pub fn write_segment(payloads: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+    use crate::delivery::spool::format::{Kind, append_record, append_segment_header};
+
+    let mut segment = Vec::new();
+    append_segment_header(&mut segment, 1);
+    let mut ends = Vec::new();
+    for (sequence, payload) in (1..).zip(payloads) {
+        if append_record(&mut segment, Kind::Traces, sequence, 1, &[payload]) {
+            ends.push(segment.len());
+        }
+    }
+    (segment, ends)
+}
