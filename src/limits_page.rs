@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::decode::Limits as DecodeLimits;
-use crate::delivery::{DeliveryConfig, Endpoint};
+use crate::delivery::{DeliveryConfig, Endpoint, spool};
 use crate::environment::table;
 use crate::layer::config::{LayerConfig, Limits as SpanLimits};
 use crate::layer::counters::LayerCounters;
@@ -64,6 +64,7 @@ fn limits() -> Vec<(&'static str, Vec<Limit>)> {
     vec![
         ("A span", of_spans()),
         ("Between closing and sending", of_the_way()),
+        ("On disk", of_the_disk()),
         ("Requests and answers", of_requests()),
         ("Runs and reports", of_runs()),
         ("Metrics", of_metrics()),
@@ -149,17 +150,17 @@ fn of_the_way() -> Vec<Limit> {
             Counter("spans_shard_full"),
         ),
         limit(
-            "spans that wait for the backend, in bytes",
+            "spans that wait for the backend in memory, in bytes",
             Bytes(delivery.max_queue_bytes as u64),
             &["LONGPOLE_QUEUE_BYTES"],
-            "further ones are lost",
+            "further ones wait on disk; where none are kept there, they are lost",
             Lost("delivery_queue_full"),
         ),
         limit(
-            "spans that wait for the backend",
+            "spans that wait for the backend in memory",
             if delivery.max_queue_spans == u64::MAX { Unlimited } else { Count(delivery.max_queue_spans) },
             &["LONGPOLE_QUEUE_SPANS", "OTEL_BSP_MAX_QUEUE_SIZE"],
-            "further ones are lost",
+            "further ones wait on disk; where none are kept there, they are lost",
             Lost("delivery_queue_full"),
         ),
         limit(
@@ -196,6 +197,40 @@ fn of_the_way() -> Vec<Limit> {
             &[],
             "those that close after a shutdown are lost",
             Counter("spans_after_shutdown"),
+        ),
+    ]
+}
+
+fn of_the_disk() -> Vec<Limit> {
+    vec![
+        limit(
+            "what a process keeps there, and no more than a twentieth of the disk's free space",
+            Bytes(spool::MAX_BYTES),
+            &["LONGPOLE_SPOOL_BYTES"],
+            "the oldest are lost",
+            Lost("delivery_spool_full"),
+        ),
+        limit(
+            "one file",
+            Bytes(spool::SEGMENT_BYTES),
+            &["LONGPOLE_SPOOL_SEGMENT_BYTES"],
+            "the next one is begun",
+            By("nothing is lost"),
+        ),
+        limit("its age", Time(spool::SEGMENT_AGE), &[], "the next one is begun", By("nothing is lost")),
+        limit(
+            "how long spans of an earlier process wait for a backend",
+            Time(spool::MAX_AGE),
+            &[],
+            "they are not sent any more",
+            Lost("recovery_spool_expired"),
+        ),
+        limit(
+            "requests a backend refused for good, kept to be looked at",
+            Bytes(spool::dead::MAX_BYTES),
+            &[],
+            "the oldest are removed",
+            By("the folder `dead`"),
         ),
     ]
 }
@@ -420,6 +455,7 @@ mod tests {
                 )
             }
             Time(time) if time < Duration::from_secs(1) => format!("{} ms", time.as_millis()),
+            Time(time) if time >= Duration::from_secs(48 * 3_600) => format!("{} days", time.as_secs() / 86_400),
             Time(time) if time >= Duration::from_secs(120) => format!("{} min", time.as_secs() / 60),
             Time(time) => format!("{} s", time.as_secs()),
             Unlimited => "none".to_owned(),
@@ -497,7 +533,7 @@ mod tests {
             match row.told {
                 Counter(name) => assert!(counters.contains_key(name), "{name}"),
                 Lost(name) => {
-                    let reason = name.strip_prefix("delivery_").unwrap_or(name);
+                    let reason = name.strip_prefix("delivery_").or(name.strip_prefix("recovery_")).unwrap_or(name);
                     assert!(source.contains(&format!("\"{reason}\"")), "{name}");
                 }
                 By(text) => assert!(!text.is_empty()),

@@ -318,7 +318,8 @@ fn timeouts_and_batches() {
     let (_, receiver) = received_with(&[("LONGPOLE_BATCH_BYTES", "1"), ("OTEL_METRICS_EXPORTER", "none")]);
     assert_eq!(receiver.seen().len(), 3);
     for variable in ["OTEL_BSP_MAX_QUEUE_SIZE", "LONGPOLE_QUEUE_SPANS", "LONGPOLE_QUEUE_BYTES"] {
-        let (told, _) = received_with(&[(variable, "0")]);
+        // With it they would wait on disk.
+        let (told, _) = received_with(&[(variable, "0"), ("LONGPOLE_SPOOL", "off")]);
         assert!(told.line.contains("acknowledged=0") && told.line.contains("full"), "{}", told.line);
     }
     for variable in ["OTEL_BSP_MAX_CONCURRENT_EXPORTS", "LONGPOLE_INFLIGHT"] {
