@@ -134,6 +134,21 @@ fn what_is_not_exported_does_not_feel_the_delivery() {
 }
 
 #[test]
+fn a_span_of_too_many_bytes_keeps_the_links_that_say_what_it_waited_for() {
+    let limits = super::super::config::Limits { span_bytes: 400, ..Default::default() };
+    let finished = measure_with(LayerConfig { limits, ..config() }, || {
+        let first = info_span!("first");
+        let span = info_span!("n");
+        span.follows_from(&first);
+        (0..3).for_each(|_| span.add_link(TraceId::from_bytes([7; 16]), SpanId::from_bytes([7; 8])));
+        span.set_attribute("text", "t".repeat(250));
+    });
+    let span = &named(&finished, "n").span;
+    assert_eq!((span.links.len(), span.dropped_links_count, span.attributes.len()), (1, 3, 1));
+    assert_eq!(span.links[0].attributes[0].key, "longpole.edge");
+}
+
+#[test]
 fn pressure_that_is_over_leaves_no_trace() {
     let mut bench = Bench::new(config());
     let pressure = bench.core();
