@@ -34,7 +34,7 @@ fn program() {
     let node = info_span!(parent: &*run, "node", node.id = "n");
     for span in [&*run, &*outer, &chat, &leaf, &node] {
         span.set_attribute("prompt", "p".repeat(2000));
-        span.set_attribute("input.value", "v".repeat(2000));
+        span.set_attribute("error.type", "v".repeat(2000));
         span.add_link(TraceId::from_bytes([7; 16]), SpanId::from_bytes([7; 8]));
         span.follows_from(&first);
         info!(parent: span, "event");
@@ -76,7 +76,7 @@ fn half_full_long_texts_are_cut_and_events_and_links_left_out_but_nothing_the_an
     assert_eq!(not_exported(&finished), [""; 0]);
     for it in &finished {
         assert_eq!(it.text("prompt"), Some("p".repeat(253) + "…"), "{}", it.span.name);
-        assert_eq!(it.text("input.value"), Some("v".repeat(2000)));
+        assert_eq!(it.text("error.type"), Some("v".repeat(2000)));
         let span = &it.span;
         let left_out = (span.dropped_events_count, span.dropped_links_count, span.dropped_attributes_count);
         assert_eq!((span.events.len(), span.links.len(), left_out), (0, 1, (1, 1, 0)));
