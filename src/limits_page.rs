@@ -172,7 +172,7 @@ fn of_spans() -> Vec<Limit> {
         limit(
             "all open spans together",
             Bytes(max_open_bytes(open_spans) as u64),
-            &["LONGPOLE_OPEN_SPANS"],
+            &[],
             "those that grow are cut short; in proportion to how many may be open",
             Counter("open_bytes_limit"),
         ),
