@@ -272,7 +272,7 @@ impl Delivery {
     pub(crate) fn shutdown(&self, deadline: Instant) -> DeliveryStatus {
         // A little of the time is for leaving the disk in order.
         let left = deadline.saturating_duration_since(Instant::now());
-        let flush_until = deadline.checked_sub(left / 16).unwrap_or(deadline);
+        let flush_until = deadline.checked_sub(left.checked_div(16).unwrap_or_default()).unwrap_or(deadline);
         let is_complete = self.queue.flush(flush_until).is_complete;
         self.queue.stop(deadline);
         DeliveryStatus { is_complete, ..self.queue.status() }
