@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["encode", "terminal", "sampler", "random", "restarts"],
     &["privacy"],
     &["pipeline::shard", "metrics"],
-    &["clock", "delivery"],
+    &["clock", "delivery", "process_identity"],
     &["environment"],
     &["layer", "metrics_page"],
     &["pipeline"],

@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::conventions as keys;
+use crate::delivery::record::SpanKey;
 use crate::delivery::spool::Durability;
 use crate::delivery::{Delivery, Protocol};
 use crate::encode::resource::{ResourceAttributes, encode_resource};
 use crate::environment::{self, Environment, LimitSettings};
-use crate::handle::{Inner, Longpole};
+use crate::handle::{Inner, Longpole, open_spans};
 use crate::layer::config::{LayerConfig, Selector};
 use crate::layer::{LayerCore, LongpoleLayer};
 use crate::metrics::hub::{MetricHub, Observed};
@@ -24,9 +25,10 @@ use crate::metrics::store::{LabelValue, Labels};
 use crate::pipeline::io_thread::LossTelling;
 use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
-use crate::pipeline::run_thread::{OnRun, RunThreadConfig};
+use crate::pipeline::run_thread::{OPEN_SPANS_INTERVAL, OnRun, RunThreadConfig};
 use crate::pipeline::shard::Shards;
 use crate::pipeline::{Pipeline, PipelineSettings};
+use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
 use crate::report::{Report, Source};
 use crate::run_assembler::AssemblerConfig;
@@ -51,6 +53,7 @@ pub struct Builder {
     spool_dir: Option<PathBuf>,
     spool_bytes: Option<u64>,
     keep_runs: Option<KeepRuns>,
+    flushes_on_panic: bool,
     resource: ResourceAttributes,
     content: Option<crate::privacy::ContentCapture>,
     redacted_keys: Vec<String>,
@@ -174,6 +177,7 @@ pub fn builder() -> Builder {
         spool_dir: None,
         spool_bytes: None,
         keep_runs: None,
+        flushes_on_panic: false,
         resource: ResourceAttributes::default(),
         content: None,
         redacted_keys: Vec::new(),
@@ -200,8 +204,13 @@ pub fn init(workflow: &str) -> Result<Longpole, InitError> {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::prelude::*;
 
-    let (layer, longpole) =
-        builder().workflow(workflow).otlp_from_env().parent_from_env().report_to_stderr().build()?;
+    let (layer, longpole) = builder()
+        .workflow(workflow)
+        .otlp_from_env()
+        .parent_from_env()
+        .report_to_stderr()
+        .flush_on_panic()
+        .build()?;
     let lines = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
     let lines = lines.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -282,6 +291,14 @@ impl Builder {
     /// is no room (64 MiB for all that wait), is sent.
     pub fn keep_runs(mut self, keep: KeepRuns) -> Self {
         self.keep_runs = Some(keep);
+        self
+    }
+
+    /// Has a panic anywhere in the program wait, 250 ms at most, until what has closed before it is on disk; what is
+    /// open is written there too. It is for programs whose panics end them: a panic that is caught takes about a
+    /// millisecond longer. The panic hook there is still runs, and before.
+    pub fn flush_on_panic(mut self) -> Self {
+        self.flushes_on_panic = true;
         self
     }
 
@@ -390,6 +407,7 @@ impl Builder {
                 layer_losses: Box::new(move || {
                     losses_of.upgrade().map_or_else(Default::default, |core| core.lost_spans())
                 }),
+                open_spans: open_spans_of(&core),
                 host_dispatch: Box::new(move || dispatch_of.upgrade()?.host_dispatch()),
             };
             let losses_of = Arc::downgrade(&core);
@@ -441,6 +459,7 @@ impl Builder {
             core.set_enabled(false);
         }
         let inner = Inner {
+            process: ProcessIdentity::of_this_process(),
             layer: core.clone(),
             pipeline,
             metrics,
@@ -454,7 +473,11 @@ impl Builder {
             notes,
             shutdown_report: Mutex::new(None),
         };
-        Ok((LongpoleLayer::new(core), Longpole::new(inner)))
+        let longpole = Longpole::new(inner);
+        if self.flushes_on_panic {
+            longpole.flush_on_panic();
+        }
+        Ok((LongpoleLayer::new(core), longpole))
     }
 
     fn prints_notes(&self) -> bool {
@@ -479,6 +502,12 @@ impl Builder {
     fn read_process_parent(&mut self) -> u64 {
         0
     }
+}
+
+/// The spans of a layer that have been open for a while.
+fn open_spans_of(core: &Arc<LayerCore>) -> Box<dyn Fn() -> Vec<(SpanKey, Vec<u8>)> + Send> {
+    let core = Arc::downgrade(core);
+    Box::new(move || core.upgrade().map_or_else(Vec::new, |core| open_spans(&core, OPEN_SPANS_INTERVAL)))
 }
 
 /// What the layer, the pipeline and the delivery count, for who reads metrics.
