@@ -96,6 +96,8 @@ mod metrics;
 mod metrics_page;
 #[cfg(feature = "layer")]
 mod pipeline;
+#[cfg(feature = "layer")]
+mod privacy;
 #[cfg(feature = "otlp")]
 pub mod propagation;
 #[cfg(feature = "layer")]

@@ -20,6 +20,8 @@ enum Amount {
     Count(u64),
     Bytes(u64),
     Time(Duration),
+    /// Of the row above.
+    Part(&'static str),
     None,
 }
 
@@ -34,7 +36,7 @@ enum Told {
     By(&'static str),
 }
 
-use Amount::{Bytes, Count, None as Unlimited, Time};
+use Amount::{Bytes, Count, None as Unlimited, Part, Time};
 use Told::{By, Counter, Lost};
 
 struct Limit {
@@ -57,6 +59,8 @@ fn limit(
 }
 
 const FAILURE: Told = By("`last_error`");
+const HALF: Amount = Part("half of it");
+const THREE_QUARTERS: Amount = Part("three quarters of it");
 const NO_COUNT: Told = By("the cut itself");
 
 /// The headings, and what stands under each.
@@ -73,8 +77,18 @@ fn limits() -> Vec<(&'static str, Vec<Limit>)> {
 }
 
 fn of_spans() -> Vec<Limit> {
-    let SpanLimits { attributes, value_bytes, name_bytes, events, event_attributes, links, span_bytes } =
-        SpanLimits::default();
+    // All of them, so that a new one is not forgotten here. The last is no limit.
+    let SpanLimits {
+        attributes,
+        value_bytes,
+        content_bytes,
+        name_bytes,
+        events,
+        event_attributes,
+        links,
+        span_bytes,
+        masked_from: _,
+    } = SpanLimits::default();
     vec![
         limit(
             "attributes of a span",
@@ -93,6 +107,13 @@ fn of_spans() -> Vec<Limit> {
             ],
             "cut between two characters; ends in `…`",
             NO_COUNT,
+        ),
+        limit(
+            "a value that holds the content of a conversation, where that is exported",
+            Bytes(content_bytes as u64),
+            &["LONGPOLE_CONTENT_BYTES"],
+            "cut between two characters; ends in `…`",
+            Counter("content_cut"),
         ),
         limit(
             "the name of a span or an event",
@@ -148,6 +169,16 @@ fn of_the_way() -> Vec<Limit> {
             &["LONGPOLE_QUEUE_BYTES"],
             "further ones are lost",
             Counter("spans_shard_full"),
+        ),
+        limit("until texts of spans are cut", HALF, &[], "they are cut", Counter("payload_shed")),
+        limit("until events go", HALF, &[], "further ones are left out", Counter("events_shed")),
+        limit("until links go", HALF, &[], "further ones are left out", Counter("links_shed")),
+        limit(
+            "until spans go that are no nodes",
+            THREE_QUARTERS,
+            &[],
+            "further ones are not exported; where not even the report has room for them, they are lost",
+            Counter("spans_internal_shed"),
         ),
         limit(
             "spans that wait for the backend in memory, in bytes",
@@ -455,9 +486,12 @@ mod tests {
                 )
             }
             Time(time) if time < Duration::from_secs(1) => format!("{} ms", time.as_millis()),
-            Time(time) if time >= Duration::from_secs(48 * 3_600) => format!("{} days", time.as_secs() / 86_400),
+            Time(time) if time >= Duration::from_secs(48 * 3_600) => {
+                format!("{} days", time.as_secs() / 86_400)
+            }
             Time(time) if time >= Duration::from_secs(120) => format!("{} min", time.as_secs() / 60),
             Time(time) => format!("{} s", time.as_secs()),
+            Part(part) => part.to_owned(),
             Unlimited => "none".to_owned(),
         }
     }
@@ -533,7 +567,8 @@ mod tests {
             match row.told {
                 Counter(name) => assert!(counters.contains_key(name), "{name}"),
                 Lost(name) => {
-                    let reason = name.strip_prefix("delivery_").or(name.strip_prefix("recovery_")).unwrap_or(name);
+                    let reason =
+                        name.strip_prefix("delivery_").or(name.strip_prefix("recovery_")).unwrap_or(name);
                     assert!(source.contains(&format!("\"{reason}\"")), "{name}");
                 }
                 By(text) => assert!(!text.is_empty()),
@@ -551,6 +586,7 @@ mod tests {
                 format!("`{}`", shown(amount).replace(' ', "")),
                 format!("`{}`", time.as_secs()),
             ],
+            Part(_) => Vec::new(),
             Unlimited => vec!["none".to_owned()],
         }
     }

@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["compare", "many_runs"],
     &["aggregate", "render"],
     &["encode", "terminal", "sampler", "random", "restarts", "sync"],
+    &["privacy"],
     &["pipeline::shard", "metrics"],
     &["clock", "delivery"],
     &["environment"],

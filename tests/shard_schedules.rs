@@ -94,7 +94,7 @@ mod sync {
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use shard::{Chunk, FrameHead, Refused, Shards};
+use shard::{Chunk, FrameHead, Refused, Shards, UpTo};
 use sync::Thread;
 
 fn explore(model: impl Fn() + Send + Sync + 'static) {
@@ -106,7 +106,7 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
 /// Leaves `spans`, one byte each, in the shard of thread number `ordinal`. Says how many were taken.
 fn produce(shards: &Shards, ordinal: u32, spans: &[u8]) -> usize {
     sync::set_thread_ordinal(ordinal);
-    let push = |span: &u8| shards.push(FrameHead::default(), &[&[*span]]);
+    let push = |span: &u8| shards.push(UpTo::Full, FrameHead::default(), &[&[*span]]);
     let pushed: Vec<_> = spans.iter().map(push).collect();
     assert!(pushed.iter().all(|pushed| matches!(pushed, Ok(()) | Err(Refused::Closed))));
     pushed.iter().filter(|pushed| pushed.is_ok()).count()

@@ -78,7 +78,7 @@ pub(crate) struct EndpointSettings {
 impl std::fmt::Debug for EndpointSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EndpointSettings")
-            .field("url", &self.url)
+            .field("url", &crate::privacy::shown_address(&self.url))
             .field("protocol", &self.protocol)
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("timeout", &self.timeout)
@@ -236,10 +236,10 @@ pub(crate) struct Refused;
 
 /// Starts `longpole-net`.
 pub(crate) fn start(config: DeliveryConfig, shards: Arc<Shards>) -> std::io::Result<Delivery> {
-    let queue = Arc::new(Queue::new(&config));
+    let queue = Arc::new(Queue::new(&config, shards));
     let (takes_spans, keeps_by_outcome) = (config.takes_spans(), config.keeps_by_outcome);
     let has_spool = config.spool.is_some();
-    net_thread::spawn(config, queue.clone(), shards)?;
+    net_thread::spawn(config, queue.clone())?;
     Ok(Delivery { queue, takes_spans, keeps_by_outcome, has_spool })
 }
 
@@ -276,11 +276,6 @@ impl Delivery {
     /// Strikes spans that have ended from those.
     pub(crate) fn strike_open(&self, ended: &[SpanKey]) {
         self.queue.strike_open(ended);
-    }
-
-    /// How much of what may wait for the backend does, 0–1: on disk if spans go there, else in memory.
-    pub(crate) fn fill(&self) -> f64 {
-        self.queue.fill()
     }
 
     /// Whether traces are only sent once their runs were found worth it.

@@ -27,6 +27,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Protocol;
 use super::endpoint::Endpoint;
 use super::retry::{GrpcCode, Verdict, classify, classify_grpc};
+use crate::privacy::{REDACTED, mask, shown_address};
 use partial_success::PartialSuccess;
 
 /// What is sent.
@@ -124,10 +125,9 @@ impl Transport {
             Protocol::Grpc => self.call(body, deadline).await,
             Protocol::HttpProtobuf | Protocol::HttpJson => self.post(body, deadline).await,
         };
-        Answer {
-            error: answer.error.map(|error| format!("{}: {error}", place(&self.endpoint.uri))),
-            ..answer
-        }
+        let shown =
+            |error| format!("{}: {}", place(&self.endpoint.uri), without_secrets(error, &self.endpoint));
+        Answer { error: answer.error.map(shown), ..answer }
     }
 
     /// The head of the answer, or what became of the request without one.
@@ -361,11 +361,24 @@ impl Answer {
     }
 }
 
-/// An address as it may be shown: without a name and a password before the host.
+/// An address as it may be shown.
 fn place(uri: &Uri) -> String {
-    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{}://{host}{}", uri.scheme_str().unwrap_or("http"), uri.path())
+    shown_address(&uri.to_string()).into_owned()
+}
+
+/// Words of a header's value with fewer bytes are not looked for: they would be found everywhere.
+const SHORTEST_WORD: usize = 6;
+
+/// What a backend said, which may repeat the credentials it got.
+fn without_secrets(error: String, endpoint: &Endpoint) -> String {
+    let mut error = mask(&error, false).unwrap_or(error);
+    for value in endpoint.headers.values().filter(|value| value.is_sensitive()) {
+        let words = value.to_str().unwrap_or_default().split_ascii_whitespace();
+        for word in words.filter(|word| word.len() >= SHORTEST_WORD) {
+            error = error.replace(word, REDACTED);
+        }
+    }
+    error
 }
 
 /// The address with another path: gRPC's stand on their own.

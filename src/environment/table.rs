@@ -62,6 +62,16 @@ pub(crate) const SECTIONS: &[Section] = &[
         },
     ),
     (
+        "Privacy",
+        variables! {
+            "LONGPOLE_CAPTURE_CONTENT", "`false`", "Whether what people and models say, and what tools are given and give, is exported: `true`, `false`, `SPAN_ONLY`, `EVENT_ONLY`, `SPAN_AND_EVENT`, `NO_CONTENT`. See [privacy.md](privacy.md).";
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "`false`", "The same.";
+            "LONGPOLE_CONTENT_BYTES", "`16KiB`", "Bytes of one such value; longer ones are cut and end in `…`.";
+            "LONGPOLE_REDACT", "none", "Patterns of further keys whose values are not exported, separated by commas: `customer.*,iban`.";
+            "LONGPOLE_REDACT_VALUES", "`on`", "`off`: text is not searched for what looks like a secret.";
+        },
+    ),
+    (
         "Batches",
         variables! {
             "OTEL_BSP_SCHEDULE_DELAY", "`200`", "How long a request that is not full waits for more spans, in milliseconds.";

@@ -6,7 +6,10 @@ mod attributes;
 mod course;
 mod events;
 mod parents;
+mod partial;
+mod privacy;
 mod programs;
+mod shedding;
 mod threads;
 mod user_code;
 
