@@ -116,7 +116,7 @@ fn of_spans() -> Vec<Limit> {
             Counter("content_cut"),
         ),
         limit(
-            "the name of a span or an event",
+            "a name given with `otel.name`",
             Bytes(name_bytes as u64),
             &["LONGPOLE_SPAN_NAME_BYTES"],
             "cut between two characters",
