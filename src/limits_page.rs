@@ -22,6 +22,8 @@ enum Amount {
     Count(u64),
     Bytes(u64),
     Time(Duration),
+    /// Of the row above.
+    Part(&'static str),
     None,
 }
 
@@ -36,7 +38,7 @@ enum Told {
     By(&'static str),
 }
 
-use Amount::{Bytes, Count, None as Unlimited, Time};
+use Amount::{Bytes, Count, None as Unlimited, Part, Time};
 use Told::{By, Counter, Lost};
 
 struct Limit {
@@ -59,6 +61,8 @@ fn limit(
 }
 
 const FAILURE: Told = By("`last_error`");
+const HALF: Amount = Part("half of it");
+const THREE_QUARTERS: Amount = Part("three quarters of it");
 const NO_COUNT: Told = By("the cut itself");
 
 /// The headings, and what stands under each.
@@ -75,6 +79,7 @@ fn limits() -> Vec<(&'static str, Vec<Limit>)> {
 }
 
 fn of_spans() -> Vec<Limit> {
+    // All of them, so that a new one is not forgotten here. The last is no limit.
     let SpanLimits {
         attributes,
         value_bytes,
@@ -121,7 +126,7 @@ fn of_spans() -> Vec<Limit> {
             NO_COUNT,
         ),
         limit(
-            "the name of a span or an event",
+            "a name given with `otel.name`",
             Bytes(name_bytes as u64),
             &["LONGPOLE_SPAN_NAME_BYTES"],
             "cut between two characters",
@@ -189,18 +194,14 @@ fn of_the_way() -> Vec<Limit> {
             "further ones are lost",
             Counter("spans_shard_full"),
         ),
+        limit("until texts of spans are cut", HALF, &[], "they are cut", Counter("payload_shed")),
+        limit("until events go", HALF, &[], "further ones are left out", Counter("events_shed")),
+        limit("until links go", HALF, &[], "further ones are left out", Counter("links_shed")),
         limit(
-            "the same, or what waits for the backend, half full",
-            Unlimited,
+            "until spans go that are no nodes",
+            THREE_QUARTERS,
             &[],
-            "texts of more than 1 KiB are cut to 256 B; events and links are left out",
-            Counter("payload_shed"),
-        ),
-        limit(
-            "the same, three quarters full",
-            Unlimited,
-            &[],
-            "spans that are no nodes are not exported",
+            "further ones are not exported; where not even the report has room for them, they are lost",
             Counter("spans_internal_shed"),
         ),
         limit(
@@ -521,6 +522,7 @@ mod tests {
             }
             Time(time) if time >= Duration::from_secs(120) => format!("{} min", time.as_secs() / 60),
             Time(time) => format!("{} s", time.as_secs()),
+            Part(part) => part.to_owned(),
             Unlimited => "none".to_owned(),
         }
     }
@@ -615,6 +617,7 @@ mod tests {
                 format!("`{}`", shown(amount).replace(' ', "")),
                 format!("`{}`", time.as_secs()),
             ],
+            Part(_) => Vec::new(),
             Unlimited => vec!["none".to_owned()],
         }
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use longpole::{FlushReport, Longpole, OtlpProtocol};
+use longpole::{Durability, FlushReport, Longpole, OtlpProtocol};
 use otlp_receiver::{Answer, Certificates, PATIENCE, RawAnswer, RawBody, Receiver};
 use tracing::info_span;
 use tracing_subscriber::prelude::*;
@@ -22,6 +22,8 @@ use tracing_subscriber::prelude::*;
 /// Closes one span, to be sent to `url`.
 fn run_against(url: String, protocol: OtlpProtocol) -> Longpole {
     let builder = longpole::builder().otlp_from_env().otlp_endpoint(url).otlp_protocol(protocol);
+    // What another program could not send is not for these receivers.
+    let builder = builder.durability(Durability::Memory);
     let (layer, longpole) = builder.build().unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         info_span!("run").in_scope(|| ());
@@ -217,7 +219,8 @@ fn nothing_is_sent_again_before_the_backend_wants_it() {
         let builder = longpole::builder()
             .otlp_endpoint(format!("{}{}", receiver.base(), path("traces")))
             .otlp_metrics_endpoint(format!("{}{}", receiver.base(), path("metrics")))
-            .otlp_protocol(protocol);
+            .otlp_protocol(protocol)
+            .durability(Durability::Memory);
         let (layer, longpole) = builder.build().unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             info_span!("run").in_scope(|| ());

@@ -297,10 +297,10 @@ mod tests {
         loop {
             due.sort();
             let now = due[0].max(pace.not_before().unwrap_or(due[0]));
-            if now - start > Duration::from_secs(3_600) {
+            if now.duration_since(start) > Duration::from_secs(3_600) {
                 return tries;
             }
-            tries.push(now - start);
+            tries.push(now.duration_since(start));
             due[0] = pace.failed(after, now, random);
         }
     }

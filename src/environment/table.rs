@@ -106,7 +106,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             "LONGPOLE_ATTR_VALUE_BYTES", "`4096`", "Bytes of an attribute's value; longer ones are cut and end in `…`.";
             "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "`4096`", "The same.";
             "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "`4096`", "The same, unless the one above is set.";
-            "LONGPOLE_SPAN_NAME_BYTES", "`256`", "Bytes of a span's or an event's name; longer ones are cut.";
+            "LONGPOLE_SPAN_NAME_BYTES", "`256`", "Bytes of a name given with `otel.name`; longer ones are cut.";
             "LONGPOLE_SPAN_BYTES", "`64KiB`", "Bytes of a span's attributes, events and links together.";
             "LONGPOLE_SPAN_EVENT_COUNT", "`128`", "Events of a span.";
             "OTEL_SPAN_EVENT_COUNT_LIMIT", "`128`", "The same.";

@@ -389,7 +389,7 @@ mod tests {
             assert_eq!([mode(&root), mode(&path)], [0o700; 2]);
             assert_eq!([mode(&path.join("LOCK")), mode(&path.join("000000000001.seg"))], [0o600; 2]);
         }
-        assert_eq!(ProcessFolder::siblings(&root, "agent").unwrap(), [path.clone()]);
+        assert_eq!(ProcessFolder::siblings(&root, "agent").unwrap(), std::slice::from_ref(&path));
         assert!(ProcessFolder::adopt(&path).unwrap().is_none(), "its owner lives");
         drop(own);
         let adopted = ProcessFolder::adopt(&path).unwrap().unwrap();

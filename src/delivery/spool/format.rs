@@ -302,6 +302,7 @@ pub(crate) fn read_ack(file: &[u8]) -> Option<Position> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "of lengths the test knows")]
 mod tests {
     use proptest::prelude::*;
 
@@ -463,9 +464,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_to_their_end(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-            let mut reader = SegmentReader::new(&bytes, 0);
             let mut before = 0;
-            while let Some(record) = reader.next() {
+            for record in SegmentReader::new(&bytes, 0) {
                 prop_assert!(record.end() > before);
                 before = record.end();
             }

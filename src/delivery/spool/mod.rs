@@ -14,6 +14,7 @@ pub(crate) mod format;
 pub(crate) mod log;
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "of numbers the test knows")]
 mod tests;
 
 use std::fs::File;
