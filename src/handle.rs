@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::aggregate::{Aggregates, NodeTotals, SlaCheck, SlowNode};
@@ -18,7 +18,7 @@ use crate::metrics::facade;
 use crate::metrics::hub::{self, MetricHub};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::Labels;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, run_thread};
 use crate::report::build::ReportOptions;
 use crate::report::{Bottleneck, Report, Summary};
 
@@ -323,8 +323,12 @@ impl Longpole {
 
     /// How longpole is doing.
     pub fn diagnostics(&self) -> Diagnostics {
-        let is_shut_down =
-            self.inner.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        // Whoever holds the lock is shutting down, and may be waiting for a callback that asks this.
+        let is_shut_down = match self.inner.shutdown_report.try_lock() {
+            Ok(report) => report.is_some(),
+            Err(TryLockError::Poisoned(report)) => report.into_inner().is_some(),
+            Err(TryLockError::WouldBlock) => true,
+        };
         let mut diagnostics = Diagnostics {
             state: match &self.inner.pipeline {
                 _ if is_shut_down => State::ShutDown,
@@ -378,6 +382,9 @@ impl Longpole {
     pub fn flush_within(&self, timeout: Duration) -> FlushReport {
         let started = Instant::now();
         let deadline = started + timeout;
+        if self.inner.layer.is_in_forked_child() {
+            return self.inner.report_of_forked_child(started);
+        }
         let mut is_complete = true;
         if let Some(pipeline) = &self.inner.pipeline {
             is_complete = pipeline.flush(deadline);
@@ -504,7 +511,23 @@ impl Inner {
     fn shutdown(&self, timeout: Duration) -> ShutdownReport {
         let started = Instant::now();
         let deadline = started + timeout;
-        let mut report = self.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.layer.is_in_forked_child() {
+            return ShutdownReport { flush: self.report_of_forked_child(started), open: 0 };
+        }
+        let mut report = match self.shutdown_report.try_lock() {
+            Ok(report) => report,
+            Err(TryLockError::Poisoned(report)) => report.into_inner(),
+            // Whoever is shutting down waits for this very thread.
+            Err(TryLockError::WouldBlock) if run_thread::is_current() => {
+                return ShutdownReport {
+                    flush: self.flush_report(false, started),
+                    open: self.layer.open_spans(),
+                };
+            }
+            Err(TryLockError::WouldBlock) => {
+                self.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
         if let Some(first) = &*report {
             return first.clone();
         }
@@ -526,6 +549,12 @@ impl Inner {
         let last = ShutdownReport { flush: self.flush_report(is_complete, started), open };
         *report = Some(last.clone());
         last
+    }
+
+    /// In a child that was forked there is nobody to wait for, and whatever thread had a lock is not there to give
+    /// it back: only what the layer counted is told.
+    fn report_of_forked_child(&self, started: Instant) -> FlushReport {
+        FlushReport { lost: self.layer.lost_spans(), took: started.elapsed(), ..FlushReport::default() }
     }
 
     fn flush_report(&self, is_complete: bool, started: Instant) -> FlushReport {
