@@ -30,6 +30,11 @@ keys! {
     NODE_OUTPUT_BYTES = "longpole.node.output_bytes";
     /// A hash of what a node was given: where two executions have the same, a cache would have answered the second.
     NODE_INPUT_HASH = "longpole.node.input_hash";
+    /// A number that stands for the input a library told and that is left out as content; equal inputs of a process
+    /// have equal ones.
+    CONTENT_INPUT_HASH = "longpole.content.input_hash";
+    /// Followed by the key of a content that was cut: how many bytes it had.
+    CONTENT_BYTES = "longpole.content.bytes.";
     /// The class of a node's error.
     NODE_ERROR_TYPE = "longpole.node.error_type";
     /// The phase a span inside a node stands for.
@@ -76,6 +81,12 @@ keys! {
     RUN_COST_USD = "longpole.run.cost_usd";
     /// On the run's root: whether every span of it was seen closed.
     RUN_COMPLETE = "longpole.run.complete";
+    /// On the run's root: how many spans of it were started in its process, itself included. Spans below a root that
+    /// tells the same itself count there.
+    RUN_SPANS = "longpole.run.spans";
+    /// On the run's root: how many of them had not come when it was told, because they were lost or still open, or are
+    /// not exported because too much waited to be delivered; left out where there are none.
+    RUN_LOST_SPANS = "longpole.run.lost_spans";
     /// On the run's root: the summary of node times as JSON.
     BOTTLENECK_INFO = "bottleneck_info";
 
@@ -126,6 +137,7 @@ pub enum Fact {
     Cost,
     WorkflowName,
     WorkflowVersion,
+    RunSpans,
     Queued,
     Busy,
     Polls,
@@ -177,6 +189,7 @@ impl Fact {
             Fact::Cost => "what it cost, in USD",
             Fact::WorkflowName => "the span is the root of a run of this workflow, if none above it is",
             Fact::WorkflowVersion => "the version of the workflow",
+            Fact::RunSpans => "on the root of a run: how many spans of it were started in its process",
             Fact::Queued => "creation to first running, in nanoseconds",
             Fact::Busy => "time in which some thread ran inside, in nanoseconds",
             Fact::Polls => "how many times a thread ran inside",
@@ -249,10 +262,12 @@ read_keys! {
             "depends_on" DependsOn "node.detached" Detached "detached" Detached "node.attempt" Attempt
             "node.turns" Turns "node.input_bytes" InputBytes "node.output_bytes" OutputBytes
             "node.input_hash" InputHash "node.error_type" ErrorType "node.phase" Phase "cost.usd" Cost "cost_usd" Cost "node.cost_usd" Cost
-            "workflow.name" WorkflowName "workflow.version" WorkflowVersion "queued_ns" Queued "busy_ns" Busy
+            "workflow.name" WorkflowName "workflow.version" WorkflowVersion "run.spans" RunSpans "queued_ns" Queued "busy_ns" Busy
             "polls" Polls "longest_poll_ns" LongestPoll "first_enter_ns" FirstEnter "held_open_ns" HeldOpen
             "outcome" Outcome
         }
+        // In place of what a library told, and no better than that.
+        OpenTelemetry { "content.input_hash" InputHash }
     }
     "node." {
         Longpole {

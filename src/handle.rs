@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::aggregate::{Aggregates, NodeTotals, SlaCheck, SlowNode};
 use crate::analysis::variability::{FIRST_TIMEOUT, ThresholdError, VarianceOptions};
+use crate::delivery::record::SpanKey;
 use crate::environment::Propagators;
 use crate::layer::LayerCore;
 use crate::many_runs::{ManyRuns, ManyRunsReport};
@@ -18,7 +19,9 @@ use crate::metrics::facade;
 use crate::metrics::hub::{self, MetricHub};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::Labels;
+use crate::pipeline::run_thread::OPEN_SPANS_BYTES;
 use crate::pipeline::{Pipeline, run_thread};
+use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
 use crate::report::{Bottleneck, Report, Summary};
 
@@ -33,6 +36,8 @@ pub struct Longpole {
 }
 
 pub(crate) struct Inner {
+    /// Where the threads are: a forked child has none of them.
+    pub(crate) process: ProcessIdentity,
     pub(crate) layer: Arc<LayerCore>,
     /// Absent where longpole is disabled: then there are no threads.
     pub(crate) pipeline: Option<Pipeline>,
@@ -49,6 +54,8 @@ pub(crate) struct Inner {
     /// What was wrong with the settings.
     pub(crate) notes: Vec<String>,
     pub(crate) shutdown_report: Mutex<Option<ShutdownReport>>,
+    /// Or being shut down.
+    pub(crate) is_shut_down: AtomicBool,
 }
 
 /// Where a program's spans and metrics go.
@@ -99,6 +106,13 @@ pub struct FlushReport {
     pub rejected: u64,
     /// Spans still on their way.
     pub pending: u64,
+    /// Of those, the ones that are on disk: the next start sends them, if this one does not.
+    pub spooled: u64,
+    /// Spans not sent because their runs were not worth it; see [`Builder::keep_runs`](crate::Builder::keep_runs).
+    pub discarded: u64,
+    /// Spans earlier processes have left that a backend has acknowledged since the start. They are in none of the
+    /// other numbers.
+    pub recovered: u64,
     /// Spans lost, by reason. Empty: none.
     pub lost: BTreeMap<String, u64>,
     /// Runs reported on since the start.
@@ -115,7 +129,8 @@ pub struct FlushReport {
 pub struct ShutdownReport {
     /// The last flush.
     pub flush: FlushReport,
-    /// Spans that were still open: they were not exported.
+    /// Spans that were still open. Those that are exported were sent as far as they had come, with the outcome
+    /// `partial`.
     pub open: u64,
 }
 
@@ -126,7 +141,10 @@ impl fmt::Display for FlushReport {
             (self.acknowledged, "acknowledged"),
             (self.written, "written"),
             (self.rejected, "rejected"),
+            (self.discarded, "not worth sending"),
             (self.pending, "not delivered yet"),
+            (self.spooled, "of them on disk for the next start"),
+            (self.recovered, "recovered from earlier processes"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
@@ -323,12 +341,8 @@ impl Longpole {
 
     /// How longpole is doing.
     pub fn diagnostics(&self) -> Diagnostics {
-        // Whoever holds the lock is shutting down, and may be waiting for a callback that asks this.
-        let is_shut_down = match self.inner.shutdown_report.try_lock() {
-            Ok(report) => report.is_some(),
-            Err(TryLockError::Poisoned(report)) => report.into_inner().is_some(),
-            Err(TryLockError::WouldBlock) => true,
-        };
+        // Not by the report: who makes it may be waiting for a callback that asks this.
+        let is_shut_down = self.inner.is_shut_down.load(Ordering::Relaxed);
         let mut diagnostics = Diagnostics {
             state: match &self.inner.pipeline {
                 _ if is_shut_down => State::ShutDown,
@@ -382,8 +396,8 @@ impl Longpole {
     pub fn flush_within(&self, timeout: Duration) -> FlushReport {
         let started = Instant::now();
         let deadline = started + timeout;
-        if self.inner.layer.is_in_forked_child() {
-            return self.inner.report_of_forked_child(started);
+        if !self.inner.process.is_this_process() {
+            return self.inner.forked_report(started);
         }
         let mut is_complete = true;
         if let Some(pipeline) = &self.inner.pipeline {
@@ -407,6 +421,13 @@ impl Longpole {
         self.inner.shutdown(timeout)
     }
 
+    /// Shuts down as [`Longpole::shutdown`] does and ends the process: `std::process::exit` alone loses the spans
+    /// that closed in its last millisecond, and whatever is still open.
+    pub fn exit(&self, code: i32) -> ! {
+        let _ = self.shutdown();
+        std::process::exit(code)
+    }
+
     fn reports<T: Default>(&self, look: impl FnOnce(&std::collections::VecDeque<Arc<Report>>) -> T) -> T {
         self.inner
             .pipeline
@@ -417,6 +438,28 @@ impl Longpole {
     fn bottlenecks_above(&self, threshold_percent: f64) -> Summary {
         let pipeline = self.inner.pipeline.as_ref();
         pipeline.map_or_else(Summary::default, |p| p.outputs.state().aggregates.summary(threshold_percent))
+    }
+}
+
+/// How long a panic waits for the spans that closed before it to be on disk.
+const PANIC_WAIT: Duration = Duration::from_millis(250);
+
+impl Longpole {
+    /// Puts a panic hook before the one there is: after that one has run, what has closed is brought to disk, and what
+    /// is open, too, as far as it has come.
+    pub(crate) fn flush_on_panic(&self) {
+        // Hooks cannot be changed by a thread that panics.
+        if std::thread::panicking() {
+            return;
+        }
+        let inner = Arc::downgrade(&self.inner);
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            previous(panic);
+            if let Some(inner) = inner.upgrade() {
+                inner.save_after_panic();
+            }
+        }));
     }
 }
 
@@ -507,12 +550,37 @@ pub fn init_metrics_exporter() -> std::io::Result<SocketAddr> {
     longpole.serve_metrics(crate::metrics_page::address_of(&named)?)
 }
 
+/// The spans of a layer that have been open for so long, as far as they have come.
+pub(crate) fn open_spans(core: &LayerCore, older_than: Duration) -> Vec<(SpanKey, Vec<u8>)> {
+    let mut found = Vec::new();
+    core.write_open_spans(older_than.into(), OPEN_SPANS_BYTES, &mut |span| {
+        let key = SpanKey { trace_id: span.trace_id, span_id: span.span_id };
+        found.push((key, span.message.to_vec()));
+    });
+    found
+}
+
 impl Inner {
+    fn save_after_panic(&self) {
+        if !self.process.is_this_process() {
+            return;
+        }
+        // One of ours would wait for itself.
+        let is_ours = std::thread::current().name().is_some_and(|name| name.starts_with("longpole-"));
+        let Some(pipeline) = self.pipeline.as_ref().filter(|_| !is_ours) else { return };
+        let Some(delivery) = pipeline.delivery.as_ref().filter(|delivery| delivery.has_spool()) else {
+            return;
+        };
+        pipeline.drain(Instant::now() + PANIC_WAIT);
+        delivery.write_open(&open_spans(&self.layer, Duration::ZERO));
+    }
+
     fn shutdown(&self, timeout: Duration) -> ShutdownReport {
         let started = Instant::now();
         let deadline = started + timeout;
-        if self.layer.is_in_forked_child() {
-            return ShutdownReport { flush: self.report_of_forked_child(started), open: 0 };
+        if !self.process.is_this_process() {
+            self.layer.set_enabled(false);
+            return ShutdownReport { flush: self.forked_report(started), open: 0 };
         }
         let mut report = match self.shutdown_report.try_lock() {
             Ok(report) => report,
@@ -531,10 +599,15 @@ impl Inner {
         if let Some(first) = &*report {
             return first.clone();
         }
+        self.is_shut_down.store(true, Ordering::Relaxed);
         let mut is_complete = true;
         let open = self.layer.open_spans();
         self.layer.set_enabled(false);
         if let Some(pipeline) = &self.pipeline {
+            let refused = self.layer.leave_open_spans(OPEN_SPANS_BYTES);
+            if refused > 0 {
+                pipeline.outputs.lost("open_at_shutdown", refused);
+            }
             is_complete = pipeline.stop(deadline);
             let left = self.layer.shards.close();
             if left > 0 {
@@ -551,9 +624,9 @@ impl Inner {
         last
     }
 
-    /// In a child that was forked there is nobody to wait for, and whatever thread had a lock is not there to give
-    /// it back: only what the layer counted is told.
-    fn report_of_forked_child(&self, started: Instant) -> FlushReport {
+    /// What a forked child says: it has no threads that could send, and any of the parent's locks may be taken for
+    /// ever.
+    fn forked_report(&self, started: Instant) -> FlushReport {
         FlushReport { lost: self.layer.lost_spans(), took: started.elapsed(), ..FlushReport::default() }
     }
 
@@ -573,6 +646,9 @@ impl Inner {
                 report.written = status.written_spans;
                 report.rejected = status.rejected_spans;
                 report.pending = status.pending_spans;
+                report.spooled = status.spooled_spans.min(status.pending_spans);
+                report.discarded = status.discarded_spans;
+                report.recovered = status.recovered_spans;
             }
         }
         report
@@ -592,6 +668,8 @@ impl Inner {
     fn counts(&self) -> BTreeMap<String, u64> {
         let mut counts = self.losses();
         counts.extend(self.layer.counts());
+        let delivery = self.pipeline.as_ref().and_then(|pipeline| pipeline.delivery.as_ref());
+        counts.extend(delivery.into_iter().flat_map(|delivery| delivery.recovery_losses()));
         counts
     }
 }
@@ -605,6 +683,15 @@ impl Drop for Inner {
 impl fmt::Debug for Longpole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Longpole").field("destinations", &self.inner.destinations).finish_non_exhaustive()
+    }
+}
+
+/// Ends the process as [`Longpole::exit`] does, for the longpole layer of the current subscriber; without one, as
+/// `std::process::exit` does.
+pub fn exit(code: i32) -> ! {
+    match current() {
+        Some(longpole) => longpole.exit(code),
+        None => std::process::exit(code),
     }
 }
 

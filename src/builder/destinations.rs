@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::delivery::spool::folder::default_root;
+use crate::delivery::spool::{Durability, MAX_BYTES, SEGMENT_BYTES, SpoolConfig};
 use crate::delivery::{self, Delivery, DeliveryConfig, Endpoint, EndpointSettings, SpansOutput};
 use crate::encode::resource::encode_scope;
 use crate::environment::{Environment, SignalSettings};
 use crate::handle::Destination;
 use crate::metrics::hub::MetricHub;
 use crate::pipeline::shard::Shards;
+use crate::privacy::shown_address;
 use crate::terminal;
 
 use super::{BuildError, Builder};
@@ -15,7 +18,7 @@ use super::{BuildError, Builder};
 impl Builder {
     pub(super) fn start_delivery(
         &mut self,
-        resource: &[u8],
+        (resource, service): (&[u8], &str),
         shards: &Arc<Shards>,
         metrics: &Arc<MetricHub>,
         notes: &mut Vec<String>,
@@ -37,6 +40,8 @@ impl Builder {
         };
         if self.exports_spans {
             self.settle_spans(&mut config, resource, &mut destinations, notes)?;
+            config.spool = self.settle_spool(service, config.endpoint.is_some(), notes);
+            config.keeps_by_outcome = self.keep_runs.is_some();
         }
         self.settle_metrics(&mut config, resource, metrics, &mut destinations, notes)?;
         if destinations.is_empty() {
@@ -49,6 +54,39 @@ impl Builder {
                 Ok((None, Vec::new()))
             }
         }
+    }
+
+    /// Whether and where spans are kept on disk. Notes in `self.durability` what came of it.
+    fn settle_spool(
+        &mut self,
+        service: &str,
+        has_endpoint: bool,
+        notes: &mut Vec<String>,
+    ) -> Option<SpoolConfig> {
+        let settings = &self.environment.spool;
+        let asked = self.durability.or(settings.durability);
+        let is_off = self.durability.is_none() && settings.is_off;
+        let durability = if is_off { Durability::Memory } else { asked.unwrap_or_default() };
+        self.durability = Some(durability);
+        if !has_endpoint || durability == Durability::Memory {
+            return None;
+        }
+        let root = self.spool_dir.clone().or_else(|| settings.folder.clone());
+        let root = root.or_else(|| default_root(|name| std::env::var(name).ok()));
+        let Some(root) = root else {
+            notes.push(
+                "unsent spans are in memory alone: there is no home folder; LONGPOLE_SPOOL_DIR names another"
+                    .to_owned(),
+            );
+            return None;
+        };
+        Some(SpoolConfig {
+            root,
+            service: service.to_owned(),
+            max_bytes: self.spool_bytes.or(settings.bytes.map(|bytes| bytes as u64)).unwrap_or(MAX_BYTES),
+            segment_bytes: settings.segment_bytes.map_or(SEGMENT_BYTES, |bytes| bytes as u64),
+            fsync: settings.fsync.unwrap_or_default(),
+        })
     }
 
     #[cfg_attr(not(feature = "otlp"), allow(unused_variables, reason = "for an exporter"))]
@@ -149,7 +187,18 @@ impl Builder {
         Ok(())
     }
 
-    /// The endpoint of a signal, with its address. What code says must work; what the environment says is told if
+    /// What to tell about credentials that anybody on the way can read.
+    #[cfg(feature = "otlp")]
+    fn open_credentials(&self, what: &str, shown: &str, endpoint: &Endpoint) -> Option<String> {
+        let name = endpoint.header_names().find(|name| self.layer.privacy.redacts(name))?;
+        endpoint.is_readable_on_the_way().then(|| {
+            format!(
+                "{what} go to {shown} without TLS: the header {name} can be read on the way; use https://"
+            )
+        })
+    }
+
+    /// The endpoint of a signal, with its address as it may be shown. What code says must work; what the environment says is told if
     /// it does not.
     fn endpoint_for(
         &self,
@@ -173,13 +222,18 @@ impl Builder {
             settings.client_certificate = Some(chain.clone());
             settings.client_key = Some(key.clone());
         }
+        let shown = shown_address(url).into_owned();
         match delivery::endpoint(&settings) {
-            Ok(endpoint) => Ok(Some((endpoint, url.to_owned()))),
+            Ok(endpoint) => {
+                #[cfg(feature = "otlp")]
+                notes.extend(self.open_credentials(what, &shown, &endpoint));
+                Ok(Some((endpoint, shown)))
+            }
             Err(source) if code.is_some() => {
-                Err(BuildError::Endpoint { what, endpoint: url.to_owned(), source: Box::new(source) })
+                Err(BuildError::Endpoint { what, endpoint: shown, source: Box::new(source) })
             }
             Err(error) => {
-                notes.push(format!("{what} are not sent to {url:?}: {error}"));
+                notes.push(format!("{what} are not sent to {shown:?}: {error}"));
                 Ok(None)
             }
         }

@@ -3,26 +3,33 @@
 mod analysis;
 mod destinations;
 mod opentelemetry;
+mod privacy;
 mod resource;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::conventions as keys;
+use crate::delivery::record::SpanKey;
+use crate::delivery::spool::Durability;
 use crate::delivery::{Delivery, Protocol};
 use crate::encode::resource::{ResourceAttributes, encode_resource};
 use crate::environment::{self, Environment, LimitSettings};
-use crate::handle::{Inner, Longpole};
+use crate::handle::{Inner, Longpole, open_spans};
 use crate::layer::config::{LayerConfig, Selector};
 use crate::layer::{LayerCore, LongpoleLayer};
 use crate::metrics::hub::{MetricHub, Observed};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::{LabelValue, Labels};
-use crate::pipeline::Pipeline;
+use crate::pipeline::io_thread::LossTelling;
+use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
-use crate::pipeline::run_thread::{OnRun, RunThreadConfig};
+use crate::pipeline::run_thread::{OPEN_SPANS_INTERVAL, OnRun, RunThreadConfig};
 use crate::pipeline::shard::Shards;
+use crate::pipeline::{Pipeline, PipelineSettings};
+use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
 use crate::report::{Report, Source};
 use crate::run_assembler::AssemblerConfig;
@@ -43,7 +50,14 @@ pub struct Builder {
     otlp: OtlpSettings,
     metrics_interval: Option<Duration>,
     spans_file: Option<PathBuf>,
+    durability: Option<Durability>,
+    spool_dir: Option<PathBuf>,
+    spool_bytes: Option<u64>,
+    keep_runs: Option<KeepRuns>,
+    flushes_on_panic: bool,
     resource: ResourceAttributes,
+    content: Option<crate::privacy::ContentCapture>,
+    redacted_keys: Vec<String>,
     #[cfg(feature = "otlp")]
     exporter: Option<crate::delivery::AnyExporter>,
     #[cfg(feature = "prometheus")]
@@ -57,8 +71,8 @@ pub struct Builder {
     tells_problems: bool,
 }
 
-/// What code says about OTLP beyond addresses; it beats the environment.
-#[derive(Debug, Default)]
+/// What code says about OTLP beyond addresses; it beats the environment. Headers are secrets, so it cannot be printed.
+#[derive(Default)]
 struct OtlpSettings {
     protocol: Option<Protocol>,
     headers: Vec<(String, String)>,
@@ -88,7 +102,7 @@ pub enum BuildError {
     Endpoint {
         /// `spans` or `metrics`.
         what: &'static str,
-        /// What was given.
+        /// What was given, without credentials.
         endpoint: String,
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -160,7 +174,14 @@ pub fn builder() -> Builder {
         otlp: OtlpSettings::default(),
         metrics_interval: None,
         spans_file: None,
+        durability: None,
+        spool_dir: None,
+        spool_bytes: None,
+        keep_runs: None,
+        flushes_on_panic: false,
         resource: ResourceAttributes::default(),
+        content: None,
+        redacted_keys: Vec::new(),
         #[cfg(feature = "otlp")]
         exporter: None,
         #[cfg(feature = "prometheus")]
@@ -184,8 +205,13 @@ pub fn init(workflow: &str) -> Result<Longpole, InitError> {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::prelude::*;
 
-    let (layer, longpole) =
-        builder().workflow(workflow).otlp_from_env().parent_from_env().report_to_stderr().build()?;
+    let (layer, longpole) = builder()
+        .workflow(workflow)
+        .otlp_from_env()
+        .parent_from_env()
+        .report_to_stderr()
+        .flush_on_panic()
+        .build()?;
     let lines = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
     let lines = lines.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -232,6 +258,48 @@ impl Builder {
     /// Appends spans to this file as OTLP JSON lines, as the OpenTelemetry Collector's file exporter writes them.
     pub fn spans_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.spans_file = Some(path.into());
+        self
+    }
+
+    /// What finished spans survive before a backend has acknowledged them. Without this call
+    /// [`Durability::Normal`]: spans for an OTLP endpoint are in a file about a millisecond after they closed. What a
+    /// program leaves there is sent by the next one of the same service that runs, or by one that runs already.
+    ///
+    /// Where no file can be written, spans wait in memory, and
+    /// [`Diagnostics::notes`](crate::Diagnostics::notes) says so.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// Where spans are kept on disk until they are acknowledged. Default: `$XDG_STATE_HOME/longpole/spool`, else
+    /// `~/.local/state/longpole/spool`. It is made if need be, for its owner alone; a folder others can write to is
+    /// not used.
+    pub fn spool_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.spool_dir = Some(folder.into());
+        self
+    }
+
+    /// How many bytes of spans are kept on disk; default 256 MiB, and never more than a twentieth of what is free.
+    /// Beyond, the oldest go, and are counted.
+    pub fn spool_bytes(mut self, bytes: u64) -> Self {
+        self.spool_bytes = Some(bytes);
+        self
+    }
+
+    /// Sends only the runs that are worth it, decided when each has ended. Analysis, reports and metrics see all of
+    /// them. A run's spans wait, on disk too, until then; a run that takes longer than a minute, or for which there
+    /// is no room (64 MiB for all that wait), is sent.
+    pub fn keep_runs(mut self, keep: KeepRuns) -> Self {
+        self.keep_runs = Some(keep);
+        self
+    }
+
+    /// Has a panic anywhere in the program wait, 250 ms at most, until what has closed before it is on disk; what is
+    /// open is written there too. It is for programs whose panics end them: a panic that is caught takes about a
+    /// millisecond longer. The panic hook there is still runs, and before.
+    pub fn flush_on_panic(mut self) -> Self {
+        self.flushes_on_panic = true;
         self
     }
 
@@ -296,6 +364,7 @@ impl Builder {
     pub fn build(mut self) -> Result<(LongpoleLayer, Longpole), BuildError> {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
+        self.settle_privacy();
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -304,7 +373,10 @@ impl Builder {
         let is_disabled = self.environment.is_disabled;
         let (delivery, mut destinations) = match is_disabled {
             true => (None, Vec::new()),
-            false => self.start_delivery(&resource, &shards, &metrics, &mut notes)?,
+            false => {
+                let service = attributes.origin().service_name.clone().unwrap_or_default();
+                self.start_delivery((&resource, &service), &shards, &metrics, &mut notes)?
+            }
         };
         self.layer.export = delivery.as_ref().is_some_and(|delivery| delivery.takes_spans());
         self.layer.limits.apply(&limits);
@@ -324,6 +396,9 @@ impl Builder {
                 assembler: assembler_config(&limits),
                 report: analysis.clone(),
                 compares_with_earlier_runs: self.compares_with_earlier_runs,
+                keep_runs: self
+                    .keep_runs
+                    .filter(|_| delivery.as_ref().is_some_and(|it| it.keeps_by_outcome())),
                 marked_only: self.marked_only,
                 origin: attributes.origin(),
                 on_run: self.on_run,
@@ -333,9 +408,21 @@ impl Builder {
                 layer_losses: Box::new(move || {
                     losses_of.upgrade().map_or_else(Default::default, |core| core.lost_spans())
                 }),
+                open_spans: open_spans_of(&core),
                 host_dispatch: Box::new(move || dispatch_of.upgrade()?.host_dispatch()),
             };
-            match Pipeline::start(shards, delivery, config) {
+            let losses_of = Arc::downgrade(&core);
+            let settings = PipelineSettings {
+                is_strict: self.durability == Some(Durability::Strict)
+                    && delivery.as_ref().is_some_and(|delivery| delivery.has_spool()),
+                telling: LossTelling {
+                    layer_losses: Box::new(move || {
+                        losses_of.upgrade().map_or_else(Default::default, |core| core.lost_spans())
+                    }),
+                    tell: prints_notes.then_some(terminal::print_note),
+                },
+            };
+            match Pipeline::start(shards, delivery, config, settings) {
                 Ok(pipeline) => Some(pipeline),
                 Err(error) => {
                     notes.push(format!(
@@ -373,6 +460,7 @@ impl Builder {
             core.set_enabled(false);
         }
         let inner = Inner {
+            process: ProcessIdentity::of_this_process(),
             layer: core.clone(),
             pipeline,
             metrics,
@@ -385,8 +473,13 @@ impl Builder {
             analysis,
             notes,
             shutdown_report: Mutex::new(None),
+            is_shut_down: AtomicBool::new(false),
         };
-        Ok((LongpoleLayer::new(core), Longpole::new(inner)))
+        let longpole = Longpole::new(inner);
+        if self.flushes_on_panic {
+            longpole.flush_on_panic();
+        }
+        Ok((LongpoleLayer::new(core), longpole))
     }
 
     fn prints_notes(&self) -> bool {
@@ -411,6 +504,12 @@ impl Builder {
     fn read_process_parent(&mut self) -> u64 {
         0
     }
+}
+
+/// The spans of a layer that have been open for a while.
+fn open_spans_of(core: &Arc<LayerCore>) -> Box<dyn Fn() -> Vec<(SpanKey, Vec<u8>)> + Send> {
+    let core = Arc::downgrade(core);
+    Box::new(move || core.upgrade().map_or_else(Vec::new, |core| open_spans(&core, OPEN_SPANS_INTERVAL)))
 }
 
 /// What the layer, the pipeline and the delivery count, for who reads metrics.

@@ -4,15 +4,19 @@
 //! is an unset one, a signal's own variable beats the general one, and a value that makes no sense is told about
 //! once and leaves the default.
 
+pub(crate) mod privacy;
 mod reader;
 #[cfg(test)]
 mod table;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::delivery::EndpointSettings;
+use crate::delivery::spool::{Durability, Fsync};
 use crate::metrics::store::MetricLimits;
 use crate::sampler::Sampler;
+use privacy::PrivacyVariables;
 use reader::Reader;
 
 #[cfg(feature = "otlp")]
@@ -33,7 +37,9 @@ pub(crate) struct Environment {
     pub(crate) resource_attributes: Vec<(String, String)>,
     /// Limits that were set.
     pub(crate) limits: LimitSettings,
+    pub(crate) spool: SpoolSettings,
     pub(crate) metric_limits: MetricLimits,
+    pub(crate) privacy: PrivacyVariables,
     pub(crate) propagators: Propagators,
     pub(crate) sampler: Sampler,
     pub(crate) metrics_interval: Duration,
@@ -112,6 +118,17 @@ pub(crate) struct LimitSettings {
     pub(crate) send_delay: Option<Duration>,
 }
 
+/// Whether and where spans are kept on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpoolSettings {
+    pub(crate) durability: Option<Durability>,
+    pub(crate) is_off: bool,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) bytes: Option<usize>,
+    pub(crate) segment_bytes: Option<usize>,
+    pub(crate) fsync: Option<Fsync>,
+}
+
 /// Reads the variables through `get`.
 pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Environment {
     let mut reader =
@@ -130,7 +147,9 @@ pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Environment {
         service_name,
         resource_attributes,
         limits: reader.limits(),
+        spool: reader.spool(),
         metric_limits: reader.metric_limits(),
+        privacy: reader.privacy(),
         propagators: reader.propagators(),
         sampler: reader.sampler(),
         metrics_interval: reader

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::delivery::spool::{Durability, Fsync};
 use crate::delivery::{EndpointSettings, Protocol};
 use crate::metrics::store::{ExemplarFilter, MetricLimits};
+use crate::privacy::mask;
 use crate::sampler::{RootSampler, Sampler};
 
-use super::{Exporters, LimitSettings, PrometheusAddress, Propagators, SignalSettings};
+use super::{Exporters, LimitSettings, PrometheusAddress, Propagators, SignalSettings, SpoolSettings};
 
 /// Reads variables through `get`, and gathers what was wrong.
 pub(super) struct Reader<F> {
@@ -26,7 +28,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     pub(super) fn problem(&mut self, name: &str, value: &str, wanted: &str, then: &str) {
-        let value: String = value.chars().take(80).collect();
+        let value: String = mask(value, false).as_deref().unwrap_or(value).chars().take(80).collect();
         let told = format!("{name}={value:?} is not {wanted}; {then}");
         // A general variable is read for each signal.
         if !self.problems.contains(&told) {
@@ -284,7 +286,13 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
                     attributes.retain(|(known, _)| *known != key);
                     attributes.push((key, value));
                 }
-                None => self.problem(name, pair, "key=value", "it is skipped"),
+                // The text may be the rest of a secret with a comma in it, so it is not repeated.
+                None => {
+                    let told = format!("{name} holds an entry that is not key=value; it is skipped");
+                    if !self.problems.contains(&told) {
+                        self.problems.push(told);
+                    }
+                }
             }
         }
         (service_name, attributes)
@@ -315,6 +323,22 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             self.problem(name, &text, "a whole number of milliseconds", "the default is used");
         }
         millis
+    }
+
+    pub(super) fn spool(&mut self) -> SpoolSettings {
+        let levels =
+            [("normal", Durability::Normal), ("strict", Durability::Strict), ("memory", Durability::Memory)];
+        let fsync = [("never", Fsync::Never), ("interval", Fsync::Interval), ("always", Fsync::Always)];
+        let switch =
+            [("on", false), ("true", false), ("1", false), ("off", true), ("false", true), ("0", true)];
+        SpoolSettings {
+            durability: self.choice(&["LONGPOLE_DURABILITY"], &levels),
+            is_off: self.choice(&["LONGPOLE_SPOOL"], &switch).unwrap_or(false),
+            folder: self.text("LONGPOLE_SPOOL_DIR").map(PathBuf::from),
+            bytes: self.bytes("LONGPOLE_SPOOL_BYTES"),
+            segment_bytes: self.bytes("LONGPOLE_SPOOL_SEGMENT_BYTES"),
+            fsync: self.choice(&["LONGPOLE_SPOOL_FSYNC"], &fsync),
+        }
     }
 
     pub(super) fn limits(&mut self) -> LimitSettings {

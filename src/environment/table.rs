@@ -61,6 +61,16 @@ pub(super) const SECTIONS: &[Section] = &[
         },
     ),
     (
+        "Privacy",
+        variables! {
+            "LONGPOLE_CAPTURE_CONTENT", "`false`", "Whether what people and models say, and what tools are given and give, is exported: `true`, `false`, `SPAN_ONLY`, `EVENT_ONLY`, `SPAN_AND_EVENT`, `NO_CONTENT`. See [privacy.md](privacy.md).";
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "`false`", "The same.";
+            "LONGPOLE_CONTENT_BYTES", "`16KiB`", "Bytes of one such value; longer ones are cut and end in `…`.";
+            "LONGPOLE_REDACT", "none", "Patterns of further keys whose values are not exported, separated by commas: `customer.*,iban`.";
+            "LONGPOLE_REDACT_VALUES", "`on`", "`off`: text is not searched for what looks like a secret.";
+        },
+    ),
+    (
         "Batches",
         variables! {
             "OTEL_BSP_SCHEDULE_DELAY", "`200`", "How long a request that is not full waits for more spans, in milliseconds.";
@@ -72,6 +82,17 @@ pub(super) const SECTIONS: &[Section] = &[
             "OTEL_BSP_MAX_CONCURRENT_EXPORTS", "`4`", "Requests on their way at once.";
             "LONGPOLE_INFLIGHT", "`4`", "The same.";
             "LONGPOLE_QUEUE_BYTES", "`16MiB`", "Bytes of finished spans that may wait, once for the pipeline and once for the backend.";
+        },
+    ),
+    (
+        "Spans on disk",
+        variables! {
+            "LONGPOLE_SPOOL", "`on`", "Whether spans that are sent over OTLP are kept on disk until they are acknowledged: `on` or `off`.";
+            "LONGPOLE_SPOOL_DIR", "`$XDG_STATE_HOME/longpole/spool`, else `~/.local/state/longpole/spool`", "Where. Programs of one service share what is there.";
+            "LONGPOLE_SPOOL_BYTES", "`256MiB`", "How much a process keeps there, and no more than a twentieth of the disk's free space.";
+            "LONGPOLE_SPOOL_SEGMENT_BYTES", "`8MiB`", "How long one file gets.";
+            "LONGPOLE_SPOOL_FSYNC", "`interval`", "When what was written is brought to the disk, which only matters if the machine crashes: `never`, `interval` (each second), `always`.";
+            "LONGPOLE_DURABILITY", "`normal`", "`normal`: in a file a millisecond after the close. `strict`: when the close returns. `memory`: in no file.";
         },
     ),
     (

@@ -39,6 +39,10 @@ counters! {
     spans_shard_full,
     /// Finished spans lost because the pipeline was shut down.
     spans_after_shutdown,
+    /// Spans not exported because too much waited to be delivered.
+    spans_internal_shed,
+    /// Finished spans lost because their shard was nearly full.
+    spans_internal_shed_in_shard,
     /// Spans of a child that was forked from the process: it has no threads to take them.
     spans_after_fork,
     /// Spans not measured because too many were open.
@@ -53,8 +57,20 @@ counters! {
     events_dropped,
     /// Links not kept: too many, or too many bytes.
     links_dropped,
+    /// Texts cut because too much was on its way.
+    payload_shed,
+    /// Events left out because too much was on its way.
+    events_shed,
+    /// Links left out because too much was on its way.
+    links_shed,
     /// Events outside any span.
     events_outside_spans,
+    /// Values that hold the content of a conversation, not written because nobody asked for them.
+    content_left_out,
+    /// Values of content that were cut.
+    content_cut,
+    /// Values that were replaced, whole or in part, because they are secrets by their key or their shape.
+    redacted_values,
     /// Values whose `Debug` or `Display` panicked.
     formatting_panics,
     /// Parents of another process that could not be read: a new trace was begun.

@@ -27,6 +27,8 @@ pub enum Content {
     Unsampled,
     /// What the program recorded; each entered span is OpenTelemetry's current one.
     OtelContext,
+    /// What the program recorded, with no text searched for secrets.
+    Unmasked,
     /// What the analysis reads; ids are looked for in OpenTelemetry's current context.
     OtelIds,
 }
@@ -52,6 +54,9 @@ impl Harness {
         };
         if content == Content::Unsampled {
             config.sampler = Sampler { is_parent_based: true, root: RootSampler::Ratio(0.0) };
+        }
+        if content == Content::Unmasked {
+            config.limits.masked_from = usize::MAX;
         }
         config.otel.activates = content == Content::OtelContext;
         config.otel.takes_ids = content == Content::OtelIds;
@@ -91,4 +96,19 @@ impl Harness {
             }
         }
     }
+}
+
+/// Reads whatever is left of a file of unsent spans: how many records are whole, how many spans they say they hold,
+/// and how many bytes between them are none.
+pub fn recover_segment(bytes: &[u8]) -> (usize, u64, u64) {
+    use crate::delivery::spool::format::{SEGMENT_HEADER, SegmentReader, read_segment_header};
+
+    let _ = read_segment_header(bytes);
+    let mut reader = SegmentReader::new(bytes, SEGMENT_HEADER);
+    let (mut records, mut spans) = (0usize, 0u64);
+    for record in reader.by_ref() {
+        records = records.saturating_add(1);
+        spans = spans.saturating_add(u64::from(record.spans));
+    }
+    (records, spans, reader.damage().skipped_bytes)
 }

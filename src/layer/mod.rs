@@ -27,14 +27,17 @@ mod origin;
 #[cfg(feature = "otlp")]
 pub(crate) mod otel_context;
 mod overflow;
+pub(crate) mod partial;
 mod poll_clock;
 pub(crate) mod profilers;
 mod root;
+mod shedding;
 mod slots;
 mod span_ext;
 #[cfg(test)]
 mod tests;
 mod user_text;
+mod withheld;
 
 use std::any::Any;
 use std::fmt;

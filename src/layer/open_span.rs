@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::conventions::fact_of;
+use crate::encode::shedding::drop_unread_links;
 use crate::encode::span::{
     EncodedKey, LinkMeaning, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute,
 };
@@ -36,6 +37,8 @@ pub(crate) mod flags {
     #[cfg(feature = "otlp")]
     /// Its ids were taken from OpenTelemetry's current context, or cannot be.
     pub(crate) const OTEL_IDS_SETTLED: u32 = 32;
+    /// It was written as partial.
+    pub(crate) const PARTIAL_WRITTEN: u32 = 64;
 }
 
 /// A place for one open span, used again and again.
@@ -293,6 +296,30 @@ impl Body {
         }
     }
 
+    /// A copy to be written out while the span goes on.
+    pub(crate) fn copy(&self) -> Body {
+        // A context may hold values of the program, whose last owner the copy would become: it stays behind.
+        let trace_state = self.foreign_context().map(|context| context.trace_state.clone());
+        let trace_state = trace_state.filter(|trace_state| !trace_state.is_empty());
+        let foreign =
+            trace_state.map(|trace_state| Box::new(ForeignContext { trace_state, ..Default::default() }));
+        Body {
+            polls: self.polls.clone(),
+            attributes: self.attributes.clone(),
+            rare: self.rare().map(|rare| {
+                Box::new(Rare {
+                    name: rare.name.clone(),
+                    status_message: rare.status_message.clone(),
+                    events: rare.events.clone(),
+                    links: rare.links.clone(),
+                    foreign,
+                    ..*rare
+                })
+            }),
+            ..*self
+        }
+    }
+
     /// What most spans have nothing of, if this one has.
     #[inline]
     pub(crate) fn rare(&self) -> Option<&Rare> {
@@ -391,18 +418,10 @@ impl Body {
             return false;
         }
         if !fits(self) {
-            let rare = self.rare_mut();
-            rare.events.clear();
-            let lost = std::mem::take(&mut rare.event_count);
-            rare.dropped_events = rare.dropped_events.saturating_add(lost);
-            counters.events_dropped.add(u64::from(lost));
+            counters.events_dropped.add(self.drop_events().into());
         }
         if !fits(self) {
-            let rare = self.rare_mut();
-            rare.links.clear();
-            let lost = std::mem::take(&mut rare.link_count);
-            rare.dropped_links = rare.dropped_links.saturating_add(lost);
-            counters.links_dropped.add(u64::from(lost));
+            counters.links_dropped.add(self.drop_links().into());
         }
         while !fits(self) {
             let longest = attributes(&self.attributes)
@@ -414,6 +433,24 @@ impl Body {
             self.note_dropped_attribute(counters);
         }
         true
+    }
+
+    /// Leaves out all events and says how many they were.
+    pub(crate) fn drop_events(&mut self) -> u32 {
+        let Some(rare) = self.rare.as_mut().filter(|_| self.has_rare) else { return 0 };
+        rare.events.clear();
+        let lost = std::mem::take(&mut rare.event_count);
+        rare.dropped_events = rare.dropped_events.saturating_add(lost);
+        lost
+    }
+
+    /// Leaves out the links the analysis does not read and says how many they were.
+    pub(crate) fn drop_links(&mut self) -> u32 {
+        let Some(rare) = self.rare.as_mut().filter(|_| self.has_rare) else { return 0 };
+        let lost = drop_unread_links(&mut rare.links);
+        rare.link_count = rare.link_count.saturating_sub(lost);
+        rare.dropped_links = rare.dropped_links.saturating_add(lost);
+        lost
     }
 
     pub(super) fn bytes(&self) -> usize {

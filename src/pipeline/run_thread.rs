@@ -9,21 +9,23 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::dispatcher::{self, Dispatch};
 
 use crate::decode::otlp::decode_span;
 use crate::delivery::Delivery;
-use crate::delivery::record::{Record, RootKey};
-use crate::encode::verdict::verdict_attributes;
+use crate::delivery::record::{Record, SpanKey};
+use crate::encode::verdict::{count_attributes, verdict_attributes};
 use crate::layer::fence::Fence;
 use crate::metrics::hub::{self, MetricHub};
+use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
 use crate::report::build::{ReportOptions, report_with_sums};
-use crate::report::{History, OtherRoot, PipelineLosses, Report};
+use crate::report::{History, OtherRoot, PipelineLosses, Report, RunStatus};
+use crate::restarts::Restarts;
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
 use crate::span_record::{Interner, LocalFacts, Origin, SpanRecord};
 use crate::time::Timestamp;
@@ -38,6 +40,8 @@ pub(crate) struct RunThreadConfig {
     pub(crate) report: ReportOptions,
     /// Whether a run is compared with those of its workflow that ended before it.
     pub(crate) compares_with_earlier_runs: bool,
+    /// Which runs are sent, where that depends on how they ended.
+    pub(crate) keep_runs: Option<KeepRuns>,
     /// Whether runs without a single marked node are left unreported.
     pub(crate) marked_only: bool,
     pub(crate) origin: Arc<Origin>,
@@ -48,6 +52,8 @@ pub(crate) struct RunThreadConfig {
     pub(crate) uses_facade: bool,
     /// Spans the layer lost so far, by reason.
     pub(crate) layer_losses: Box<dyn Fn() -> PipelineLosses + Send>,
+    /// Spans that have been open for a while, as far as they have come.
+    pub(crate) open_spans: Box<dyn Fn() -> Vec<(SpanKey, Vec<u8>)> + Send>,
     /// The program's subscriber while it lives, for callbacks.
     pub(crate) host_dispatch: Box<dyn Fn() -> Option<Dispatch> + Send>,
 }
@@ -82,7 +88,25 @@ pub(crate) fn spawn(
         let assembler = RunAssembler::new(config.assembler);
         let interner = Interner::default();
         let (earlier, started) = (EarlierRuns::default(), Instant::now());
-        RunThread { config, shards, outputs, delivery, assembler, interner, earlier, started }.work(&batches);
+        let mut thread = RunThread {
+            config,
+            shards,
+            outputs,
+            delivery,
+            assembler,
+            interner,
+            earlier,
+            started,
+            open_spans_kept: started,
+            has_kept_open_spans: false,
+        };
+        let mut restarts = Restarts::default();
+        while catch_unwind(AssertUnwindSafe(|| thread.work(&batches))).is_err() {
+            thread.begin_anew();
+            if !restarts.may_restart(Instant::now()) {
+                return thread.outputs.note("longpole analyses no more runs".to_owned());
+            }
+        }
     })
 }
 
@@ -95,7 +119,15 @@ struct RunThread {
     interner: Interner,
     earlier: EarlierRuns,
     started: Instant,
+    /// When open spans were last written to disk, and whether there were any.
+    open_spans_kept: Instant,
+    has_kept_open_spans: bool,
 }
+
+/// Between two times that open spans are written to disk, and how long one must have been open.
+pub(crate) const OPEN_SPANS_INTERVAL: Duration = Duration::from_secs(5);
+/// How much is written of them.
+pub(crate) const OPEN_SPANS_BYTES: usize = 4 << 20;
 
 /// What was seen of earlier runs, as far as later ones need it.
 #[derive(Default)]
@@ -130,16 +162,27 @@ impl EarlierRuns {
 }
 
 impl RunThread {
+    /// After a panic: what was being put together is lost to reports, and counted. It is exported all the same.
+    fn begin_anew(&mut self) {
+        let lost = self.assembler.waiting_spans();
+        self.assembler = RunAssembler::new(self.config.assembler);
+        self.outputs.lost("analysis_panicked", lost);
+        self.outputs.note("longpole's analysis panicked and began anew".to_owned());
+    }
+
     fn work(&mut self, batches: &Receiver<Batch>) {
         loop {
-            let batch = match self.assembler.next_deadline() {
-                Some(deadline) => batches.recv_timeout(deadline.saturating_since(self.now()).to_std()),
+            let open_spans = self.keep_open_spans();
+            let due = self.assembler.next_deadline();
+            let due = due.map(|deadline| deadline.saturating_since(self.now()).to_std());
+            let batch = match [due, open_spans].into_iter().flatten().min() {
+                Some(wait) => batches.recv_timeout(wait),
                 None => batches.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match batch {
                 Ok(Batch::Spans(chunk)) => {
-                    self.take(&chunk);
                     self.outputs.waiting_spans.fetch_sub(chunk.heads.len() as u64, Ordering::AcqRel);
+                    self.take(&chunk);
                     self.shards.pool.give(chunk);
                     let whole = self.assembler.poll(self.now());
                     self.report(whole);
@@ -162,6 +205,23 @@ impl RunThread {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Writes spans that have been open for a while to disk, now and then, so that a process that dies tells of
+    /// them. Gives how long until the next time.
+    fn keep_open_spans(&mut self) -> Option<Duration> {
+        let delivery = self.delivery.as_ref().filter(|delivery| delivery.has_spool())?;
+        let since = self.open_spans_kept.elapsed();
+        if since < OPEN_SPANS_INTERVAL {
+            return Some(OPEN_SPANS_INTERVAL.saturating_sub(since));
+        }
+        let open = (self.config.open_spans)();
+        if !open.is_empty() || self.has_kept_open_spans {
+            delivery.write_open(&open);
+        }
+        self.has_kept_open_spans = !open.is_empty();
+        self.open_spans_kept = Instant::now();
+        Some(OPEN_SPANS_INTERVAL)
     }
 
     /// Time since the thread started: the assembler needs any clock that only goes forward.
@@ -194,7 +254,9 @@ impl RunThread {
             self.report_on(run);
         }
         for root in self.assembler.take_dismissed() {
-            self.send_verdict(RootKey { trace_id: root.trace_id, span_id: root.span_id }, Vec::new());
+            let key = SpanKey { trace_id: root.trace_id, span_id: root.span_id };
+            self.send_verdict(key, Vec::new());
+            self.decide(key, true);
         }
         for advice in self.assembler.take_advice() {
             self.outputs.note(format!(
@@ -207,11 +269,13 @@ impl RunThread {
 
     fn report_on(&mut self, run: FinishedRun) {
         let key = run.root.zip(run.records.first().map(|record| record.trace_id));
-        let key = key.map(|(span_id, trace_id)| RootKey { trace_id, span_id });
+        let key = key.map(|(span_id, trace_id)| SpanKey { trace_id, span_id });
+        let mut attributes = count_attributes(&run);
         let is_unmarked = || run.records.iter().all(|record| record.node_id().is_none());
         if self.config.marked_only && is_unmarked() {
             if let Some(key) = key {
-                self.send_verdict(key, Vec::new());
+                self.send_verdict(key, attributes);
+                self.decide(key, true);
             }
             return;
         }
@@ -227,17 +291,28 @@ impl RunThread {
         let analysed = catch_unwind(AssertUnwindSafe(|| report_with_sums(run, &self.config.report)));
         let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.outputs.analysis_nanos.fetch_add(took, Ordering::Relaxed);
-        let attributes = match &analysed {
-            Ok(Some((report, _))) => verdict_attributes(report),
-            Ok(None) | Err(_) => Vec::new(),
-        };
+        if let Ok(Some((report, _))) = &analysed {
+            attributes.extend(verdict_attributes(report));
+        }
         if let Some(key) = key {
             self.send_verdict(key, attributes);
         }
-        let Ok(Some((mut report, sums))) = analysed else {
+        let Ok(Some((mut report, mut sums))) = analysed else {
             self.outputs.lost("analysis_failed", spans);
+            if let Some(key) = key {
+                self.decide(key, true);
+            }
             return;
         };
+        if let Some(keep) = &self.config.keep_runs {
+            let is_complete = report.run.status != RunStatus::Incomplete;
+            let keeps = keep.keeps_by_chance(&sums, is_complete, &self.outputs.state().aggregates);
+            // Nobody can look it up then.
+            sums.is_sampled &= keeps;
+            if let Some(key) = key {
+                self.decide(key, keeps);
+            }
+        }
         if self.config.compares_with_earlier_runs {
             self.earlier.take_report(workflow, &report);
         }
@@ -266,10 +341,17 @@ impl RunThread {
         losses
     }
 
-    fn send_verdict(&self, key: RootKey, attributes: Vec<u8>) {
+    fn send_verdict(&self, key: SpanKey, attributes: Vec<u8>) {
         if let Some(delivery) = &self.delivery {
             // Refusals are counted by the delivery; the root goes without its verdict then.
             let _ = delivery.offer(Record::RootAttributes { key, attributes });
+        }
+    }
+
+    /// Says whether the spans of a root's trace are sent, where that is asked.
+    fn decide(&self, root: SpanKey, keeps: bool) {
+        if let Some(delivery) = self.delivery.as_ref().filter(|_| self.config.keep_runs.is_some()) {
+            let _ = delivery.offer(Record::Decision { trace_id: root.trace_id, keeps });
         }
     }
 
@@ -290,6 +372,7 @@ fn local_facts(head: &FrameHead) -> LocalFacts {
         is_local_root: head.flags & flags::LOCAL_ROOT != 0,
         is_outermost_marked: head.flags & flags::OUTERMOST_MARKED != 0,
         is_sampled: head.flags & flags::SAMPLED != 0,
+        is_shed: head.flags & flags::SHED != 0,
         children: head.children,
     }
 }
