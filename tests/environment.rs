@@ -303,6 +303,7 @@ fn timeouts_and_batches() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", silent.local_addr().unwrap());
     for (variable, other) in [
+        ("LONGPOLE_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_BSP_EXPORT_TIMEOUT"),
         ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"),
         ("OTEL_BSP_EXPORT_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"),
@@ -325,8 +326,9 @@ fn timeouts_and_batches() {
     }
     let (_, receiver) = received_with(&[("LONGPOLE_BATCH_BYTES", "1"), ("OTEL_METRICS_EXPORTER", "none")]);
     assert_eq!(receiver.seen().len(), 3);
-    for variable in ["OTEL_BSP_MAX_QUEUE_SIZE", "LONGPOLE_QUEUE_BYTES"] {
-        let (told, _) = received_with(&[(variable, "0")]);
+    for variable in ["OTEL_BSP_MAX_QUEUE_SIZE", "LONGPOLE_QUEUE_SPANS", "LONGPOLE_QUEUE_BYTES"] {
+        // With it they would wait on disk.
+        let (told, _) = received_with(&[(variable, "0"), ("LONGPOLE_SPOOL", "off")]);
         assert!(told.line.contains("acknowledged=0") && told.line.contains("full"), "{}", told.line);
     }
     for variable in ["OTEL_BSP_MAX_CONCURRENT_EXPORTS", "LONGPOLE_INFLIGHT"] {
@@ -392,6 +394,18 @@ fn limits() {
     assert_eq!(
         (step.dropped_attributes_count, step.dropped_events_count, step.dropped_links_count),
         (1, 2, 2)
+    );
+
+    let (_, receiver) = received_with(&[("LONGPOLE_SPAN_NAME_BYTES", "3")]);
+    let names = receiver.spans().into_iter().map(|span| span.name);
+    assert_eq!(
+        names.collect::<std::collections::BTreeSet<_>>(),
+        ["oth", "run", "ste"].map(str::to_owned).into()
+    );
+    let (_, receiver) = received_with(&[("LONGPOLE_SPAN_BYTES", "200")]);
+    let step = named(&receiver, "step");
+    assert!(
+        step.dropped_events_count > 0 && step.attributes.iter().any(|attribute| attribute.key == "number")
     );
 
     let (_, receiver) = received_with(&[("LONGPOLE_RUN_SPANS", "1")]);

@@ -38,6 +38,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "otlp")]
 pub(crate) use endpoint::{Endpoint, endpoint};
+#[cfg(test)]
+pub(crate) use holding::UNDECIDED_BYTES;
 pub(crate) use loss_news::LossNews;
 #[cfg(feature = "otlp")]
 pub(crate) use metrics_sender::{MetricsConfig, MetricsTarget};

@@ -6,8 +6,8 @@ use tracing::{info, info_span};
 use super::super::SpanExt;
 use super::*;
 use crate::ids::{SpanId, TraceId};
+use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::flags;
-use crate::pipeline::shard::pressure::Level;
 use crate::sampler::{RootSampler, Sampler};
 
 const SHED: [&str; 6] = [
