@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::aggregate::{Aggregates, NodeTotals, SlaCheck, SlowNode};
@@ -19,8 +19,8 @@ use crate::metrics::facade;
 use crate::metrics::hub::{self, MetricHub};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::Labels;
-use crate::pipeline::Pipeline;
 use crate::pipeline::run_thread::OPEN_SPANS_BYTES;
+use crate::pipeline::{Pipeline, run_thread};
 use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
 use crate::report::{Bottleneck, Report, Summary};
@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     /// What was wrong with the settings.
     pub(crate) notes: Vec<String>,
     pub(crate) shutdown_report: Mutex<Option<ShutdownReport>>,
+    /// Or being shut down.
+    pub(crate) is_shut_down: AtomicBool,
 }
 
 /// Where a program's spans and metrics go.
@@ -339,8 +341,8 @@ impl Longpole {
 
     /// How longpole is doing.
     pub fn diagnostics(&self) -> Diagnostics {
-        let is_shut_down =
-            self.inner.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        // Not by the report: who makes it may be waiting for a callback that asks this.
+        let is_shut_down = self.inner.is_shut_down.load(Ordering::Relaxed);
         let mut diagnostics = Diagnostics {
             state: match &self.inner.pipeline {
                 _ if is_shut_down => State::ShutDown,
@@ -580,10 +582,24 @@ impl Inner {
             self.layer.set_enabled(false);
             return ShutdownReport { flush: self.forked_report(started), open: 0 };
         }
-        let mut report = self.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = match self.shutdown_report.try_lock() {
+            Ok(report) => report,
+            Err(TryLockError::Poisoned(report)) => report.into_inner(),
+            // Whoever is shutting down waits for this very thread.
+            Err(TryLockError::WouldBlock) if run_thread::is_current() => {
+                return ShutdownReport {
+                    flush: self.flush_report(false, started),
+                    open: self.layer.open_spans(),
+                };
+            }
+            Err(TryLockError::WouldBlock) => {
+                self.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
         if let Some(first) = &*report {
             return first.clone();
         }
+        self.is_shut_down.store(true, Ordering::Relaxed);
         let mut is_complete = true;
         let open = self.layer.open_spans();
         self.layer.set_enabled(false);

@@ -223,6 +223,31 @@ fn at_once<T: Send>(call: impl Fn() -> T + Sync) -> Vec<T> {
 }
 
 #[test]
+fn in_a_callback_while_the_program_does() {
+    let (answers, answer) = mpsc::channel();
+    let builder = longpole::builder().on_run(move |_| {
+        let longpole = longpole::current().unwrap();
+        while longpole.is_enabled() {
+            // Not yet shutting down.
+            std::thread::yield_now();
+        }
+        let started = Instant::now();
+        let state = longpole.diagnostics().state;
+        let report = longpole.shutdown();
+        answers.send((state, report.flush.is_complete, started.elapsed())).unwrap();
+    });
+    let (layer, longpole) = builder.build().unwrap();
+    let _subscriber = install(layer);
+    futures::executor::block_on(program());
+    let report = longpole.shutdown();
+    let (state, is_complete, took) = answer.recv_timeout(otlp_sink::PATIENCE).unwrap();
+    assert!(report.flush.is_complete, "the callback did not keep it: {report}");
+    assert_eq!((state, is_complete), (longpole::State::ShutDown, false));
+    assert!(took <= GOODBYE, "{took:?}");
+    assert_eq!(report.flush.closed, SPANS);
+}
+
+#[test]
 fn in_a_callback() {
     for backend in Backend::both() {
         let (answers, answer) = mpsc::channel();

@@ -7,6 +7,7 @@ mod privacy;
 mod resource;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -472,6 +473,7 @@ impl Builder {
             analysis,
             notes,
             shutdown_report: Mutex::new(None),
+            is_shut_down: AtomicBool::new(false),
         };
         let longpole = Longpole::new(inner);
         if self.flushes_on_panic {
