@@ -116,7 +116,7 @@ fn of_spans() -> Vec<Limit> {
             Counter("content_cut"),
         ),
         limit(
-            "the name of a span or an event",
+            "a name given with `otel.name`",
             Bytes(name_bytes as u64),
             &["LONGPOLE_SPAN_NAME_BYTES"],
             "cut between two characters",
@@ -319,7 +319,7 @@ fn of_requests() -> Vec<Limit> {
         limit(
             "the wait before a request is sent again, which doubles each time",
             Time(Endpoint::MAX_BACKOFF),
-            &[],
+            &["LONGPOLE_RETRY_MAX_INTERVAL"],
             "it is tried for as long as the program runs",
             FAILURE,
         ),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use longpole::{FlushReport, Longpole, OtlpProtocol};
+use longpole::{Durability, FlushReport, Longpole, OtlpProtocol};
 use otlp_receiver::{Answer, Certificates, PATIENCE, RawAnswer, RawBody, Receiver};
 use tracing::info_span;
 use tracing_subscriber::prelude::*;
@@ -22,6 +22,8 @@ use tracing_subscriber::prelude::*;
 /// Closes one span, to be sent to `url`.
 fn run_against(url: String, protocol: OtlpProtocol) -> Longpole {
     let builder = longpole::builder().otlp_from_env().otlp_endpoint(url).otlp_protocol(protocol);
+    // What another program could not send is not for these receivers.
+    let builder = builder.durability(Durability::Memory);
     let (layer, longpole) = builder.build().unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         info_span!("run").in_scope(|| ());
@@ -217,7 +219,8 @@ fn nothing_is_sent_again_before_the_backend_wants_it() {
         let builder = longpole::builder()
             .otlp_endpoint(format!("{}{}", receiver.base(), path("traces")))
             .otlp_metrics_endpoint(format!("{}{}", receiver.base(), path("metrics")))
-            .otlp_protocol(protocol);
+            .otlp_protocol(protocol)
+            .durability(Durability::Memory);
         let (layer, longpole) = builder.build().unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             info_span!("run").in_scope(|| ());
@@ -239,6 +242,31 @@ fn nothing_is_sent_again_before_the_backend_wants_it() {
                 assert!(two[1].at - two[0].at >= Duration::from_secs(1), "{protocol:?} {signal}");
             }
         }
+    }
+}
+
+#[test]
+fn a_backend_that_asks_for_hardly_any_time_is_not_asked_without_end() {
+    let hardly = retry_info(0);
+    let details = [("grpc-status", &b"14"[..]), ("grpc-status-details-bin", &hardly)];
+    let body = || RawBody::Whole(Vec::new());
+    for (protocol, path, answer) in [
+        (OtlpProtocol::Grpc, "", grpc(body(), &details)),
+        (OtlpProtocol::HttpProtobuf, "/v1/traces", http(503, &[("retry-after", "0")], body())),
+        (
+            OtlpProtocol::HttpProtobuf,
+            "/v1/traces",
+            http(429, &[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")], body()),
+        ),
+    ] {
+        let receiver = Receiver::answering(vec![Answer::Raw(answer); 1_000], None);
+        let longpole = run_against(format!("{}{path}", receiver.base()), protocol);
+        let report = longpole.flush_within(Duration::from_secs(1));
+        assert_eq!((report.acknowledged, report.rejected), (0, 0), "{report}");
+        // Waits of at least 50, 100, 200, 400 and 800 ms, and more on a slow machine.
+        let seen = receiver.seen().len();
+        assert!((2..=6).contains(&seen), "{protocol:?}: {seen}");
+        longpole.shutdown_within(Duration::ZERO);
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, metric};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use otlp_receiver::{Certificates, PATIENCE, Receiver, text};
+use otlp_receiver::{Answer, Certificates, PATIENCE, Receiver, text};
 use tracing::{info, info_span};
 use tracing_subscriber::prelude::*;
 
@@ -30,6 +30,7 @@ fn program() {
         let step = info_span!("step", node.id = "step", long = "x".repeat(99), number = 1);
         let other = info_span!(
             "other",
+            otel.name = "other",
             node.id = "other",
             gen_ai.prompt = "what was said",
             customer.mail = "ann",
@@ -335,6 +336,15 @@ fn timeouts_and_batches() {
         let (told, receiver) = received_with(&[(variable, "1"), ("LONGPOLE_BATCH_SPANS", "1")]);
         assert!(told.line.contains("acknowledged=3") && receiver.spans().len() == 3, "{}", told.line);
     }
+    // As many refusals as would take a minute.
+    let away = (0..14).map(|_| Answer::Http(503, "text/plain", "away")).collect();
+    let receiver = Receiver::answering(away, None);
+    let told = run_with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.base()),
+        ("OTEL_METRICS_EXPORTER", "none"),
+        ("LONGPOLE_RETRY_MAX_INTERVAL", "5ms"),
+    ]);
+    assert!(told.line.contains("acknowledged=3") && receiver.seen().len() >= 15, "{}", told.line);
     // Sent without a flush.
     let (told, _) = received_with(&[("OTEL_BSP_SCHEDULE_DELAY", "1"), (WAIT, "3 0")]);
     assert!(told.line.contains("acknowledged=3"), "{}", told.line);
@@ -400,7 +410,7 @@ fn limits() {
     let names = receiver.spans().into_iter().map(|span| span.name);
     assert_eq!(
         names.collect::<std::collections::BTreeSet<_>>(),
-        ["oth", "run", "ste"].map(str::to_owned).into()
+        ["oth", "run", "step"].map(str::to_owned).into()
     );
     let (_, receiver) = received_with(&[("LONGPOLE_SPAN_BYTES", "200")]);
     let step = named(&receiver, "step");

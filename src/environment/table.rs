@@ -46,6 +46,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             "OTEL_EXPORTER_OTLP_*HEADERS", "none", "`key=value` pairs, separated by commas, values percent-encoded. A signal's own are added to the general ones and beat them.";
             "OTEL_EXPORTER_OTLP_*TIMEOUT", "`10000`", "How long one request may take, in milliseconds.";
             "LONGPOLE_TIMEOUT", "`10s`", "The same for all signals, with a unit: `500ms`, `10s`. Beats every other timeout of a request.";
+            "LONGPOLE_RETRY_MAX_INTERVAL", "`30s`", "The longest wait before a request that found no backend is sent again; waits double up to it.";
             "OTEL_EXPORTER_OTLP_*COMPRESSION", "`none`", "`gzip` or `none`.";
             "OTEL_EXPORTER_OTLP_*INSECURE", "`false`", "`true`: no TLS for a gRPC endpoint that names no scheme.";
             "OTEL_EXPORTER_OTLP_*CERTIFICATE", "the system's", "A PEM file of the certificates to trust.";
@@ -106,7 +107,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             "LONGPOLE_ATTR_VALUE_BYTES", "`4096`", "Bytes of an attribute's value; longer ones are cut and end in `…`.";
             "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "`4096`", "The same.";
             "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "`4096`", "The same, unless the one above is set.";
-            "LONGPOLE_SPAN_NAME_BYTES", "`256`", "Bytes of a span's or an event's name; longer ones are cut.";
+            "LONGPOLE_SPAN_NAME_BYTES", "`256`", "Bytes of a name given with `otel.name`; longer ones are cut.";
             "LONGPOLE_SPAN_BYTES", "`64KiB`", "Bytes of a span's attributes, events and links together.";
             "LONGPOLE_SPAN_EVENT_COUNT", "`128`", "Events of a span.";
             "OTEL_SPAN_EVENT_COUNT_LIMIT", "`128`", "The same.";
