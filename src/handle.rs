@@ -21,6 +21,7 @@ use crate::metrics::instrument::Instrument;
 use crate::metrics::store::Labels;
 use crate::pipeline::Pipeline;
 use crate::pipeline::run_thread::OPEN_SPANS_BYTES;
+use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
 use crate::report::{Bottleneck, Report, Summary};
 
@@ -35,6 +36,8 @@ pub struct Longpole {
 }
 
 pub(crate) struct Inner {
+    /// Where the threads are: a forked child has none of them.
+    pub(crate) process: ProcessIdentity,
     pub(crate) layer: Arc<LayerCore>,
     /// Absent where longpole is disabled: then there are no threads.
     pub(crate) pipeline: Option<Pipeline>,
@@ -391,6 +394,9 @@ impl Longpole {
     pub fn flush_within(&self, timeout: Duration) -> FlushReport {
         let started = Instant::now();
         let deadline = started + timeout;
+        if !self.inner.process.is_this_process() {
+            return self.inner.forked_report(started);
+        }
         let mut is_complete = true;
         if let Some(pipeline) = &self.inner.pipeline {
             is_complete = pipeline.flush(deadline);
@@ -554,6 +560,9 @@ pub(crate) fn open_spans(core: &LayerCore, older_than: Duration) -> Vec<(SpanKey
 
 impl Inner {
     fn save_after_panic(&self) {
+        if !self.process.is_this_process() {
+            return;
+        }
         // One of ours would wait for itself.
         let is_ours = std::thread::current().name().is_some_and(|name| name.starts_with("longpole-"));
         let Some(pipeline) = self.pipeline.as_ref().filter(|_| !is_ours) else { return };
@@ -567,6 +576,10 @@ impl Inner {
     fn shutdown(&self, timeout: Duration) -> ShutdownReport {
         let started = Instant::now();
         let deadline = started + timeout;
+        if !self.process.is_this_process() {
+            self.layer.set_enabled(false);
+            return ShutdownReport { flush: self.forked_report(started), open: 0 };
+        }
         let mut report = self.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(first) = &*report {
             return first.clone();
@@ -593,6 +606,12 @@ impl Inner {
         let last = ShutdownReport { flush: self.flush_report(is_complete, started), open };
         *report = Some(last.clone());
         last
+    }
+
+    /// What a forked child says: it has no threads that could send, and any of the parent's locks may be taken for
+    /// ever.
+    fn forked_report(&self, started: Instant) -> FlushReport {
+        FlushReport { lost: self.layer.lost_spans(), took: started.elapsed(), ..FlushReport::default() }
     }
 
     fn flush_report(&self, is_complete: bool, started: Instant) -> FlushReport {

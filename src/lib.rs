@@ -98,6 +98,8 @@ mod metrics_page;
 mod pipeline;
 #[cfg(feature = "layer")]
 mod privacy;
+#[cfg(feature = "layer")]
+mod process_identity;
 #[cfg(feature = "otlp")]
 pub mod propagation;
 #[cfg(feature = "layer")]

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use crate::decode::Limits as DecodeLimits;
-use crate::delivery::{DeliveryConfig, Endpoint, spool};
+use crate::delivery::{DeliveryConfig, Endpoint, UNDECIDED_BYTES, spool};
+use crate::encode::span::KEY_BYTES;
 use crate::environment::table;
 use crate::layer::config::{LayerConfig, Limits as SpanLimits};
 use crate::layer::counters::LayerCounters;
+use crate::layer::open_bytes::budget as max_open_bytes;
 use crate::metrics::store::MetricLimits;
 use crate::report::{History, Report};
 
@@ -20,8 +22,6 @@ enum Amount {
     Count(u64),
     Bytes(u64),
     Time(Duration),
-    /// Of the row above.
-    Part(&'static str),
     None,
 }
 
@@ -36,7 +36,7 @@ enum Told {
     By(&'static str),
 }
 
-use Amount::{Bytes, Count, None as Unlimited, Part, Time};
+use Amount::{Bytes, Count, None as Unlimited, Time};
 use Told::{By, Counter, Lost};
 
 struct Limit {
@@ -59,8 +59,6 @@ fn limit(
 }
 
 const FAILURE: Told = By("`last_error`");
-const HALF: Amount = Part("half of it");
-const THREE_QUARTERS: Amount = Part("three quarters of it");
 const NO_COUNT: Told = By("the cut itself");
 
 /// The headings, and what stands under each.
@@ -77,7 +75,6 @@ fn limits() -> Vec<(&'static str, Vec<Limit>)> {
 }
 
 fn of_spans() -> Vec<Limit> {
-    // All of them, so that a new one is not forgotten here. The last is no limit.
     let SpanLimits {
         attributes,
         value_bytes,
@@ -89,6 +86,7 @@ fn of_spans() -> Vec<Limit> {
         span_bytes,
         masked_from: _,
     } = SpanLimits::default();
+    let open_spans = LayerConfig::default().max_open_spans;
     vec![
         limit(
             "attributes of a span",
@@ -109,11 +107,18 @@ fn of_spans() -> Vec<Limit> {
             NO_COUNT,
         ),
         limit(
-            "a value that holds the content of a conversation, where that is exported",
+            "a value that is content of a conversation, where that is captured",
             Bytes(content_bytes as u64),
             &["LONGPOLE_CONTENT_BYTES"],
-            "cut between two characters; ends in `…`",
+            "cut between two characters; `longpole.content.bytes.` and its key says how long it was",
             Counter("content_cut"),
+        ),
+        limit(
+            "the key of an attribute",
+            Bytes(KEY_BYTES as u64),
+            &[],
+            "cut between two characters",
+            NO_COUNT,
         ),
         limit(
             "a name given with `otel.name`",
@@ -152,10 +157,24 @@ fn of_spans() -> Vec<Limit> {
         ),
         limit(
             "spans open at once",
-            Count(LayerConfig::default().max_open_spans as u64),
+            Count(open_spans as u64),
             &["LONGPOLE_OPEN_SPANS"],
-            "further ones are not measured",
+            "one of the oldest is written as `partial` and given up",
+            Counter("open_spans_evicted"),
+        ),
+        limit(
+            "those that found no place even so",
+            Count(0),
+            &[],
+            "they are not measured",
             Counter("spans_open_limit"),
+        ),
+        limit(
+            "all open spans together",
+            Bytes(max_open_bytes(open_spans) as u64),
+            &[],
+            "those that grow are cut short; in proportion to how many may be open",
+            Counter("open_bytes_limit"),
         ),
     ]
 }
@@ -170,14 +189,18 @@ fn of_the_way() -> Vec<Limit> {
             "further ones are lost",
             Counter("spans_shard_full"),
         ),
-        limit("until texts of spans are cut", HALF, &[], "they are cut", Counter("payload_shed")),
-        limit("until events go", HALF, &[], "further ones are left out", Counter("events_shed")),
-        limit("until links go", HALF, &[], "further ones are left out", Counter("links_shed")),
         limit(
-            "until spans go that are no nodes",
-            THREE_QUARTERS,
+            "the same, or what waits for the backend, half full",
+            Unlimited,
             &[],
-            "further ones are not exported; where not even the report has room for them, they are lost",
+            "texts of more than 1 KiB are cut to 256 B; events and links are left out",
+            Counter("payload_shed"),
+        ),
+        limit(
+            "the same, three quarters full",
+            Unlimited,
+            &[],
+            "spans that are no nodes are not exported",
             Counter("spans_internal_shed"),
         ),
         limit(
@@ -199,6 +222,13 @@ fn of_the_way() -> Vec<Limit> {
             Time(delivery.send_delay),
             &["OTEL_BSP_SCHEDULE_DELAY"],
             "it is sent as it is",
+            By("nothing is lost"),
+        ),
+        limit(
+            "runs that wait to be found worth sending, where only those are",
+            Bytes(UNDECIDED_BYTES as u64),
+            &[],
+            "the oldest are sent",
             By("nothing is lost"),
         ),
         limit(
@@ -491,7 +521,6 @@ mod tests {
             }
             Time(time) if time >= Duration::from_secs(120) => format!("{} min", time.as_secs() / 60),
             Time(time) => format!("{} s", time.as_secs()),
-            Part(part) => part.to_owned(),
             Unlimited => "none".to_owned(),
         }
     }
@@ -586,7 +615,6 @@ mod tests {
                 format!("`{}`", shown(amount).replace(' ', "")),
                 format!("`{}`", time.as_secs()),
             ],
-            Part(_) => Vec::new(),
             Unlimited => vec!["none".to_owned()],
         }
     }

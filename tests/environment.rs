@@ -18,6 +18,8 @@ use tracing_subscriber::prelude::*;
 const IS_CHILD: &str = "LONGPOLE_TEST_CHILD";
 /// Not to flush before so many spans were taken, and so many requests with metrics.
 const WAIT: &str = "LONGPOLE_TEST_WAIT";
+/// How long to wait at the end, in milliseconds.
+const SHUTDOWN: &str = "LONGPOLE_TEST_SHUTDOWN";
 const TEST: &str = "what_the_variables_say_is_done";
 
 /// One run of one step, and what the handle says afterwards.
@@ -58,7 +60,8 @@ fn program() {
             std::thread::yield_now();
         }
     }
-    let last = longpole.shutdown_within(PATIENCE);
+    let patience = std::env::var(SHUTDOWN).ok().and_then(|millis| millis.parse().ok());
+    let last = longpole.shutdown_within(patience.map_or(PATIENCE, Duration::from_millis));
     let diagnostics = longpole.diagnostics();
     println!(
         "\ndestinations={:?} acknowledged={} closed={} runs={} lost={:?} last_error={:?} notes={:?}",
@@ -137,6 +140,7 @@ fn what_the_variables_say_is_done() {
     switching();
     resource_and_headers();
     exporters();
+    spans_on_disk();
     protocols_and_tls();
     timeouts_and_batches();
     limits();
@@ -229,6 +233,39 @@ fn exporters() {
     let told = run_with(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://localhost:1/v1/traces")]).line;
     assert!(told.starts_with("destinations=[] acknowledged=0 closed=3 runs=1"), "{told}");
     assert!(told.contains("ftp is no scheme"), "{told}");
+}
+
+/// Files of spans, where the backend cannot be had.
+fn files_with(variables: &[(&str, &str)]) -> (usize, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    // It takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", silent.local_addr().unwrap());
+    let own = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", base.as_str()),
+        ("OTEL_METRICS_EXPORTER", "none"),
+        ("LONGPOLE_SPOOL_DIR", spool.to_str().unwrap()),
+        (SHUTDOWN, "300"),
+    ];
+    let told = run_with(&[&own, variables].concat()).line;
+    let processes = std::fs::read_dir(spool.join("v1")).into_iter().flatten();
+    let services = processes.flat_map(|service| std::fs::read_dir(service.unwrap().path()).unwrap());
+    let files = services.flat_map(|process| std::fs::read_dir(process.unwrap().path()).unwrap());
+    let is_segment = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".seg"));
+    (files.filter(|file| is_segment(&file.as_ref().unwrap().file_name())).count(), told)
+}
+
+fn spans_on_disk() {
+    assert_eq!(files_with(&[]).0, 1);
+    assert_eq!(files_with(&[("LONGPOLE_SPOOL", "off")]).0, 0);
+    assert_eq!(files_with(&[("LONGPOLE_DURABILITY", "memory")]).0, 0);
+    assert_eq!(files_with(&[("LONGPOLE_DURABILITY", "strict")]).0, 1);
+    assert_eq!(files_with(&[("LONGPOLE_SPOOL_BYTES", "1KiB")]).0, 0, "nothing fits into an eighth of it");
+    assert!(files_with(&[("LONGPOLE_SPOOL_SEGMENT_BYTES", "1")]).0 > 1);
+    assert_eq!(files_with(&[("LONGPOLE_SPOOL_FSYNC", "always")]).0, 1);
+    let (_, told) = files_with(&[("LONGPOLE_SPOOL_FSYNC", "sometimes")]);
+    assert!(told.contains("one of never, interval, always"), "{told}");
 }
 
 fn protocols_and_tls() {

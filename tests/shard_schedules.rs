@@ -10,8 +10,15 @@ mod shard;
 #[path = "../src/encode/varint.rs"]
 mod varint;
 
+#[path = "../src/pipeline/pressure.rs"]
+mod pressure;
+
 mod encode {
     pub(crate) use crate::varint;
+}
+
+mod pipeline {
+    pub(crate) use crate::pressure;
 }
 
 /// What `src/sync.rs` holds, of loom.

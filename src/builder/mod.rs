@@ -28,6 +28,7 @@ use crate::pipeline::outputs::Outputs;
 use crate::pipeline::run_thread::{OPEN_SPANS_INTERVAL, OnRun, RunThreadConfig};
 use crate::pipeline::shard::Shards;
 use crate::pipeline::{Pipeline, PipelineSettings};
+use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
 use crate::report::{Report, Source};
 use crate::run_assembler::AssemblerConfig;
@@ -458,6 +459,7 @@ impl Builder {
             core.set_enabled(false);
         }
         let inner = Inner {
+            process: ProcessIdentity::of_this_process(),
             layer: core.clone(),
             pipeline,
             metrics,

@@ -38,6 +38,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "otlp")]
 pub(crate) use endpoint::{Endpoint, endpoint};
+#[cfg(test)]
+pub(crate) use holding::UNDECIDED_BYTES;
 pub(crate) use loss_news::LossNews;
 #[cfg(feature = "otlp")]
 pub(crate) use metrics_sender::{MetricsConfig, MetricsTarget};
@@ -48,6 +50,7 @@ pub(crate) use spans_file::{SpansOutput, check as check_spans_file};
 use crate::delivery::queue::Queue;
 use crate::delivery::record::{Record, SpanKey};
 use crate::pipeline::shard::Shards;
+use crate::process_identity::ProcessIdentity;
 
 /// How a request is put.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -216,6 +219,7 @@ pub(crate) struct Delivery {
     takes_spans: bool,
     keeps_by_outcome: bool,
     has_spool: bool,
+    process: ProcessIdentity,
 }
 
 impl DeliveryConfig {
@@ -242,7 +246,13 @@ pub(crate) fn start(config: DeliveryConfig, shards: Arc<Shards>) -> std::io::Res
     let (takes_spans, keeps_by_outcome) = (config.takes_spans(), config.keeps_by_outcome);
     let has_spool = config.spool.is_some();
     net_thread::spawn(config, queue.clone())?;
-    Ok(Delivery { queue, takes_spans, keeps_by_outcome, has_spool })
+    Ok(Delivery {
+        queue,
+        takes_spans,
+        keeps_by_outcome,
+        has_spool,
+        process: ProcessIdentity::of_this_process(),
+    })
 }
 
 impl Delivery {
@@ -316,6 +326,9 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.queue.stop(Instant::now());
+        // A forked child has no thread to stop, and may wait for a lock for ever.
+        if self.process.is_this_process() {
+            self.queue.stop(Instant::now());
+        }
     }
 }

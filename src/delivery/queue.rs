@@ -17,7 +17,7 @@ use super::state::{Done, State, Written};
 use super::waiting::{Batch, Place, RequestLimits, Waiting, next_place};
 use super::{DeliveryConfig, DeliveryStatus, Refused, SignalName};
 use crate::ids::TraceId;
-use crate::pipeline::shard::pressure::Level;
+use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::{Chunk, Shards};
 
 /// Shared by whoever offers, whoever flushes and the net thread.

@@ -114,7 +114,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "`32`", "Attributes of an event.";
             "LONGPOLE_SPAN_LINK_COUNT", "`128`", "Links of a span.";
             "OTEL_SPAN_LINK_COUNT_LIMIT", "`128`", "The same.";
-            "LONGPOLE_OPEN_SPANS", "`100000`", "Spans that may be open at once.";
+            "LONGPOLE_OPEN_SPANS", "`100000`", "Spans that may be open at once, with 335 bytes of memory for each on average. Past it the oldest are exported as `partial`.";
             "LONGPOLE_RUN_SPANS", "`1000000`", "Spans of one run that are analysed.";
             "LONGPOLE_RUN_BYTES", "`256MiB`", "Bytes of all runs that are being put together.";
         },

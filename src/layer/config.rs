@@ -33,7 +33,8 @@ pub(crate) struct LayerConfig {
     /// The workflow's name, for local roots that do not carry one.
     pub(crate) workflow: Option<String>,
     pub(crate) workflow_version: Option<String>,
-    /// About how many spans may be open at once; more are counted, not measured.
+    /// How many spans may be open at once. Past it, or past [`super::open_bytes::budget`] bytes of theirs, those that
+    /// seem forgotten are written as partial and given up.
     pub(crate) max_open_spans: usize,
 }
 

@@ -82,6 +82,7 @@ impl LayerCore {
                 }
                 if self.config.export {
                     body.push_event(&scratch.event_field, &self.config.limits, &self.counters);
+                    self.charge(&mut body);
                 }
             });
             if let Some(texts) = exception {

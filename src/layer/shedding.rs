@@ -7,7 +7,7 @@
 use crate::decode::otlp::node_of_attributes;
 use crate::encode::shedding::cut_long_texts;
 use crate::encode::span::SpanHead;
-use crate::pipeline::shard::pressure::Level;
+use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
 use crate::span_record::Interner;
 
@@ -54,8 +54,7 @@ impl LayerCore {
             Ok(()) if is_shed => self.counters.spans_internal_shed.add(1),
             Ok(()) => {}
             Err(Refused::Full) if is_internal_leaf => self.counters.spans_internal_shed_in_shard.add(1),
-            Err(Refused::Full) => self.counters.spans_shard_full.add(1),
-            Err(Refused::Closed) => self.counters.spans_after_shutdown.add(1),
+            Err(refused) => self.count_refused(refused),
         }
     }
 }

@@ -310,7 +310,9 @@ impl LayerCore {
             flags: 0,
         };
         self.slots.with(id, |slot| {
-            slot.lock().push_link(to, LinkMeaning::Unsaid, &self.config.limits, &self.counters)
+            let mut body = slot.lock();
+            body.push_link(to, LinkMeaning::Unsaid, &self.config.limits, &self.counters);
+            self.charge(&mut body);
         });
     }
 

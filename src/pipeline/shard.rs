@@ -2,18 +2,14 @@
 //!
 //! A span is left as it goes onto the wire, `ScopeSpans.spans` tag and length included, so that nobody touches its
 //! bytes again; beside it stands a [`FrameHead`] with what the wire does not carry. Full means lost and counted:
-//! a closing thread never waits. Before that spans are made smaller; see [`pressure`].
-
-// With its path: a test takes this file in elsewhere.
-#[path = "shard/pressure.rs"]
-pub(crate) mod pressure;
+//! a closing thread never waits. Before that spans are made smaller; see [`super::pressure`].
 
 use std::sync::{Arc, OnceLock};
 
 use crate::encode::varint;
+use crate::pipeline::pressure::Pressure;
 pub(crate) use crate::sync::thread_ordinal;
 use crate::sync::{AtomicBool, Mutex, Ordering, Thread};
-use pressure::Pressure;
 
 /// What stands beside a span's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -242,9 +238,14 @@ impl Shards {
         Some(std::mem::replace(&mut *chunk, std::mem::take(empty)))
     }
 
+    /// Refuses every span from now on, without touching what is there.
+    pub(crate) fn refuse(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
     /// Refuses every span from now on, and says how many were left that nobody will take.
     pub(crate) fn close(&self) -> u64 {
-        self.is_closed.store(true, Ordering::Relaxed);
+        self.refuse();
         let mut empty = Chunk::default();
         let left = (0..self.count()).filter_map(|index| self.take(index, &mut empty));
         left.map(|chunk| chunk.heads.len() as u64).sum()

@@ -3,8 +3,11 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 mod attributes;
+mod clock_jumps;
 mod course;
 mod events;
+mod forgotten;
+mod forked;
 mod parents;
 mod partial;
 mod privacy;
@@ -12,6 +15,7 @@ mod programs;
 mod shedding;
 mod threads;
 mod user_code;
+mod wandering;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
