@@ -350,7 +350,7 @@ fn of_requests() -> Vec<Limit> {
         limit(
             "the wait before a request is sent again, which doubles each time",
             Time(Endpoint::MAX_BACKOFF),
-            &[],
+            &["LONGPOLE_RETRY_MAX_INTERVAL"],
             "it is tried for as long as the program runs",
             FAILURE,
         ),

@@ -245,6 +245,31 @@ fn nothing_is_sent_again_before_the_backend_wants_it() {
     }
 }
 
+#[test]
+fn a_backend_that_asks_for_hardly_any_time_is_not_asked_without_end() {
+    let hardly = retry_info(0);
+    let details = [("grpc-status", &b"14"[..]), ("grpc-status-details-bin", &hardly)];
+    let body = || RawBody::Whole(Vec::new());
+    for (protocol, path, answer) in [
+        (OtlpProtocol::Grpc, "", grpc(body(), &details)),
+        (OtlpProtocol::HttpProtobuf, "/v1/traces", http(503, &[("retry-after", "0")], body())),
+        (
+            OtlpProtocol::HttpProtobuf,
+            "/v1/traces",
+            http(429, &[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")], body()),
+        ),
+    ] {
+        let receiver = Receiver::answering(vec![Answer::Raw(answer); 1_000], None);
+        let longpole = run_against(format!("{}{path}", receiver.base()), protocol);
+        let report = longpole.flush_within(Duration::from_secs(1));
+        assert_eq!((report.acknowledged, report.rejected), (0, 0), "{report}");
+        // Waits of at least 50, 100, 200, 400 and 800 ms, and more on a slow machine.
+        let seen = receiver.seen().len();
+        assert!((2..=6).contains(&seen), "{protocol:?}: {seen}");
+        longpole.shutdown_within(Duration::ZERO);
+    }
+}
+
 /// Runs `test` of this file again with requests that may take `millis`; true in that process.
 #[track_caller]
 fn has_timeout(test: &str, millis: u64) -> bool {

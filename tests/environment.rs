@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, metric};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use otlp_receiver::{Certificates, PATIENCE, Receiver, text};
+use otlp_receiver::{Answer, Certificates, PATIENCE, Receiver, text};
 use tracing::{info, info_span};
 use tracing_subscriber::prelude::*;
 
@@ -373,6 +373,15 @@ fn timeouts_and_batches() {
         let (told, receiver) = received_with(&[(variable, "1"), ("LONGPOLE_BATCH_SPANS", "1")]);
         assert!(told.line.contains("acknowledged=3") && receiver.spans().len() == 3, "{}", told.line);
     }
+    // As many refusals as would take a minute.
+    let away = (0..14).map(|_| Answer::Http(503, "text/plain", "away")).collect();
+    let receiver = Receiver::answering(away, None);
+    let told = run_with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.base()),
+        ("OTEL_METRICS_EXPORTER", "none"),
+        ("LONGPOLE_RETRY_MAX_INTERVAL", "5ms"),
+    ]);
+    assert!(told.line.contains("acknowledged=3") && receiver.seen().len() >= 15, "{}", told.line);
     // Sent without a flush.
     let (told, _) = received_with(&[("OTEL_BSP_SCHEDULE_DELAY", "1"), (WAIT, "3 0")]);
     assert!(told.line.contains("acknowledged=3"), "{}", told.line);

@@ -1,15 +1,16 @@
 //! The spans' backend: requests in flight, and those that wait to be tried again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use super::endpoint::Endpoint;
 use super::queue::Queue;
 use super::request::Envelope;
-use super::retry::{Verdict, backoff};
+use super::retry::{Pace, Verdict};
 use super::spool::{SpoolConfig, dead};
 use super::state::Done;
 use super::transport::{Answer, Signal, Transport};
@@ -17,9 +18,6 @@ use super::waiting::Batch;
 use super::{Protocol, SignalName};
 use crate::encode::json_lines::append_traces_line;
 use crate::random::random_share;
-
-/// After so many failures in a row one request at a time is tried until one succeeds.
-const FAILURES_UNTIL_PROBING: u32 = 5;
 
 /// A request and its fate so far.
 pub(super) struct Request {
@@ -33,11 +31,12 @@ pub(super) struct Request {
 /// The sending side of one address.
 pub(super) struct Backend {
     transport: Transport,
-    in_flight: JoinSet<(Request, Answer)>,
+    in_flight: JoinSet<Answer>,
+    /// What those are answers to.
+    requests: HashMap<Id, Request>,
     max_in_flight: usize,
     retries: Vec<(Instant, Request)>,
-    /// Failures since the last success.
-    failures: u32,
+    pace: Pace,
     envelope: Envelope,
     /// Where refused requests are kept.
     spool: Option<SpoolConfig>,
@@ -53,11 +52,12 @@ impl Backend {
         queue: Arc<Queue>,
     ) -> Self {
         Backend {
+            pace: Pace::new(endpoint.max_backoff),
             transport: Transport::new(endpoint, Signal::Traces),
             in_flight: JoinSet::new(),
+            requests: HashMap::new(),
             max_in_flight: max_in_flight.max(1),
             retries: Vec::new(),
-            failures: 0,
             envelope,
             spool,
             queue,
@@ -81,26 +81,29 @@ impl Backend {
     }
 
     /// Whether another request may be started. Those that wait for their next try count: past the limit spans are
-    /// better kept in the queue.
+    /// better kept in the queue. Nor is there room while the backend asks for time: the request it asked for is one
+    /// of those that wait.
     pub(super) fn has_room(&self) -> bool {
-        self.in_flight.len().saturating_add(self.retries.len()) < self.max_in_flight && !self.is_probing()
-    }
-
-    fn is_probing(&self) -> bool {
-        self.failures >= FAILURES_UNTIL_PROBING
+        self.in_flight.len().saturating_add(self.retries.len()) < self.max_in_flight
+            && !self.pace.is_probing()
+            && self.pace.not_before().is_none_or(|not_before| not_before <= Instant::now())
     }
 
     fn send(&mut self, request: Request) {
         self.queue.count_request(request.failures > 0);
         let answer = self.transport.clone().send(request.body.clone());
-        self.in_flight.spawn(async move { (request, answer.await) });
+        let id = self.in_flight.spawn(answer).id();
+        self.requests.insert(id, request);
     }
 
     /// Tries again what is due; while probing, one request at a time.
     pub(super) fn start_due_retries(&mut self, now: Instant) {
         self.retries.sort_by_key(|(due, _)| *due);
+        if self.pace.not_before().is_some_and(|not_before| now < not_before) {
+            return;
+        }
         while self.retries.first().is_some_and(|(due, _)| *due <= now) {
-            if self.is_probing() && !self.in_flight.is_empty() {
+            if self.pace.is_probing() && !self.in_flight.is_empty() {
                 return;
             }
             let (_, mut request) = self.retries.remove(0);
@@ -112,18 +115,25 @@ impl Backend {
     }
 
     pub(super) fn next_retry(&self) -> Option<Instant> {
-        if self.is_probing() && !self.in_flight.is_empty() {
+        if self.pace.is_probing() && !self.in_flight.is_empty() {
             return None;
         }
-        self.retries.iter().map(|(due, _)| *due).min()
+        self.retries
+            .iter()
+            .map(|(due, _)| *due)
+            .min()
+            .map(|due| due.max(self.pace.not_before().unwrap_or(due)))
     }
 
     /// Waits for an answer and books it; never returns while nothing is in flight.
     pub(super) async fn answered(&mut self) {
-        match self.in_flight.join_next().await {
-            Some(Ok((request, answer))) => self.book(request, answer),
-            Some(Err(_)) => {}
+        let (id, answer) = match self.in_flight.join_next_with_id().await {
+            Some(Ok(answered)) => answered,
+            Some(Err(error)) => (error.id(), Answer::failed("sending it panicked".to_owned())),
             None => std::future::pending().await,
+        };
+        if let Some(request) = self.requests.remove(&id) {
+            self.book(request, answer);
         }
     }
 
@@ -132,7 +142,7 @@ impl Backend {
         let spans = request.batch.spans();
         match verdict {
             Verdict::Accepted => {
-                self.failures = 0;
+                self.pace.settled();
                 self.queue.is_back(SignalName::Spans);
                 let rejected = rejected.min(spans);
                 if let Some(error) = &error {
@@ -142,14 +152,12 @@ impl Backend {
                 self.queue.done(&outcomes, request.batch, error);
             }
             Verdict::Retry(after) => {
-                self.failures = self.failures.saturating_add(1);
                 let failures = request.failures.saturating_add(1);
-                let wait = after.unwrap_or_else(|| backoff(failures, random_share()));
+                let due = self.pace.failed(after, Instant::now(), random_share());
                 if let Some(error) = error {
                     self.queue.tell_away(SignalName::Spans, &error, "; they wait and are tried again");
                     self.queue.note_error(error);
                 }
-                let due = Instant::now().checked_add(wait).unwrap_or_else(Instant::now);
                 self.retries.push((due, Request { failures, ..request }));
             }
             Verdict::TooLarge if !request.is_half => match request.batch.halves() {
@@ -163,7 +171,7 @@ impl Backend {
                 None => self.refuse(request.batch, error),
             },
             Verdict::TooLarge | Verdict::Rejected => {
-                self.failures = 0;
+                self.pace.settled();
                 self.refuse(request.batch, error);
             }
         }

@@ -21,6 +21,7 @@ pub(crate) struct Endpoint {
     pub(super) protocol: Protocol,
     pub(super) headers: HeaderMap,
     pub(super) timeout: Duration,
+    pub(super) max_backoff: Duration,
     pub(super) is_compressed: bool,
     pub(super) tls: rustls::ClientConfig,
 }
@@ -129,6 +130,7 @@ pub(crate) fn endpoint(settings: &EndpointSettings) -> Result<Endpoint, Endpoint
         headers,
         // No time at all would be no requests at all.
         timeout: settings.timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(Endpoint::TIMEOUT),
+        max_backoff: settings.max_backoff.unwrap_or(Endpoint::MAX_BACKOFF),
         is_compressed: settings.is_compressed,
     })
 }

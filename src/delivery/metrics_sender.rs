@@ -84,6 +84,10 @@ enum Sent {
 
 impl MetricsSender {
     pub(super) fn new(config: MetricsConfig, queue: Arc<Queue>) -> Self {
+        let max_backoff = match &config.target {
+            MetricsTarget::Backend(endpoint) => endpoint.max_backoff,
+            MetricsTarget::Console => Endpoint::MAX_BACKOFF,
+        };
         MetricsSender {
             transport: match config.target {
                 MetricsTarget::Backend(endpoint) => Some(Transport::new(*endpoint, Signal::Metrics)),
@@ -95,7 +99,7 @@ impl MetricsSender {
             interval: config.interval,
             in_flight: JoinSet::new(),
             next: Instant::now().checked_add(config.interval),
-            pace: Pace::new(config.interval.min(Endpoint::MAX_BACKOFF)),
+            pace: Pace::new(config.interval.min(max_backoff)),
             is_unwanted: false,
             retry_adopted_at: None,
             adopted: VecDeque::new(),

@@ -69,6 +69,8 @@ pub(crate) struct EndpointSettings {
     /// Values are secrets.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) timeout: Option<Duration>,
+    /// The longest wait before a request is sent again, unless the backend asks for more.
+    pub(crate) max_backoff: Option<Duration>,
     pub(crate) is_compressed: bool,
     /// For an address without a scheme.
     pub(crate) is_insecure: bool,

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant, SystemTime};
 use super::endpoint::Endpoint;
 
 const MAX_RETRY_AFTER: Duration = Endpoint::MAX_RETRY_AFTER;
-const MAX_BACKOFF: Duration = Endpoint::MAX_BACKOFF;
 
 /// What to do after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,13 +124,9 @@ fn parse_retry_after(header: &str, now: SystemTime) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER)).filter(|wait| !wait.is_zero())
 }
 
-/// How long to wait before the try after `failures` failures: exponential from 100 ms to 30 s, of which a `random`
+/// How long to wait before the try after `failures` failures: exponential from 100 ms to `max`, of which a `random`
 /// share (0–1), so that many senders do not come back at once; but no less than half of it, or a second.
-pub(super) fn backoff(failures: u32, random: f64) -> Duration {
-    spread(failures, random, MAX_BACKOFF)
-}
-
-fn spread(failures: u32, random: f64, max: Duration) -> Duration {
+fn backoff(failures: u32, random: f64, max: Duration) -> Duration {
     let doubled = 1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     let longest = FIRST_BACKOFF.saturating_mul(doubled).min(max);
     let least = longest.checked_div(2).unwrap_or_default().min(LEAST_SPREAD_BACKOFF);
@@ -170,7 +165,7 @@ impl Pace {
     /// the backend wants it, and ever later while failures go on.
     pub(super) fn failed(&mut self, after: Option<Duration>, now: Instant, random: f64) -> Instant {
         self.failures = self.failures.saturating_add(1);
-        let wait = spread(self.failures, random, self.max_backoff).max(after.unwrap_or_default());
+        let wait = backoff(self.failures, random, self.max_backoff).max(after.unwrap_or_default());
         let due = now.checked_add(wait).unwrap_or(now);
         // Answers to requests that were on their way already make neither shorter.
         if after.is_some() {
@@ -201,6 +196,8 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MAX_BACKOFF: Duration = Endpoint::MAX_BACKOFF;
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -279,12 +276,12 @@ mod tests {
     #[test]
     fn waits_double_up_to_half_a_minute_and_are_spread() {
         let at = |random| -> Vec<u128> {
-            (1..=11).map(|failures| backoff(failures, random).as_millis()).collect()
+            (1..=11).map(|failures| backoff(failures, random, MAX_BACKOFF).as_millis()).collect()
         };
         assert_eq!(at(1.0), [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000]);
         assert_eq!(at(0.0), [50, 100, 200, 400, 800, 1000, 1000, 1000, 1000, 1000, 1000]);
-        assert_eq!(backoff(3, 0.75), Duration::from_millis(300));
-        assert_eq!(backoff(u32::MAX, 1.0), MAX_BACKOFF);
+        assert_eq!(backoff(3, 0.75, MAX_BACKOFF), Duration::from_millis(300));
+        assert_eq!(backoff(u32::MAX, 1.0, MAX_BACKOFF), MAX_BACKOFF);
     }
 
     /// Sends to a backend that always fails with this `after`, as often as is allowed, for an hour, with `width`

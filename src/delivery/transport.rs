@@ -347,7 +347,7 @@ where
 }
 
 impl Answer {
-    fn failed(error: String) -> Answer {
+    pub(super) fn failed(error: String) -> Answer {
         Answer { verdict: Verdict::Retry(None), error: Some(error), rejected: 0, is_unknown_signal: false }
     }
 

@@ -148,6 +148,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
                     (None, Some(other)) => Some(other.min(Duration::from_secs(10))),
                     (timeout, None) => timeout,
                 }),
+                max_backoff: self.time("LONGPOLE_RETRY_MAX_INTERVAL"),
                 is_compressed,
                 is_insecure,
                 certificate,

@@ -46,6 +46,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             "OTEL_EXPORTER_OTLP_*HEADERS", "none", "`key=value` pairs, separated by commas, values percent-encoded. A signal's own are added to the general ones and beat them.";
             "OTEL_EXPORTER_OTLP_*TIMEOUT", "`10000`", "How long one request may take, in milliseconds.";
             "LONGPOLE_TIMEOUT", "`10s`", "The same for all signals, with a unit: `500ms`, `10s`. Beats every other timeout of a request.";
+            "LONGPOLE_RETRY_MAX_INTERVAL", "`30s`", "The longest wait before a request that found no backend is sent again; waits double up to it.";
             "OTEL_EXPORTER_OTLP_*COMPRESSION", "`none`", "`gzip` or `none`.";
             "OTEL_EXPORTER_OTLP_*INSECURE", "`false`", "`true`: no TLS for a gRPC endpoint that names no scheme.";
             "OTEL_EXPORTER_OTLP_*CERTIFICATE", "the system's", "A PEM file of the certificates to trust.";
