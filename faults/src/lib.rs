@@ -7,6 +7,6 @@
 compile_error!("the faults are those of unix: signals, forks and mounts");
 
 pub mod client;
-
+pub mod rows;
 pub mod sink;
-
+pub mod table;

@@ -113,7 +113,7 @@ fn fork(spec: &ClientSpec, running: &Running, log: &File) -> anyhow::Result<()> 
         fork::Fork::Child => {
             let spec = ClientSpec { client: spec.client + 1, ..spec.clone() };
             let closes = [produce(&spec, 0, log)];
-            ended(&spec, running, &closes);
+            say(&ClientLine::Child(ended(&spec, running, &closes)));
             std::process::exit(0)
         }
         fork::Fork::Parent(child) => {

@@ -133,6 +133,8 @@ pub enum ClientLine {
     Started,
     /// All spans are closed.
     Produced,
+    /// The end of a client's child, see [`End::Fork`].
+    Child(ClientReport),
     /// The end of a client that may speak before it ends.
     Report(ClientReport),
 }

@@ -87,16 +87,26 @@ impl Client {
     ///
     /// # Errors
     /// If the client ends without one, or does not end in time.
-    pub fn report(mut self, patience: Duration) -> anyhow::Result<ClientReport> {
+    pub fn report(self, patience: Duration) -> anyhow::Result<ClientReport> {
+        Ok(self.reports(patience)?.0)
+    }
+
+    /// The same with the report of the child it forked, if it did.
+    ///
+    /// # Errors
+    /// As [`Client::report`].
+    pub fn reports(mut self, patience: Duration) -> anyhow::Result<(ClientReport, Option<ClientReport>)> {
         self.go_on();
         let deadline = Instant::now() + patience;
+        let mut child = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(ClientLine::Report(report)) => {
                     self.ended(deadline.saturating_duration_since(Instant::now()))?;
-                    return Ok(report);
+                    return Ok((report, child));
                 }
+                Ok(ClientLine::Child(report)) => child = Some(report),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => bail!("hang: no report after {patience:?}"),
                 Err(RecvTimeoutError::Disconnected) => bail!("the client ended without a report"),

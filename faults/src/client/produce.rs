@@ -48,7 +48,7 @@ pub fn produce(spec: &ClientSpec, thread: u32, mut log: &File) -> Closes {
     while next < total {
         let root_number = sequence(spec.client, thread, next);
         next += 1;
-        let root = info_span!("run", workflow.name = "faults", seq = root_number);
+        let root = info_span!("run", workflow.name = "faults", seq = root_number.cast_signed());
         root.in_scope(|| {
             for _ in 1..spec.run_spans {
                 if next >= total {
@@ -56,7 +56,7 @@ pub fn produce(spec: &ClientSpec, thread: u32, mut log: &File) -> Closes {
                 }
                 let number = sequence(spec.client, thread, next);
                 next += 1;
-                let step = info_span!("step", node.id = "step", seq = number);
+                let step = info_span!("step", node.id = "step", seq = number.cast_signed());
                 step.in_scope(|| wait_for(&mut due, gap));
                 closes.add(step, number, &mut log);
             }

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use super::Answer;
 
 /// The attribute that numbers a client's spans.
-pub const SEQUENCE: &str = "seq";
+const SEQUENCE: &str = "seq";
 
 /// What came so far.
 #[derive(Debug, Default)]
