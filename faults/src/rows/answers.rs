@@ -4,12 +4,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::trial::{PATIENCE, Trial, name};
-use super::{Outcome, Plan, at_once};
+use super::{Outcome, Plan, at_once, case};
 use crate::client::{ClientSpec, Protocol};
 use crate::sink::Answer;
 
 /// A `Retry-After` header and how long it asks to wait; `None` asks for nothing that can be understood.
 type RetryAfter = (&'static str, Option<u64>);
+
+/// Four requests at once, tried again after waits that double, need far fewer than this.
+const MOST_REQUESTS: usize = 150;
 
 /// The backend is busy for a while, and says for how long, or not.
 pub(super) fn retry_after(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
@@ -27,10 +30,17 @@ pub(super) fn retry_after(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
         (503, ("a date", Some(plan.pick(3, 10)))),
         (503, ("a past date", None)),
     ];
-    at_once(plan.pick(4, 2), cases, |(code, after)| busy(plan, code, after))
+    at_once(plan.pick(4, 2), cases, |(code, after)| {
+        let form = if after.0.is_empty() {
+            "no Retry-After".to_owned()
+        } else {
+            format!("Retry-After: {}", after.0)
+        };
+        Ok(case(plan, format!("{code}, {form}"), |what| busy(plan, what, code, after)))
+    })
 }
 
-fn busy(plan: &Plan, code: u16, (form, wait): RetryAfter) -> anyhow::Result<Outcome> {
+fn busy(plan: &Plan, what: &str, code: u16, (form, wait): RetryAfter) -> anyhow::Result<Outcome> {
     let trial = Trial::new(plan, Protocol::Http)?;
     let (busy, after) = plan.pick((1_200, 600), (30_000, 5_000));
     let spec = ClientSpec { flush_ms: Some(plan.pick(2_500, 12_000)), ..trial.spec(500, busy + after) };
@@ -60,11 +70,11 @@ fn busy(plan: &Plan, code: u16, (form, wait): RetryAfter) -> anyhow::Result<Outc
     });
     let requests = trial.sink.tally(|tally| tally.requests.len());
     let was_started_again = trial.settle()?;
-    let form = if form.is_empty() { "no Retry-After".to_owned() } else { format!("Retry-After: {form}") };
-    let mut outcome = trial.outcome(format!("{code}, {form}"))?;
+    let mut outcome = trial.outcome(what)?;
     outcome.report(&report);
     outcome.must_lose_nothing();
     outcome.must_end_in_time(&report);
+    outcome.must(requests <= MOST_REQUESTS, || format!("{requests} requests to a backend that is busy"));
     outcome.must(early == 0, || format!("{early} requests before the backend wanted any"));
     outcome.more.push(format!("{requests} requests, {early} too early"));
     if was_started_again {

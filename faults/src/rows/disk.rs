@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::kills::Random;
 use super::trial::{PATIENCE, Trial};
-use super::{Outcome, Plan, at_once};
+use super::{Outcome, Plan, at_once, case};
 use crate::client::process::closed_in;
 use crate::client::{ClientSpec, End, Pipeline, Protocol};
 use crate::sink::Network;
@@ -112,7 +112,7 @@ pub(super) fn odd_folders(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
         "a link",
         "another user's",
     ];
-    at_once(4, cases, |what| odd_folder(plan, what))
+    at_once(4, cases, |what| Ok(case(plan, what.to_owned(), |_| odd_folder(plan, what))))
 }
 
 fn odd_folder(plan: &Plan, what: &str) -> anyhow::Result<Outcome> {

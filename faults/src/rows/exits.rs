@@ -7,11 +7,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::trial::{PATIENCE, Trial};
-use super::{Outcome, Plan, at_once};
+use super::{Outcome, Plan, at_once, case};
 use crate::client::{ClientReport, ClientSpec, End, Pipeline, Protocol, client_of};
 
-/// How an end comes, and how many spans each may cost: those of the last millisecond.
-const ENDS: [(&str, End, Option<Signal>, f64); 10] = [
+/// What it is called, how it comes, and how many spans each may cost: those of the last millisecond.
+type Ending = (&'static str, End, Option<Signal>, f64);
+const ENDS: [Ending; 10] = [
     ("return from main", End::Return, None, 0.0),
     ("process::exit", End::Exit, None, 2.0),
     ("longpole::exit", End::LongpoleExit, None, 0.0),
@@ -30,33 +31,47 @@ pub(super) fn exits(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
     let times = plan.pick(3, 20);
     let ends = ENDS.iter().filter(|end| plan.pipeline() == Pipeline::Longpole || end.1 != End::LongpoleExit);
     let cases = ends.flat_map(|end| rates.map(|rate| (*end, rate))).collect();
-    let mut outcomes = at_once(4, cases, |((what, end, signal, allowed), rate)| {
-        let trial = Trial::new(plan, Protocol::Http)?;
-        for _ in 0..times {
-            let run_spans = if rate < 100 { 5 } else { 20 };
-            let spec = ClientSpec { end, run_spans, ..trial.spec(rate, 400) };
-            let mut client = trial.start(&spec)?;
-            if let Some(signal) = signal {
-                sleep(Duration::from_millis(400));
-                client.signal(signal)?;
-            }
-            let status = client.ended(PATIENCE)?;
-            let is_killed = status.signal().is_some();
-            let expects_kill = signal.is_some() || matches!(end, End::Abort | End::StackOverflow);
-            anyhow::ensure!(is_killed == expects_kill, "{what} ended with {status}");
-        }
-        let at_the_end = trial.outcome("")?.lost;
-        trial.settle()?;
-        let mut outcome = trial.outcome(format!("{what}, {rate}/s, {times} times"))?;
-        let mean = outcome.lost as f64 / f64::from(times);
-        outcome.must(outcome.produced > 0, || "no span was made".to_owned());
-        outcome.must(mean <= allowed, || format!("{mean:.1} spans lost an end"));
-        outcome.more.push(format!("{mean:.1} an end; {at_the_end} came at the next start or not at all"));
-        Ok(outcome)
+    let mut outcomes = at_once(4, cases, |(end, rate): (Ending, u32)| {
+        Ok(case(plan, format!("{}, {rate}/s, {times} times", end.0), |what| {
+            one(plan, what, end, rate, times)
+        }))
     })?;
     let why = "needs a memory cgroup of its own; to the process it is the SIGKILL of F11";
     outcomes.push(Outcome::skipped("OOM kill", plan.pipeline(), why));
     Ok(outcomes)
+}
+
+fn one(
+    plan: &Plan,
+    what: &str,
+    (_, end, signal, allowed): Ending,
+    rate: u32,
+    times: u32,
+) -> anyhow::Result<Outcome> {
+    let trial = Trial::new(plan, Protocol::Http)?;
+    for _ in 0..times {
+        let run_spans = if rate < 100 { 5 } else { 20 };
+        let spec = ClientSpec { end, run_spans, ..trial.spec(rate, 400) };
+        let mut client = trial.start(&spec)?;
+        if let Some(signal) = signal {
+            sleep(Duration::from_millis(400));
+            client.signal(signal)?;
+        }
+        let status = client.ended(PATIENCE)?;
+        let is_killed = status.signal().is_some();
+        let expects_kill = signal.is_some() || matches!(end, End::Abort | End::StackOverflow);
+        anyhow::ensure!(is_killed == expects_kill, "it ended with {status}");
+    }
+    let at_the_end = trial.outcome("")?.lost;
+    trial.settle()?;
+    let mut outcome = trial.outcome(what)?;
+    let mean = outcome.lost as f64 / f64::from(times);
+    outcome.must(outcome.produced > 0, || "no span was made".to_owned());
+    outcome.must(mean <= allowed, || format!("{mean:.1} spans lost an end"));
+    outcome
+        .more
+        .push(format!("{at_the_end} had not arrived at the end, {} after the next start", outcome.lost));
+    Ok(outcome)
 }
 
 /// The child goes on making spans; both processes shut down.

@@ -4,11 +4,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::trial::{PATIENCE, Trial, name};
-use super::{Outcome, Plan, at_once};
+use super::{Outcome, Plan, at_once, case};
 use crate::client::{ClientSpec, Protocol};
 use crate::sink::{Answer, Network, Sink};
 
 const BOTH: [Protocol; 2] = [Protocol::Grpc, Protocol::Http];
+/// How soon a request must come after a fault has ended: ten seconds, and a little for a busy machine.
+const RECOVERY: Duration = Duration::from_secs(12);
 /// The most spans of a request of longpole's.
 const REQUEST_SPANS: u64 = 2_048;
 
@@ -111,7 +113,9 @@ pub(super) fn broken(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
     ];
     let cases: Vec<_> =
         BOTH.iter().flat_map(|protocol| ways.iter().map(move |way| (*protocol, *way))).collect();
-    at_once(plan.pick(4, 2), cases, |(protocol, (what, way))| broken_one(plan, protocol, what, way))
+    at_once(plan.pick(4, 2), cases, |(protocol, (what, way))| {
+        Ok(case(plan, format!("{}, {what}", name(protocol)), |what| broken_one(plan, protocol, what, way)))
+    })
 }
 
 fn broken_one(plan: &Plan, protocol: Protocol, what: &str, way: Broken) -> anyhow::Result<Outcome> {
@@ -122,7 +126,7 @@ fn broken_one(plan: &Plan, protocol: Protocol, what: &str, way: Broken) -> anyho
     }
     let rate = 1_000;
     let (before, broken, after) = plan.pick((300, 1_000, 500), (3_000, 30_000, 3_000));
-    let spec = ClientSpec { flush_ms: Some(30_000), ..trial.spec(rate, before + broken + after) };
+    let spec = ClientSpec { flush_ms: Some(15_000), ..trial.spec(rate, before + broken + after) };
     let client = trial.start(&spec)?;
     sleep(Duration::from_millis(before));
     begin(&trial.sink, way);
@@ -130,14 +134,14 @@ fn broken_one(plan: &Plan, protocol: Protocol, what: &str, way: Broken) -> anyho
     let healed = Instant::now();
     end(&trial.sink, way);
     let seen = trial.sink.tally(|tally| tally.requests.len());
-    let came_back = trial.sink.wait_until(PATIENCE, |tally| tally.requests.len() > seen);
+    let came_back = trial.sink.wait_until(RECOVERY, |tally| tally.requests.len() > seen);
     let recovery = healed.elapsed();
     let report = client.report(PATIENCE + Duration::from_millis(after))?;
     let was_started_again = trial.settle()?;
-    let mut outcome = trial.outcome(format!("{}, {what}", name(protocol)))?;
+    let mut outcome = trial.outcome(what)?;
     outcome.report(&report);
     outcome.must_lose_nothing();
-    outcome.must(came_back && recovery <= Duration::from_secs(11), || {
+    outcome.must(came_back && recovery <= RECOVERY, || {
         format!("the first request after the fault came after {recovery:.1?}")
     });
     // Spans whose fate a client cannot know come twice; each try that was reset may have been taken.

@@ -16,8 +16,12 @@ pub(super) fn idle(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
     at_once(2, vec![Protocol::Grpc, Protocol::Http], |protocol| {
         let trial = Trial::new(plan, protocol)?;
         let idle_ms = plan.pick(8_000, 60_000);
-        let spec = ClientSpec { is_traced: true, idle_ms, ..trial.spec(100, 200) };
-        let report = trial.start(&spec)?.report(PATIENCE + Duration::from_millis(idle_ms))?;
+        let spec = ClientSpec { is_traced: true, idle_ms, waits_for_word: true, ..trial.spec(100, 200) };
+        let client = trial.start(&spec)?;
+        client.wait_for_spans(PATIENCE)?;
+        // The connection and what belongs to it are there when being idle begins.
+        trial.sink.wait_until(Duration::from_secs(15), |tally| tally.distinct() == spec.spans);
+        let report = client.report(PATIENCE + Duration::from_millis(idle_ms))?;
         let foreign: u64 = trial.sink.tally(|tally| tally.foreign.values().sum());
         let mut outcome = trial.outcome(format!("{}, {:.0} s", name(protocol), idle_ms as f64 / 1e3))?;
         outcome.report(&report);

@@ -1,7 +1,7 @@
 //! Addresses at which there is nobody, and clocks that cannot be trusted.
 
 use super::trial::{PATIENCE, Trial, name};
-use super::{Outcome, Plan, at_once};
+use super::{Outcome, Plan, at_once, case};
 use crate::client::{ClientSpec, Protocol};
 use crate::sink::Network;
 
@@ -15,41 +15,45 @@ pub(super) fn nobody_there(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
         .flat_map(|what| [(what, Protocol::Grpc), (what, Protocol::Http)])
         .collect();
     at_once(6, cases, |(what, protocol)| {
-        let mut trial = Trial::new(plan, protocol)?;
-        let url = trial.sink.url();
-        match what {
-            "no such name" => trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://nobody.invalid:4318"),
-            "refused" => trial.sink.set_network(Network::Down),
-            _ => {
-                trial.sink.set_network(Network::Garbled);
-                trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", url.replace("http:", "https:"));
-            }
-        }
-        let idle_ms = plan.pick(4_000, 60_000);
-        let spec = ClientSpec { idle_ms, flush_ms: Some(200), ..trial.spec(500, 200) };
-        let client = trial.start(&spec)?;
-        let report = client.report(PATIENCE + std::time::Duration::from_millis(idle_ms))?;
-        let tries = trial.sink.tally(|tally| tally.connections);
-        trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", url);
-        trial.sink.set_network(Network::Up);
-        trial.settle()?;
-        let mut outcome = trial.outcome(format!("{}, {what}", name(protocol)))?;
-        outcome.report(&report);
-        outcome.must_lose_nothing();
-        outcome.must_end_in_time(&report);
-        if let Some(idle) = &report.idle {
-            let ratio = idle.cpu_ratio();
-            outcome.must(ratio <= WAITING_CPU, || format!("waiting took {:.1} % of a core", ratio * 100.0));
-            outcome.more.push(format!("waiting: {:.2} % of a core", ratio * 100.0));
-        }
-        if what == "no TLS there" {
-            // The first tries come quickly one after another, then one a second at most.
-            let most = 20 + idle_ms / 1_000;
-            outcome.must(tries <= most, || format!("{tries} tries in {idle_ms} ms"));
-            outcome.more.push(format!("{tries} tries in {:.0} s", idle_ms as f64 / 1e3));
-        }
-        Ok(outcome)
+        Ok(case(plan, format!("{}, {what}", name(protocol)), |named| one(plan, named, what, protocol)))
     })
+}
+
+fn one(plan: &Plan, named: &str, what: &str, protocol: Protocol) -> anyhow::Result<Outcome> {
+    let mut trial = Trial::new(plan, protocol)?;
+    let url = trial.sink.url();
+    match what {
+        "no such name" => trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://nobody.invalid:4318"),
+        "refused" => trial.sink.set_network(Network::Down),
+        _ => {
+            trial.sink.set_network(Network::Garbled);
+            trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", url.replace("http:", "https:"));
+        }
+    }
+    let idle_ms = plan.pick(4_000, 60_000);
+    let spec = ClientSpec { idle_ms, flush_ms: Some(200), ..trial.spec(500, 200) };
+    let client = trial.start(&spec)?;
+    let report = client.report(PATIENCE + std::time::Duration::from_millis(idle_ms))?;
+    let tries = trial.sink.tally(|tally| tally.connections);
+    trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+    trial.sink.set_network(Network::Up);
+    trial.settle()?;
+    let mut outcome = trial.outcome(named)?;
+    outcome.report(&report);
+    outcome.must_lose_nothing();
+    outcome.must_end_in_time(&report);
+    if let Some(idle) = &report.idle {
+        let ratio = idle.cpu_ratio();
+        outcome.must(ratio <= WAITING_CPU, || format!("waiting took {:.1} % of a core", ratio * 100.0));
+        outcome.more.push(format!("waiting: {:.2} % of a core", ratio * 100.0));
+    }
+    if what == "no TLS there" {
+        // The first tries come quickly one after another, then one a second at most.
+        let most = 20 + idle_ms / 1_000;
+        outcome.must(tries <= most, || format!("{tries} tries in {idle_ms} ms"));
+        outcome.more.push(format!("{tries} tries in {:.0} s", idle_ms as f64 / 1e3));
+    }
+    Ok(outcome)
 }
 
 /// Not from outside: the machine's clock is not ours to set.
