@@ -12,11 +12,10 @@ pub fn markdown(outcomes: &[Outcome], date: &str, is_short: bool) -> String {
     let mut text = String::new();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let loads = if is_short { "short loads" } else { "full loads" };
-    let _ = writeln!(
-        text,
-        "longpole {}, opentelemetry-otlp and opentelemetry_sdk 0.33.1 with tracing-opentelemetry 0.34 and nothing set; {date}, {cores} cores, {loads}.\n",
-        env!("CARGO_PKG_VERSION"),
-    );
+    let of_sdk = ["opentelemetry_sdk", "opentelemetry-otlp", "tracing-opentelemetry"];
+    let of_sdk = of_sdk.map(|name| format!("{name} {}", version(name))).join(", ");
+    let own = version("longpole");
+    let _ = writeln!(text, "longpole {own}; SDK: {of_sdk}, nothing set. {date}, {cores} cores, {loads}.\n");
     losses(&mut text, outcomes);
     costs(&mut text, outcomes);
     let skipped = outcomes.iter().filter_map(|outcome| Some((outcome, outcome.skipped.as_ref()?)));
@@ -36,6 +35,13 @@ pub fn markdown(outcomes: &[Outcome], date: &str, is_short: bool) -> String {
         }
     }
     text
+}
+
+/// The version of a crate that was built in.
+fn version(name: &str) -> &'static str {
+    let lock = include_str!("../../Cargo.lock");
+    let after = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).map_or("", |(_, after)| after);
+    after.split('"').next().unwrap_or("")
 }
 
 /// Cases in the order in which they were run, with what came of each pipeline.

@@ -85,7 +85,7 @@ fn kills_at(plan: &Plan, durability: &str, kills: u64) -> anyhow::Result<Vec<Out
 
 /// One start after another in the same folder; each finds what the one before has left.
 fn series_of_kills(plan: &Plan, durability: &str, number: u64, kills: u64) -> anyhow::Result<Series> {
-    let protocol = if number % 2 == 0 { Protocol::Http } else { Protocol::Grpc };
+    let protocol = if number.is_multiple_of(2) { Protocol::Http } else { Protocol::Grpc };
     let mut trial = Trial::new(plan, protocol)?;
     if !durability.is_empty() {
         trial.set("LONGPOLE_DURABILITY", durability);

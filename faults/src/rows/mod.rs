@@ -11,6 +11,7 @@ mod quiet;
 mod refusals;
 mod trial;
 mod unreachable;
+mod untrusted;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -57,7 +58,11 @@ pub const ROWS: &[Row] = &[
     Row { id: "F6", what: "each code of gRPC, with and without RetryInfo", run: refusals::grpc_codes },
     Row { id: "F7", what: "partial success", run: answers::partial_success },
     Row { id: "F8", what: "broken connections", run: outages::broken },
-    Row { id: "F9", what: "nobody there: no such name, refused, no TLS", run: unreachable::nobody_there },
+    Row {
+        id: "F9",
+        what: "nobody there: no such name, refused, no TLS, a certificate of its own making",
+        run: unreachable::nobody_there,
+    },
     Row {
         id: "F10",
         what: "answers of 64 MiB, of a byte a second, and of nonsense",

@@ -79,10 +79,13 @@ fn one(plan: &Plan, code: i32, form: Option<i64>) -> anyhow::Result<Outcome> {
         }
     } else {
         let lost = outcome.lost;
-        outcome.must(lost == refused && counts.rejected == refused, || {
+        // A size that is refused may be taken in halves.
+        let is_told = if code == RESOURCE_EXHAUSTED { lost == counts.rejected } else { lost == refused };
+        outcome.must(is_told && lost == counts.rejected, || {
             format!("{refused} refused, {} said, {lost} lost", counts.rejected)
         });
-        outcome.must(report.notes.iter().any(|note| note.contains("as told")), || "not told".to_owned());
+        let is_told = report.notes.iter().any(|note| note.contains("as told"));
+        outcome.must(lost == 0 || is_told, || "not told".to_owned());
     }
     Ok(outcome)
 }

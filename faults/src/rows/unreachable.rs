@@ -1,6 +1,7 @@
 //! Addresses at which there is nobody, and clocks that cannot be trusted.
 
 use super::trial::{PATIENCE, Trial, name};
+use super::untrusted::Untrusted;
 use super::{Outcome, Plan, at_once, case};
 use crate::client::{ClientSpec, Protocol};
 use crate::sink::Network;
@@ -10,7 +11,7 @@ const WAITING_CPU: f64 = 0.01;
 
 /// Spans and then nothing: what trying again costs.
 pub(super) fn nobody_there(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
-    let cases: Vec<(&str, Protocol)> = ["no such name", "refused", "no TLS there"]
+    let cases: Vec<(&str, Protocol)> = ["no such name", "refused", "no TLS there", "untrusted certificate"]
         .into_iter()
         .flat_map(|what| [(what, Protocol::Grpc), (what, Protocol::Http)])
         .collect();
@@ -22,9 +23,15 @@ pub(super) fn nobody_there(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
 fn one(plan: &Plan, named: &str, what: &str, protocol: Protocol) -> anyhow::Result<Outcome> {
     let mut trial = Trial::new(plan, protocol)?;
     let url = trial.sink.url();
+    let mut untrusted = None;
     match what {
         "no such name" => trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://nobody.invalid:4318"),
         "refused" => trial.sink.set_network(Network::Down),
+        "untrusted certificate" => {
+            let server = Untrusted::start()?;
+            trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", &server.url);
+            untrusted = Some(server);
+        }
         _ => {
             trial.sink.set_network(Network::Garbled);
             trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", url.replace("http:", "https:"));
@@ -34,7 +41,10 @@ fn one(plan: &Plan, named: &str, what: &str, protocol: Protocol) -> anyhow::Resu
     let spec = ClientSpec { idle_ms, flush_ms: Some(200), ..trial.spec(500, 200) };
     let client = trial.start(&spec)?;
     let report = client.report(PATIENCE + std::time::Duration::from_millis(idle_ms))?;
-    let tries = trial.sink.tally(|tally| tally.connections);
+    let tries = match &untrusted {
+        Some(server) => server.connections(),
+        None => trial.sink.tally(|tally| tally.connections),
+    };
     trial.set("OTEL_EXPORTER_OTLP_ENDPOINT", url);
     trial.sink.set_network(Network::Up);
     trial.settle()?;
@@ -47,7 +57,7 @@ fn one(plan: &Plan, named: &str, what: &str, protocol: Protocol) -> anyhow::Resu
         outcome.must(ratio <= WAITING_CPU, || format!("waiting took {:.1} % of a core", ratio * 100.0));
         outcome.more.push(format!("waiting: {:.2} % of a core", ratio * 100.0));
     }
-    if what == "no TLS there" {
+    if matches!(what, "no TLS there" | "untrusted certificate") {
         // The first tries come quickly one after another, then one a second at most.
         let most = 20 + idle_ms / 1_000;
         outcome.must(tries <= most, || format!("{tries} tries in {idle_ms} ms"));
