@@ -99,6 +99,13 @@ pub struct FlushReport {
     pub rejected: u64,
     /// Spans still on their way.
     pub pending: u64,
+    /// Of those, the ones that are on disk: the next start sends them, if this one does not.
+    pub spooled: u64,
+    /// Spans not sent because their runs were not worth it; see [`Builder::keep_runs`](crate::Builder::keep_runs).
+    pub discarded: u64,
+    /// Spans earlier processes have left that a backend has acknowledged since the start. They are in none of the
+    /// other numbers.
+    pub recovered: u64,
     /// Spans lost, by reason. Empty: none.
     pub lost: BTreeMap<String, u64>,
     /// Runs reported on since the start.
@@ -126,7 +133,10 @@ impl fmt::Display for FlushReport {
             (self.acknowledged, "acknowledged"),
             (self.written, "written"),
             (self.rejected, "rejected"),
+            (self.discarded, "not worth sending"),
             (self.pending, "not delivered yet"),
+            (self.spooled, "of them on disk for the next start"),
+            (self.recovered, "recovered from earlier processes"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
@@ -400,6 +410,13 @@ impl Longpole {
         self.inner.shutdown(timeout)
     }
 
+    /// Shuts down as [`Longpole::shutdown`] does and ends the process: `std::process::exit` alone loses the spans
+    /// that closed in its last millisecond, and whatever is still open.
+    pub fn exit(&self, code: i32) -> ! {
+        let _ = self.shutdown();
+        std::process::exit(code)
+    }
+
     fn reports<T: Default>(&self, look: impl FnOnce(&std::collections::VecDeque<Arc<Report>>) -> T) -> T {
         self.inner
             .pipeline
@@ -544,6 +561,9 @@ impl Inner {
                 report.written = status.written_spans;
                 report.rejected = status.rejected_spans;
                 report.pending = status.pending_spans;
+                report.spooled = status.spooled_spans.min(status.pending_spans);
+                report.discarded = status.discarded_spans;
+                report.recovered = status.recovered_spans;
             }
         }
         report
@@ -563,6 +583,8 @@ impl Inner {
     fn counts(&self) -> BTreeMap<String, u64> {
         let mut counts = self.losses();
         counts.extend(self.layer.counts());
+        let delivery = self.pipeline.as_ref().and_then(|pipeline| pipeline.delivery.as_ref());
+        counts.extend(delivery.into_iter().flat_map(|delivery| delivery.recovery_losses()));
         counts
     }
 }
@@ -576,6 +598,15 @@ impl Drop for Inner {
 impl fmt::Debug for Longpole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Longpole").field("destinations", &self.inner.destinations).finish_non_exhaustive()
+    }
+}
+
+/// Ends the process as [`Longpole::exit`] does, for the longpole layer of the current subscriber; without one, as
+/// `std::process::exit` does.
+pub fn exit(code: i32) -> ! {
+    match current() {
+        Some(longpole) => longpole.exit(code),
+        None => std::process::exit(code),
     }
 }
 

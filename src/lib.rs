@@ -99,6 +99,8 @@ pub mod propagation;
 #[cfg(feature = "layer")]
 mod random;
 #[cfg(feature = "layer")]
+mod restarts;
+#[cfg(feature = "layer")]
 mod sampler;
 #[cfg(feature = "layer")]
 mod terminal;
@@ -110,12 +112,14 @@ pub use report::build::{ReportOptions, report_on, report_on_run, report_with_pro
 
 #[cfg(feature = "layer")]
 pub use builder::{BuildError, Builder, InitError, OtlpProtocol, builder, init};
+#[cfg(feature = "layer")]
+pub use delivery::spool::Durability;
 #[cfg(feature = "prometheus")]
 pub use handle::init_metrics_exporter;
 #[cfg(feature = "layer")]
 pub use handle::{
     Destination, Diagnostics, FLUSH_TIMEOUT, FlushReport, Longpole, SHUTDOWN_TIMEOUT, ShutdownReport, State,
-    current,
+    current, exit,
 };
 #[cfg(feature = "layer")]
 #[doc(hidden)]
@@ -124,6 +128,8 @@ pub use layer::harness;
 pub use layer::otel_context::OtelSpanExt;
 #[cfg(feature = "layer")]
 pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value, phase};
+#[cfg(feature = "layer")]
+pub use pipeline::keep_runs::KeepRuns;
 
 /// Keeps the README's code compiling.
 #[cfg(all(doctest, feature = "otlp"))]

@@ -167,7 +167,7 @@ fn exported(program: &Program, marks: &Marks) -> (Vec<Span>, Vec<Span>) {
         .with_tracer(provider.tracer("beside"))
         .with_level(program.settings == Settings::Level);
     let sink = Sink::accepting();
-    let builder = longpole::builder().otlp_endpoint(sink.url());
+    let builder = longpole::builder().otlp_endpoint(sink.url()).durability(longpole::Durability::Memory);
     let (ours, longpole) = match program.settings {
         Settings::Defaults => builder.build(),
         _ => builder.with_location(true).with_threads(true).with_target(true).build(),

@@ -82,6 +82,7 @@ fn measured(collector: &Collector) -> Report {
     let (layer, longpole) = longpole::builder()
         .workflow("research")
         .otlp_endpoint(format!("{}/v1/traces", collector.otlp_http))
+        .durability(longpole::Durability::Memory)
         .otlp_metrics_endpoint(format!("{}/v1/metrics", collector.otlp_http))
         .build()
         .unwrap();

@@ -17,7 +17,8 @@ use tracing_subscriber::prelude::*;
 const SPANS: u64 = 5;
 
 fn run_against(url: String) -> Longpole {
-    let (layer, longpole) = longpole::builder().otlp_endpoint(url).build().unwrap();
+    let (layer, longpole) =
+        longpole::builder().otlp_endpoint(url).durability(longpole::Durability::Memory).build().unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         info_span!("run").in_scope(|| {
             for _ in 1..SPANS {
@@ -148,6 +149,7 @@ fn a_full_queue_refuses_and_counts_and_the_report_does_not_suffer() {
     let (tell, told) = std::sync::mpsc::channel();
     let (layer, longpole) = longpole::builder()
         .otlp_endpoint(sink.url())
+        .durability(longpole::Durability::Memory)
         .on_run(move |report| tell.send(report.run.spans).unwrap())
         .build()
         .unwrap();

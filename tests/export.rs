@@ -69,6 +69,7 @@ fn a_backend_gets_every_span_once_and_the_verdict_on_the_root() {
     let sink = Sink::accepting();
     let (layer, longpole) = longpole::builder()
         .otlp_endpoint(sink.url())
+        .durability(longpole::Durability::Memory)
         .service_name("desk-service")
         .version("7")
         .build()
@@ -164,7 +165,12 @@ fn the_file_and_the_backend_get_the_same_spans() {
     let sink = Sink::accepting();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("spans.jsonl");
-    let (layer, longpole) = longpole::builder().otlp_endpoint(sink.url()).spans_file(&file).build().unwrap();
+    let (layer, longpole) = longpole::builder()
+        .otlp_endpoint(sink.url())
+        .durability(longpole::Durability::Memory)
+        .spans_file(&file)
+        .build()
+        .unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), program);
     let last = longpole.shutdown();
     assert_eq!((last.flush.acknowledged, last.flush.written), (3, 3));
@@ -196,7 +202,11 @@ fn the_file_and_the_backend_get_the_same_spans() {
 #[test]
 fn a_root_around_marked_runs_is_sent_without_a_verdict() {
     let sink = Sink::accepting();
-    let (layer, longpole) = longpole::builder().otlp_endpoint(sink.url()).build().unwrap();
+    let (layer, longpole) = longpole::builder()
+        .otlp_endpoint(sink.url())
+        .durability(longpole::Durability::Memory)
+        .build()
+        .unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         let _server = info_span!("server").entered();
         program();

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["report"],
     &["compare", "many_runs"],
     &["aggregate", "render"],
-    &["encode", "terminal", "sampler", "random"],
+    &["encode", "terminal", "sampler", "random", "restarts"],
     &["pipeline::shard", "metrics"],
     &["clock", "delivery"],
     &["environment"],

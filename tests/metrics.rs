@@ -128,6 +128,7 @@ fn exemplars_name_the_spans_of_the_slowest_executions() {
     let receiver = Receiver::start();
     let (layer, longpole) = longpole::builder()
         .otlp_endpoint(format!("{}/v1/traces", receiver.base()))
+        .durability(longpole::Durability::Memory)
         .otlp_metrics_endpoint(format!("{}/v1/metrics", receiver.base()))
         .build()
         .unwrap();

@@ -46,12 +46,14 @@ fn no_span_and_no_event_of_ours_at_trace_without_any_filter() {
     let sink = Sink::accepting();
     // By name, so that the resolver's thread takes part.
     let url = sink.url().replace("127.0.0.1", "localhost");
-    let (layer, longpole) = longpole::builder().otlp_endpoint(url).build().unwrap();
+    let (layer, longpole) =
+        longpole::builder().otlp_endpoint(url).durability(longpole::Durability::Memory).build().unwrap();
     // Both signals over gRPC and TLS, an exporter of the SDK, a page for Prometheus.
     let certificates = Certificates::make();
     let receiver = Receiver::with_tls(certificates.server());
     let (encrypted, over_grpc) = longpole::builder()
         .otlp_endpoint(receiver.base())
+        .durability(longpole::Durability::Memory)
         .otlp_metrics_endpoint(receiver.base())
         .otlp_protocol(OtlpProtocol::Grpc)
         .otlp_gzip(true)

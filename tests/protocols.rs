@@ -26,6 +26,7 @@ fn to(receiver: &Receiver, protocol: OtlpProtocol) -> Builder {
     longpole::builder()
         .workflow("desk")
         .otlp_endpoint(traces)
+        .durability(longpole::Durability::Memory)
         .otlp_metrics_endpoint(metrics)
         .otlp_protocol(protocol)
 }
@@ -199,6 +200,7 @@ fn what_is_wrong_with_an_endpoint_is_told_once_for_each_signal() {
                 |signal| if protocol == OtlpProtocol::Grpc { String::new() } else { format!("/v1/{signal}") };
             longpole::builder()
                 .otlp_endpoint(format!("{base}{}", path("traces")))
+                .durability(longpole::Durability::Memory)
                 .otlp_metrics_endpoint(format!("{base}{}", path("metrics")))
                 .otlp_protocol(protocol)
         };
@@ -261,6 +263,7 @@ fn what_grpc_says_may_pass_is_tried_again_and_the_rest_is_not() {
             let receiver = Receiver::answering(vec![Answer::Grpc(code, "no", details.clone())], None);
             let (layer, longpole) = longpole::builder()
                 .otlp_endpoint(receiver.base())
+                .durability(longpole::Durability::Memory)
                 .otlp_protocol(OtlpProtocol::Grpc)
                 .build()
                 .unwrap();

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::delivery::spool::folder::default_root;
+use crate::delivery::spool::{Durability, MAX_BYTES, SEGMENT_BYTES, SpoolConfig};
 use crate::delivery::{self, Delivery, DeliveryConfig, Endpoint, EndpointSettings, SpansOutput};
 use crate::encode::resource::encode_scope;
 use crate::environment::{Environment, SignalSettings};
@@ -15,7 +17,7 @@ use super::{BuildError, Builder};
 impl Builder {
     pub(super) fn start_delivery(
         &mut self,
-        resource: &[u8],
+        (resource, service): (&[u8], &str),
         shards: &Arc<Shards>,
         metrics: &Arc<MetricHub>,
         notes: &mut Vec<String>,
@@ -37,6 +39,8 @@ impl Builder {
         };
         if self.exports_spans {
             self.settle_spans(&mut config, resource, &mut destinations, notes)?;
+            config.spool = self.settle_spool(service, config.endpoint.is_some(), notes);
+            config.keeps_by_outcome = self.keep_runs.is_some();
         }
         self.settle_metrics(&mut config, resource, metrics, &mut destinations, notes)?;
         if destinations.is_empty() {
@@ -49,6 +53,39 @@ impl Builder {
                 Ok((None, Vec::new()))
             }
         }
+    }
+
+    /// Whether and where spans are kept on disk. Notes in `self.durability` what came of it.
+    fn settle_spool(
+        &mut self,
+        service: &str,
+        has_endpoint: bool,
+        notes: &mut Vec<String>,
+    ) -> Option<SpoolConfig> {
+        let settings = &self.environment.spool;
+        let asked = self.durability.or(settings.durability);
+        let is_off = self.durability.is_none() && settings.is_off;
+        let durability = if is_off { Durability::Memory } else { asked.unwrap_or_default() };
+        self.durability = Some(durability);
+        if !has_endpoint || durability == Durability::Memory {
+            return None;
+        }
+        let root = self.spool_dir.clone().or_else(|| settings.folder.clone());
+        let root = root.or_else(|| default_root(|name| std::env::var(name).ok()));
+        let Some(root) = root else {
+            notes.push(
+                "unsent spans are in memory alone: there is no home folder; LONGPOLE_SPOOL_DIR names another"
+                    .to_owned(),
+            );
+            return None;
+        };
+        Some(SpoolConfig {
+            root,
+            service: service.to_owned(),
+            max_bytes: self.spool_bytes.or(settings.bytes.map(|bytes| bytes as u64)).unwrap_or(MAX_BYTES),
+            segment_bytes: settings.segment_bytes.map_or(SEGMENT_BYTES, |bytes| bytes as u64),
+            fsync: settings.fsync.unwrap_or_default(),
+        })
     }
 
     #[cfg_attr(not(feature = "otlp"), allow(unused_variables, reason = "for an exporter"))]

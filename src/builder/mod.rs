@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::conventions as keys;
+use crate::delivery::spool::Durability;
 use crate::delivery::{Delivery, Protocol};
 use crate::encode::resource::{ResourceAttributes, encode_resource};
 use crate::environment::{self, Environment, LimitSettings};
@@ -19,10 +20,12 @@ use crate::layer::{LayerCore, LongpoleLayer};
 use crate::metrics::hub::{MetricHub, Observed};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::{LabelValue, Labels};
-use crate::pipeline::Pipeline;
+use crate::pipeline::io_thread::LossTelling;
+use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::run_thread::{OnRun, RunThreadConfig};
 use crate::pipeline::shard::Shards;
+use crate::pipeline::{Pipeline, PipelineSettings};
 use crate::report::build::ReportOptions;
 use crate::report::{Report, Source};
 use crate::run_assembler::AssemblerConfig;
@@ -43,6 +46,10 @@ pub struct Builder {
     otlp: OtlpSettings,
     metrics_interval: Option<Duration>,
     spans_file: Option<PathBuf>,
+    durability: Option<Durability>,
+    spool_dir: Option<PathBuf>,
+    spool_bytes: Option<u64>,
+    keep_runs: Option<KeepRuns>,
     resource: ResourceAttributes,
     #[cfg(feature = "otlp")]
     exporter: Option<crate::delivery::AnyExporter>,
@@ -160,6 +167,10 @@ pub fn builder() -> Builder {
         otlp: OtlpSettings::default(),
         metrics_interval: None,
         spans_file: None,
+        durability: None,
+        spool_dir: None,
+        spool_bytes: None,
+        keep_runs: None,
         resource: ResourceAttributes::default(),
         #[cfg(feature = "otlp")]
         exporter: None,
@@ -235,6 +246,40 @@ impl Builder {
         self
     }
 
+    /// What finished spans survive before a backend has acknowledged them. Without this call
+    /// [`Durability::Normal`]: spans for an OTLP endpoint are in a file about a millisecond after they closed. What a
+    /// program leaves there is sent by the next one of the same service that runs, or by one that runs already.
+    ///
+    /// Where no file can be written, spans wait in memory, and
+    /// [`Diagnostics::notes`](crate::Diagnostics::notes) says so.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// Where spans are kept on disk until they are acknowledged. Default: `$XDG_STATE_HOME/longpole/spool`, else
+    /// `~/.local/state/longpole/spool`. It is made if need be, for its owner alone; a folder others can write to is
+    /// not used.
+    pub fn spool_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.spool_dir = Some(folder.into());
+        self
+    }
+
+    /// How many bytes of spans are kept on disk; default 256 MiB, and never more than a twentieth of what is free.
+    /// Beyond, the oldest go, and are counted.
+    pub fn spool_bytes(mut self, bytes: u64) -> Self {
+        self.spool_bytes = Some(bytes);
+        self
+    }
+
+    /// Sends only the runs that are worth it, decided when each has ended. Analysis, reports and metrics see all of
+    /// them. A run's spans wait, on disk too, until then; a run that takes longer than a minute, or for which there
+    /// is no room (64 MiB for all that wait), is sent.
+    pub fn keep_runs(mut self, keep: KeepRuns) -> Self {
+        self.keep_runs = Some(keep);
+        self
+    }
+
     /// Calls `on_run` with each run's report, on a thread of longpole's. What it traces goes to the program's
     /// subscriber and is not measured; a panic in it is caught. While it runs, later runs wait.
     pub fn on_run(mut self, on_run: impl FnMut(&Report) + Send + 'static) -> Self {
@@ -304,7 +349,10 @@ impl Builder {
         let is_disabled = self.environment.is_disabled;
         let (delivery, mut destinations) = match is_disabled {
             true => (None, Vec::new()),
-            false => self.start_delivery(&resource, &shards, &metrics, &mut notes)?,
+            false => {
+                let service = attributes.origin().service_name.clone().unwrap_or_default();
+                self.start_delivery((&resource, &service), &shards, &metrics, &mut notes)?
+            }
         };
         self.layer.export = delivery.as_ref().is_some_and(|delivery| delivery.takes_spans());
         self.layer.limits.apply(&limits);
@@ -324,6 +372,9 @@ impl Builder {
                 assembler: assembler_config(&limits),
                 report: analysis.clone(),
                 compares_with_earlier_runs: self.compares_with_earlier_runs,
+                keep_runs: self
+                    .keep_runs
+                    .filter(|_| delivery.as_ref().is_some_and(|it| it.keeps_by_outcome())),
                 marked_only: self.marked_only,
                 origin: attributes.origin(),
                 on_run: self.on_run,
@@ -335,7 +386,18 @@ impl Builder {
                 }),
                 host_dispatch: Box::new(move || dispatch_of.upgrade()?.host_dispatch()),
             };
-            match Pipeline::start(shards, delivery, config) {
+            let losses_of = Arc::downgrade(&core);
+            let settings = PipelineSettings {
+                is_strict: self.durability == Some(Durability::Strict)
+                    && delivery.as_ref().is_some_and(|delivery| delivery.has_spool()),
+                telling: LossTelling {
+                    layer_losses: Box::new(move || {
+                        losses_of.upgrade().map_or_else(Default::default, |core| core.lost_spans())
+                    }),
+                    tell: prints_notes.then_some(terminal::print_note),
+                },
+            };
+            match Pipeline::start(shards, delivery, config, settings) {
                 Ok(pipeline) => Some(pipeline),
                 Err(error) => {
                     notes.push(format!(

@@ -7,10 +7,13 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::endpoint::Endpoint;
-use super::queue::{Batch, Done, Queue};
+use super::queue::Queue;
 use super::request::Envelope;
 use super::retry::{Verdict, backoff};
+use super::spool::{SpoolConfig, dead};
+use super::state::Done;
 use super::transport::{Answer, Signal, Transport};
+use super::waiting::Batch;
 use super::{Protocol, SignalName};
 use crate::encode::json_lines::append_traces_line;
 use crate::random::random_share;
@@ -35,17 +38,28 @@ pub(super) struct Backend {
     retries: Vec<(Instant, Request)>,
     /// Failures since the last success.
     failures: u32,
+    envelope: Envelope,
+    /// Where refused requests are kept.
+    spool: Option<SpoolConfig>,
     queue: Arc<Queue>,
 }
 
 impl Backend {
-    pub(super) fn new(endpoint: Endpoint, max_in_flight: usize, queue: Arc<Queue>) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        max_in_flight: usize,
+        envelope: Envelope,
+        spool: Option<SpoolConfig>,
+        queue: Arc<Queue>,
+    ) -> Self {
         Backend {
             transport: Transport::new(endpoint, Signal::Traces),
             in_flight: JoinSet::new(),
             max_in_flight: max_in_flight.max(1),
             retries: Vec::new(),
             failures: 0,
+            envelope,
+            spool,
             queue,
         }
     }
@@ -83,7 +97,7 @@ impl Backend {
     }
 
     /// Tries again what is due; while probing, one request at a time.
-    pub(super) fn start_due_retries(&mut self, now: Instant, envelope: &Envelope) {
+    pub(super) fn start_due_retries(&mut self, now: Instant) {
         self.retries.sort_by_key(|(due, _)| *due);
         while self.retries.first().is_some_and(|(due, _)| *due <= now) {
             if self.is_probing() && !self.in_flight.is_empty() {
@@ -91,7 +105,7 @@ impl Backend {
             }
             let (_, mut request) = self.retries.remove(0);
             if request.body.is_empty() {
-                request.body = self.body(envelope.request(&request.batch.fields));
+                request.body = self.body(self.envelope.request(&request.batch));
             }
             self.send(request);
         }
@@ -115,7 +129,7 @@ impl Backend {
 
     fn book(&mut self, request: Request, answer: Answer) {
         let Answer { verdict, error, rejected, .. } = answer;
-        let (spans, bytes) = (request.batch.spans(), request.batch.fields.len());
+        let spans = request.batch.spans();
         match verdict {
             Verdict::Accepted => {
                 self.failures = 0;
@@ -125,7 +139,7 @@ impl Backend {
                     self.queue.tell(SignalName::Spans, error, "");
                 }
                 let outcomes = [(Done::Acked, spans.saturating_sub(rejected)), (Done::Rejected, rejected)];
-                self.queue.done(&outcomes, bytes, error);
+                self.queue.done(&outcomes, request.batch, error);
             }
             Verdict::Retry(after) => {
                 self.failures = self.failures.saturating_add(1);
@@ -146,15 +160,28 @@ impl Backend {
                         self.retries.push((Instant::now(), half));
                     }
                 }
-                None => self.queue.done(&[(Done::Rejected, spans)], bytes, error),
+                None => self.refuse(request.batch, error),
             },
             Verdict::TooLarge | Verdict::Rejected => {
                 self.failures = 0;
-                if let Some(error) = &error {
-                    self.queue.tell(SignalName::Spans, error, "; they are lost there");
-                }
-                self.queue.done(&[(Done::Rejected, spans)], bytes, error);
+                self.refuse(request.batch, error);
             }
         }
+    }
+
+    /// Books spans the backend will not take, and keeps them for a person to look at.
+    fn refuse(&mut self, batch: Batch, error: Option<String>) {
+        let request = self.envelope.request(&batch);
+        let buried =
+            self.spool.as_ref().and_then(|spool| dead::bury(&spool.root, &spool.service, &request).ok());
+        let folder = buried.as_deref().and_then(std::path::Path::parent);
+        let then = folder.map_or_else(
+            || "; they are lost there".to_owned(),
+            |folder| format!("; they are kept in {}", folder.display()),
+        );
+        if let Some(error) = &error {
+            self.queue.tell(SignalName::Spans, error, &then);
+        }
+        self.queue.done(&[(Done::Rejected, batch.spans())], batch, error);
     }
 }

@@ -3,17 +3,21 @@
 //! Nothing is queued: sums that could not be sent are in the next snapshot. So a request is never sent again as it
 //! was, and an outage costs nothing but detail in time.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 use tokio::task::JoinSet;
 
 use super::endpoint::Endpoint;
 use super::queue::Queue;
+use super::recovery::AdoptedMetrics;
 use super::retry::{Verdict, backoff};
 use super::transport::{Answer, Signal, Transport};
+use super::waiting::Place;
 use super::{Protocol, SignalName};
 use crate::metrics::hub::MetricHub;
 use crate::metrics::otlp::{HistogramForm, Reader, Temporality, request};
@@ -21,6 +25,7 @@ use crate::metrics::store::Snapshot;
 use crate::random::random_share;
 
 /// Where metrics go and how.
+#[derive(Clone)]
 pub(crate) struct MetricsConfig {
     pub(crate) target: MetricsTarget,
     pub(crate) hub: Arc<MetricHub>,
@@ -32,6 +37,7 @@ pub(crate) struct MetricsConfig {
 }
 
 /// Where metrics go.
+#[derive(Clone)]
 pub(crate) enum MetricsTarget {
     Backend(Box<Endpoint>),
     /// Standard output, a line of OTLP JSON each time.
@@ -56,14 +62,24 @@ pub(super) struct MetricsSender {
     failures: u32,
     /// The backend does not take metrics at all: it is told once and left alone.
     is_unwanted: bool,
+    retry_adopted_at: Option<Instant>,
+    /// What processes that are gone could not get rid of.
+    adopted: VecDeque<AdoptedMetrics>,
+    /// Those that are done with.
+    finished: Vec<(usize, Place)>,
+    /// Whether the backend has all there was at the last flush.
+    has_all: bool,
     queue: Arc<Queue>,
 }
 
 /// What a request was made of.
-struct Sent {
-    snapshot: Snapshot,
-    /// The last flush that was asked for before.
-    flush: u64,
+enum Sent {
+    Own {
+        snapshot: Snapshot,
+        /// The last flush that was asked for before.
+        flush: u64,
+    },
+    Adopted(AdoptedMetrics),
 }
 
 impl MetricsSender {
@@ -81,6 +97,10 @@ impl MetricsSender {
             next: Instant::now().checked_add(config.interval),
             failures: 0,
             is_unwanted: false,
+            retry_adopted_at: None,
+            adopted: VecDeque::new(),
+            finished: Vec::new(),
+            has_all: false,
             queue,
         }
     }
@@ -90,8 +110,11 @@ impl MetricsSender {
         let flush = self.queue.metrics_flush();
         let is_asked = flush > self.queue.metrics_flushed();
         let is_due = self.next.is_some_and(|next| next <= now);
-        if !self.in_flight.is_empty() || !(is_asked || is_due) {
+        if !self.in_flight.is_empty() {
             return;
+        }
+        if !(is_asked || is_due) {
+            return self.send_adopted(now);
         }
         self.next = now.checked_add(self.interval);
         if self.is_unwanted {
@@ -113,14 +136,53 @@ impl MetricsSender {
             Protocol::HttpProtobuf | Protocol::Grpc => request.encode_to_vec(),
         };
         let answer = transport.clone().send(transport.body(message));
-        self.in_flight.spawn(async move { (Sent { snapshot, flush }, answer.await) });
+        self.has_all = false;
+        self.in_flight.spawn(async move { (Sent::Own { snapshot, flush }, answer.await) });
     }
 
-    fn print(
-        &mut self,
-        request: &opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest,
-        snapshot: Snapshot,
-    ) {
+    /// Takes requests over that another process could not get rid of.
+    pub(super) fn adopt(&mut self, requests: Vec<AdoptedMetrics>) {
+        self.adopted.extend(requests);
+    }
+
+    /// Those of them that are done with.
+    pub(super) fn take_finished(&mut self) -> Vec<(usize, Place)> {
+        std::mem::take(&mut self.finished)
+    }
+
+    fn send_adopted(&mut self, now: Instant) {
+        if self.retry_adopted_at.is_some_and(|at| now < at) {
+            return;
+        }
+        let Some(adopted) = self.adopted.pop_front() else { return };
+        let request = (!self.is_unwanted).then_some(self.transport.as_ref()).flatten();
+        let Some(transport) = request else { return self.finish_adopted(&adopted) };
+        let message = match transport.protocol() {
+            Protocol::HttpJson => ExportMetricsServiceRequest::decode(&*adopted.request)
+                .ok()
+                .and_then(|request| serde_json::to_vec(&request).ok())
+                .unwrap_or_default(),
+            Protocol::HttpProtobuf | Protocol::Grpc => adopted.request.clone(),
+        };
+        let answer = transport.clone().send(transport.body(message));
+        self.in_flight.spawn(async move { (Sent::Adopted(adopted), answer.await) });
+    }
+
+    fn finish_adopted(&mut self, adopted: &AdoptedMetrics) {
+        let place = Place { record: Some(adopted.position), verdict: None, spans: 1 };
+        self.finished.push((adopted.log, place));
+    }
+
+    /// At the end: what the backend has not taken, for the next start.
+    pub(super) fn unsent(&self) -> Option<Vec<u8>> {
+        if self.has_all || self.is_unwanted || self.transport.is_none() {
+            return None;
+        }
+        let metrics = self.reader.metrics(&self.hub.snapshot());
+        (!metrics.is_empty()).then(|| request(&self.resource, metrics).encode_to_vec())
+    }
+
+    fn print(&mut self, request: &ExportMetricsServiceRequest, snapshot: Snapshot) {
         let mut line = serde_json::to_vec(request).unwrap_or_default();
         line.push(b'\n');
         let mut stdout = std::io::stdout().lock();
@@ -130,7 +192,11 @@ impl MetricsSender {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        if self.in_flight.is_empty() { self.next } else { None }
+        if !self.in_flight.is_empty() {
+            return None;
+        }
+        let adopted = (!self.adopted.is_empty()).then(|| self.retry_adopted_at.unwrap_or_else(Instant::now));
+        [self.next, adopted].into_iter().flatten().min()
     }
 
     /// Waits for the answer and books it; never returns while nothing is in flight.
@@ -144,6 +210,20 @@ impl MetricsSender {
 
     fn book(&mut self, sent: Sent, answer: Answer) {
         let now = Instant::now();
+        let (snapshot, flush) = match sent {
+            Sent::Own { snapshot, flush } => (snapshot, flush),
+            Sent::Adopted(adopted) => {
+                if let Verdict::Retry(after) = answer.verdict {
+                    self.failures = self.failures.saturating_add(1);
+                    let wait = after.unwrap_or_else(|| backoff(self.failures, random_share()));
+                    self.retry_adopted_at = now.checked_add(wait);
+                    self.adopted.push_back(adopted);
+                } else {
+                    self.finish_adopted(&adopted);
+                }
+                return;
+            }
+        };
         let rejected = answer.rejected > 0;
         let error = answer.error.map(|error| match rejected {
             true => format!("{} data points were refused: {error}", answer.rejected),
@@ -152,7 +232,8 @@ impl MetricsSender {
         match answer.verdict {
             Verdict::Accepted => {
                 self.failures = 0;
-                self.reader.acknowledge(sent.snapshot);
+                self.has_all = true;
+                self.reader.acknowledge(snapshot);
             }
             Verdict::Retry(after) => {
                 self.failures = self.failures.saturating_add(1);
@@ -162,7 +243,7 @@ impl MetricsSender {
             Verdict::TooLarge | Verdict::Rejected => {
                 self.is_unwanted = answer.is_unknown_signal;
                 // Sent again it would be refused again; what it told is lost to this backend.
-                self.reader.acknowledge(sent.snapshot);
+                self.reader.acknowledge(snapshot);
             }
         }
         let is_taken = answer.verdict == Verdict::Accepted;
@@ -185,6 +266,6 @@ impl MetricsSender {
             }
         }
         self.queue.metrics_sent(if is_taken && !rejected { None } else { error });
-        self.queue.metrics_done(sent.flush);
+        self.queue.metrics_done(flush);
     }
 }

@@ -10,19 +10,26 @@
 mod backend;
 #[cfg(feature = "otlp")]
 mod endpoint;
+mod holding;
+mod loss_news;
 #[cfg(feature = "otlp")]
 mod metrics_sender;
 mod net_thread;
 mod queue;
 pub(crate) mod record;
+#[cfg(feature = "otlp")]
+mod recovery;
 mod request;
 #[cfg(feature = "otlp")]
 mod retry;
 #[cfg(feature = "otlp")]
 mod span_exporter;
 mod spans_file;
+pub(crate) mod spool;
+mod state;
 #[cfg(feature = "otlp")]
 mod transport;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +38,7 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "otlp")]
 pub(crate) use endpoint::{Endpoint, endpoint};
+pub(crate) use loss_news::LossNews;
 #[cfg(feature = "otlp")]
 pub(crate) use metrics_sender::{MetricsConfig, MetricsTarget};
 #[cfg(feature = "otlp")]
@@ -38,7 +46,7 @@ pub(crate) use span_exporter::AnyExporter;
 pub(crate) use spans_file::{SpansOutput, check as check_spans_file};
 
 use crate::delivery::queue::Queue;
-use crate::delivery::record::Record;
+use crate::delivery::record::{Record, SpanKey};
 use crate::pipeline::shard::Shards;
 
 /// How a request is put.
@@ -131,6 +139,10 @@ pub(crate) struct DeliveryConfig {
     pub(crate) send_delay: Duration,
     /// How long a root waits for its verdict.
     pub(crate) hold: Duration,
+    /// Where spans are kept until they are acknowledged; `None`: in memory alone.
+    pub(crate) spool: Option<spool::SpoolConfig>,
+    /// Whether a trace is only sent once its run was found worth it.
+    pub(crate) keeps_by_outcome: bool,
 }
 
 impl Default for DeliveryConfig {
@@ -152,12 +164,14 @@ impl Default for DeliveryConfig {
             max_in_flight: 4,
             send_delay: Duration::from_millis(200),
             hold: Duration::from_secs(10),
+            spool: None,
+            keeps_by_outcome: false,
         }
     }
 }
 
-/// Counts at one moment. `offered = acked + written + rejected + dropped + pending`, where spans that go to a
-/// backend and to a file count by what became of them at the backend.
+/// Counts at one moment. `offered = acked + written + rejected + discarded + dropped + pending`, where spans that go
+/// to a backend and to a file count by what became of them at the backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeliveryStatus {
     pub(crate) offered_spans: u64,
@@ -167,6 +181,18 @@ pub(crate) struct DeliveryStatus {
     /// By reason.
     pub(crate) dropped: BTreeMap<&'static str, u64>,
     pub(crate) pending_spans: u64,
+    /// Of those, the ones on disk: a later start finds them.
+    pub(crate) spooled_spans: u64,
+    /// Of those, the ones only a later start will send.
+    pub(crate) left_spans: u64,
+    /// Not sent because their run was not worth it.
+    pub(crate) discarded_spans: u64,
+    /// Spans of processes that are gone, taken by the backend.
+    pub(crate) recovered_spans: u64,
+    /// Those that could not be sent, by reason.
+    pub(crate) recovery_losses: BTreeMap<&'static str, u64>,
+    /// By how much the counts do not add up.
+    pub(crate) unaccounted_spans: u64,
     pub(crate) held_roots: u64,
     pub(crate) roots_without_verdict: u64,
     pub(crate) requests: u64,
@@ -186,9 +212,16 @@ pub(crate) struct DeliveryStatus {
 pub(crate) struct Delivery {
     queue: Arc<Queue>,
     takes_spans: bool,
+    keeps_by_outcome: bool,
+    has_spool: bool,
 }
 
 impl DeliveryConfig {
+    /// Whether the thread can begin anew with it: an exporter of the program's is gone with the first.
+    fn can_restart(&self) -> bool {
+        self.endpoint.is_some() || self.spans_output.is_some()
+    }
+
     fn takes_spans(&self) -> bool {
         let is_sent = self.endpoint.is_some() || self.spans_output.is_some();
         #[cfg(feature = "otlp")]
@@ -204,9 +237,10 @@ pub(crate) struct Refused;
 /// Starts `longpole-net`.
 pub(crate) fn start(config: DeliveryConfig, shards: Arc<Shards>) -> std::io::Result<Delivery> {
     let queue = Arc::new(Queue::new(&config));
-    let takes_spans = config.takes_spans();
+    let (takes_spans, keeps_by_outcome) = (config.takes_spans(), config.keeps_by_outcome);
+    let has_spool = config.spool.is_some();
     net_thread::spawn(config, queue.clone(), shards)?;
-    Ok(Delivery { queue, takes_spans })
+    Ok(Delivery { queue, takes_spans, keeps_by_outcome, has_spool })
 }
 
 impl Delivery {
@@ -226,9 +260,37 @@ impl Delivery {
 
     /// Flushes and ends the thread. Later records are refused.
     pub(crate) fn shutdown(&self, deadline: Instant) -> DeliveryStatus {
-        let status = self.queue.flush(deadline);
-        self.queue.stop();
-        status
+        // A little of the time is for leaving the disk in order.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let flush_until = deadline.checked_sub(left / 16).unwrap_or(deadline);
+        let is_complete = self.queue.flush(flush_until).is_complete;
+        self.queue.stop(deadline);
+        DeliveryStatus { is_complete, ..self.queue.status() }
+    }
+
+    /// Replaces what is on disk of spans that are still open: what a later start sends if this process dies.
+    pub(crate) fn write_open(&self, spans: &[(SpanKey, Vec<u8>)]) {
+        self.queue.write_open(spans);
+    }
+
+    /// Strikes spans that have ended from those.
+    pub(crate) fn strike_open(&self, ended: &[SpanKey]) {
+        self.queue.strike_open(ended);
+    }
+
+    /// How much of what may wait for the backend does, 0–1: on disk if spans go there, else in memory.
+    pub(crate) fn fill(&self) -> f64 {
+        self.queue.fill()
+    }
+
+    /// Whether traces are only sent once their runs were found worth it.
+    pub(crate) fn keeps_by_outcome(&self) -> bool {
+        self.keeps_by_outcome
+    }
+
+    /// Whether spans are kept on disk until they are acknowledged.
+    pub(crate) fn has_spool(&self) -> bool {
+        self.has_spool
     }
 
     /// Whether spans are wanted; else it sends metrics only.
@@ -242,13 +304,21 @@ impl Delivery {
 
     /// Spans that will not arrive, by reason; those a backend rejected are counted by [`DeliveryStatus`].
     pub(crate) fn losses(&self) -> BTreeMap<String, u64> {
-        let dropped = self.queue.status().dropped.into_iter();
+        let status = self.queue.status();
+        let unaccounted = Some(("unaccounted", status.unaccounted_spans)).filter(|(_, spans)| *spans > 0);
+        let dropped = status.dropped.into_iter().chain(unaccounted);
         dropped.map(|(reason, spans)| (format!("delivery_{reason}"), spans)).collect()
+    }
+
+    /// What earlier processes have left that could not be sent on, by reason.
+    pub(crate) fn recovery_losses(&self) -> BTreeMap<String, u64> {
+        let losses = self.queue.status().recovery_losses.into_iter();
+        losses.map(|(reason, count)| (format!("recovery_{reason}"), count)).collect()
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.queue.stop();
+        self.queue.stop(Instant::now());
     }
 }

@@ -1,18 +1,27 @@
 //! What waits to be delivered, and the counts of everything that did.
+//!
+//! Records go to disk first, if there is a spool, and then into memory, as long as there is room. What is on disk
+//! only is read again when there is. Locks are taken in one order: the spool's, then the state's.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::record::{Record, RootKey, goes_with_its_chunk};
+use super::holding::Decided;
+use super::record::{Record, SpanKey, goes_with_its_chunk};
+use super::spool::adopted::Preamble;
+use super::spool::format::Kind;
+use super::spool::{Spool, now};
+use super::state::{Done, State, Written};
+use super::waiting::{Batch, Place, RequestLimits, Waiting, next_place};
 use super::{DeliveryConfig, DeliveryStatus, Refused, SignalName};
-use crate::encode::span::append_field;
+use crate::ids::TraceId;
 use crate::pipeline::shard::{Chunk, Shards};
 
 /// Shared by whoever offers, whoever flushes and the net thread.
 pub(super) struct Queue {
+    spool: Option<Mutex<Spool>>,
     state: Mutex<State>,
     /// Tells the net thread that there is something to look at.
     pub(super) wake: Notify,
@@ -22,92 +31,22 @@ pub(super) struct Queue {
     max_spans: u64,
     hold: Duration,
     has_metrics: bool,
+    keeps_by_outcome: bool,
     tell: Option<fn(&str)>,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
-    waiting_spans: u64,
-    waiting_bytes: usize,
-    /// When the oldest of `waiting` came.
-    waiting_since: Option<Instant>,
-    held: HashMap<RootKey, Held>,
-    /// Verdicts that came before their root.
-    early: HashMap<RootKey, Vec<u8>>,
-    /// Bytes waiting, held and in requests.
-    bytes: usize,
-    /// Spans that are done with, whatever became of them.
-    done_spans: u64,
-    /// How many flushes are on.
-    flushes: u32,
-    /// The number of the last flush that asked for metrics, and of the last whose metrics are done with.
-    metrics_flush: u64,
-    metrics_flushed: u64,
-    /// Whether the backend of a signal is known to be away.
-    #[cfg(feature = "otlp")]
-    away: [bool; 2],
-    is_stopped: bool,
-    has_thread_ended: bool,
-    status: DeliveryStatus,
-}
-
-enum Waiting {
-    /// The frames of a chunk from this one on.
-    Chunk { chunk: Arc<Chunk>, next: usize },
-    /// One span message.
-    Root(Vec<u8>),
-}
-
-struct Held {
-    message: Vec<u8>,
-    since: Instant,
-}
-
-/// How many verdicts without a root are kept.
-const MAX_EARLY: usize = 1_024;
 /// How many sentences are kept for the user.
 const MAX_NOTES: usize = 32;
-/// Tag and length in front of a message, at most.
-const FIELD_HEAD: usize = 6;
-
-/// Ready-made `ScopeSpans.spans` fields, taken out of the queue together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) fields: Vec<u8>,
-    /// Where each field ends.
-    pub(super) ends: Vec<usize>,
-}
-
-impl Batch {
-    pub(super) fn spans(&self) -> u64 {
-        self.ends.len() as u64
-    }
-
-    fn push(&mut self, field: &[u8]) {
-        self.fields.extend_from_slice(field);
-        self.ends.push(self.fields.len());
-    }
-
-    fn push_message(&mut self, message: &[u8]) {
-        append_field(&mut self.fields, 0x12, message);
-        self.ends.push(self.fields.len());
-    }
-}
-
-/// What became of spans at their destination.
-pub(super) enum Done {
-    #[cfg(feature = "otlp")]
-    Acked,
-    Written,
-    #[cfg(feature = "otlp")]
-    Rejected,
-    Dropped(&'static str),
-}
+/// About how long a record on disk gets.
+const RECORD_BYTES: usize = 1 << 20;
+/// How much is read from disk at a time.
+const READ_BYTES: usize = 1 << 20;
 
 impl Queue {
     pub(super) fn new(config: &DeliveryConfig) -> Self {
+        let preamble = Preamble { resource: config.resource.clone(), scope: config.scope.clone() };
         Queue {
+            spool: config.spool.clone().map(|spool| Mutex::new(Spool::new(spool, preamble))),
             state: Mutex::default(),
             wake: Notify::new(),
             progress: Condvar::new(),
@@ -118,6 +57,7 @@ impl Queue {
             has_metrics: config.metrics.is_some(),
             #[cfg(not(feature = "otlp"))]
             has_metrics: false,
+            keeps_by_outcome: config.keeps_by_outcome,
             tell: config.tell,
         }
     }
@@ -126,25 +66,187 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn spool(&self) -> Option<MutexGuard<'_, Spool>> {
+        Some(self.spool.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(super) fn offer(&self, record: Record) -> Result<(), Refused> {
         let taken = {
-            let mut state = self.state();
-            let limits = (self.max_bytes, self.max_spans);
+            let mut spool = self.spool();
+            let spool = spool.as_deref_mut();
             match record {
-                Record::Traces(chunk) => state.offer_chunk(chunk, limits),
-                Record::HeldRoot { key, message } => state.offer_root(key, message, limits),
-                Record::RootAttributes { key, attributes } => state.offer_verdict(key, attributes),
+                Record::Traces(chunk) => self.offer_chunk(spool, chunk),
+                Record::HeldRoot { key, message } => self.offer_root(spool, key, message),
+                Record::RootAttributes { key, attributes } => self.offer_verdict(spool, key, attributes),
+                Record::Decision { trace_id, keeps } => {
+                    self.offer_decision(spool, trace_id, keeps);
+                    Ok(())
+                }
             }
         };
+        self.tell_news();
         self.wake.notify_one();
         taken
+    }
+
+    /// Whether so much more may be kept in memory; an error if nothing is taken any more.
+    fn room(&self, spans: u64, bytes: usize) -> Result<bool, Refused> {
+        let mut state = self.state();
+        if state.is_stopped {
+            state.offered(spans);
+            state.drop_spans("after_shutdown", spans);
+            return Err(Refused);
+        }
+        let pending = state.pending().saturating_sub(state.disk_spans).saturating_add(spans);
+        let fits = state.bytes.saturating_add(bytes) <= self.max_bytes && pending <= self.max_spans;
+        Ok(fits && !state.has_backlog)
+    }
+
+    fn offer_chunk(&self, spool: Option<&mut Spool>, chunk: Arc<Chunk>) -> Result<(), Refused> {
+        let heads = chunk.heads.iter().filter(|head| goes_with_its_chunk(head));
+        let (spans, bytes) = heads.fold((0u64, 0usize), |(spans, bytes), head| {
+            (spans.saturating_add(1), bytes.saturating_add(chunk.field(head).len()))
+        });
+        let has_room = self.room(spans, bytes)?;
+        let mut spool = spool;
+        let written = match &mut spool {
+            Some(spool) => self.write_chunk(spool, &chunk, has_room),
+            None if has_room => Written { places: nowhere(spans).into(), ..Written::default() },
+            None => Written { lost: spans, ..Written::default() },
+        };
+        let mut state = self.state();
+        state.booked(spans, &written, spool.as_deref_mut());
+        if !has_room {
+            return if written.lost > 0 { Err(Refused) } else { Ok(()) };
+        }
+        state.bytes = state.bytes.saturating_add(bytes);
+        if self.keeps_by_outcome {
+            let mut places = written.places;
+            for head in chunk.heads.iter().filter(|head| goes_with_its_chunk(head)) {
+                let place = next_place(&mut places);
+                state.decide_on_span(chunk.message(head), place);
+            }
+        } else {
+            state.wait(Waiting::Chunk { chunk, next: 0, places: written.places }, spans, bytes);
+        }
+        Ok(())
+    }
+
+    /// Writes the spans of a chunk that go with it.
+    fn write_chunk(&self, spool: &mut Spool, chunk: &Chunk, keeps: bool) -> Written {
+        let kind = if self.keeps_by_outcome { Kind::Undecided } else { Kind::Traces };
+        let mut written = Written::default();
+        let now = now();
+        // Neighbours in the chunk are written as one piece.
+        let mut pieces: Vec<std::ops::Range<usize>> = Vec::new();
+        let (mut bytes, mut spans) = (0usize, 0u32);
+        let mut write = |pieces: &mut Vec<std::ops::Range<usize>>, spans: u32| {
+            if spans == 0 {
+                return;
+            }
+            let parts: Vec<&[u8]> =
+                pieces.iter().map(|piece| chunk.bytes.get(piece.clone()).unwrap_or_default()).collect();
+            written.add(spool.append(kind, spans, &parts, keeps, now), spans, keeps);
+            pieces.clear();
+        };
+        for head in chunk.heads.iter().filter(|head| goes_with_its_chunk(head)) {
+            let (start, len) = (head.tag as usize, chunk.field(head).len());
+            let end = start.saturating_add(len);
+            if bytes.saturating_add(len) > RECORD_BYTES {
+                write(&mut pieces, std::mem::take(&mut spans));
+                bytes = 0;
+            }
+            match pieces.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => pieces.push(start..end),
+            }
+            bytes = bytes.saturating_add(len);
+            spans = spans.saturating_add(1);
+        }
+        write(&mut pieces, spans);
+        written
+    }
+
+    fn offer_root(&self, spool: Option<&mut Spool>, key: SpanKey, message: Vec<u8>) -> Result<(), Refused> {
+        let keeps = self.room(1, message.len())?;
+        let mut spool = spool;
+        let mut written = Written::default();
+        let record =
+            spool.as_mut().and_then(|spool| spool.append(Kind::HeldRoot, 1, &[&message], keeps, now()));
+        written.add(record, 1, keeps);
+        let mut state = self.state();
+        state.booked(1, &written, spool.as_deref_mut());
+        if !keeps {
+            return if written.lost > 0 { Err(Refused) } else { Ok(()) };
+        }
+        state.bytes = state.bytes.saturating_add(message.len());
+        let place = written.places.front().copied().unwrap_or_default();
+        let released = state.holding.hold(key, message, place, Instant::now(), false);
+        state.go_on(released, self.keeps_by_outcome);
+        Ok(())
+    }
+
+    fn offer_verdict(
+        &self,
+        spool: Option<&mut Spool>,
+        key: SpanKey,
+        attributes: Vec<u8>,
+    ) -> Result<(), Refused> {
+        let (holds, has_backlog) = {
+            let state = self.state();
+            if state.is_stopped && !state.holding.holds(&key) {
+                return Err(Refused);
+            }
+            (state.holding.holds(&key), state.has_backlog)
+        };
+        let mut spool = spool;
+        let ids = ids_of(key);
+        // A root on disk only is followed there by its verdict.
+        let keeps = holds || !has_backlog;
+        let record = spool
+            .as_mut()
+            .and_then(|spool| spool.append(Kind::RootAttributes, 0, &[&ids, &attributes], keeps, now()));
+        let mut state = self.state();
+        state.is_spool_dirty |= record.is_some();
+        if !keeps {
+            state.has_backlog = spool.as_ref().is_some_and(|spool| spool.has_backlog());
+            return Ok(());
+        }
+        let mut released = state.holding.verdict(key, attributes, true);
+        match (&mut released, record) {
+            (Some(released), record) => released.place.verdict = record,
+            // What waits for a root is not worth keeping the disk's records for.
+            (None, Some(record)) => {
+                state.finished.push(Place { record: Some(record), verdict: None, spans: 1 });
+            }
+            (None, None) => {}
+        }
+        state.go_on(released, self.keeps_by_outcome);
+        Ok(())
+    }
+
+    fn offer_decision(&self, spool: Option<&mut Spool>, trace: TraceId, keeps: bool) {
+        let payload = [&trace.to_bytes()[..], &[u8::from(keeps)]].concat();
+        let record = spool.and_then(|spool| spool.append(Kind::Decision, 0, &[&payload], true, now()));
+        let mut state = self.state();
+        if let Some(record) = record {
+            // The records of its spans, which stand before it, keep its segment.
+            state.finished.push(Place { record: Some(record), verdict: None, spans: 1 });
+        }
+        let mut decided = Decided::default();
+        state.holding.decide(trace, keeps, &mut decided);
+        state.take_decided(decided);
+        drop(state);
+        self.progress.notify_all();
     }
 
     pub(super) fn flush(&self, deadline: Instant) -> DeliveryStatus {
         let mut state = self.state();
         let target = state.status.offered_spans;
         state.flushes = state.flushes.saturating_add(1);
-        state.release_held(|_| true);
+        state.let_go(|holding| holding.release_all(), self.keeps_by_outcome);
+        let undecided = state.holding.keep_overdue(Instant::now(), true);
+        state.take_decided(undecided);
         drop(state);
         self.wake.notify_one();
         let mut state = self.state();
@@ -164,7 +266,9 @@ impl Queue {
             state.done_spans >= target && state.metrics_flushed >= flush
         });
         state.flushes = state.flushes.saturating_sub(1);
-        DeliveryStatus { is_complete: state.done_spans >= target, ..state.current_status() }
+        let is_complete = state.done_spans >= target;
+        drop(state);
+        DeliveryStatus { is_complete, ..self.status() }
     }
 
     /// Waits until something holds, the thread has ended, or `deadline`.
@@ -184,13 +288,22 @@ impl Queue {
         state
     }
 
-    pub(super) fn stop(&self) {
-        self.state().is_stopped = true;
+    /// Ends the net thread, and waits for it until `deadline`.
+    pub(super) fn stop(&self, deadline: Instant) {
+        let mut state = self.state();
+        state.is_stopped = true;
+        state.stop_deadline = Some(deadline);
+        drop(state);
         self.wake.notify_one();
+        drop(self.wait_until(self.state(), deadline, |_| false));
     }
 
     pub(super) fn is_stopped(&self) -> bool {
         self.state().is_stopped
+    }
+
+    pub(super) fn stop_deadline(&self) -> Option<Instant> {
+        self.state().stop_deadline
     }
 
     /// For the net thread, when it ends for whatever reason: nobody waits for it any more.
@@ -205,14 +318,51 @@ impl Queue {
         self.progress.notify_all();
     }
 
-    pub(super) fn status(&self) -> DeliveryStatus {
-        self.state().current_status()
+    /// For the net thread after a panic: the requests it held are gone. What of them is on disk is sent by the
+    /// next start.
+    pub(super) fn requests_lost(&self, error: String) {
+        let mut state = self.state();
+        let lost = std::mem::take(&mut state.sent_spans);
+        let on_disk = if self.spool.is_some() { lost } else { 0 };
+        state.status.left_spans = state.status.left_spans.saturating_add(on_disk);
+        state.done_spans = state.done_spans.saturating_add(on_disk);
+        state.drop_spans("delivery_panicked", lost.saturating_sub(on_disk));
+        let kept = state.waiting_bytes;
+        state.bytes = state.bytes.min(kept);
+        state.status.last_error = Some(error);
+        drop(state);
+        self.progress.notify_all();
+        self.tell_news();
     }
 
-    /// Sends on the roots that have waited long enough.
-    pub(super) fn release_overdue_roots(&self, now: Instant) {
+    pub(super) fn status(&self) -> DeliveryStatus {
+        // Not while a slow disk holds it.
+        let stored = self.spool.as_ref().and_then(|spool| Some(spool.try_lock().ok()?.stored_spans()));
+        let mut state = self.state();
+        if let Some(stored) = stored.filter(|_| !state.has_thread_ended) {
+            state.status.spooled_spans = stored;
+        }
+        state.current_status()
+    }
+
+    /// How much of what may wait does, 0–1: on disk if there is a spool, else in memory.
+    pub(super) fn fill(&self) -> f64 {
+        match &self.spool {
+            Some(spool) => spool.try_lock().map_or(0.0, |spool| spool.fill()),
+            None => self.state().bytes as f64 / self.max_bytes.max(1) as f64,
+        }
+    }
+
+    /// Sends on the roots and traces that have waited long enough.
+    pub(super) fn release_overdue(&self, now: Instant) {
+        let mut state = self.state();
+        let is_last_read = state.flushes > 0 && !state.has_backlog;
         let hold = self.hold;
-        self.state().release_held(|held| now.saturating_duration_since(held.since) >= hold);
+        state.let_go(|holding| holding.release_due(now, hold, is_last_read), self.keeps_by_outcome);
+        if self.keeps_by_outcome {
+            let decided = state.holding.keep_overdue(now, is_last_read);
+            state.take_decided(decided);
+        }
     }
 
     /// When there is next something to do without anybody's word: a request to be sent half full, or a root that
@@ -220,11 +370,7 @@ impl Queue {
     pub(super) fn next_deadline(&self, send_delay: Duration) -> Option<Instant> {
         let state = self.state();
         let send = state.waiting_since.and_then(|since| since.checked_add(send_delay));
-        let release = state.held.values().filter_map(|held| held.since.checked_add(self.hold)).min();
-        match (send, release) {
-            (Some(send), Some(release)) => Some(send.min(release)),
-            (send, release) => send.or(release),
-        }
+        [send, state.holding.next_release(self.hold)].into_iter().flatten().min()
     }
 
     /// The next request's spans, if it is full, has waited `send_delay`, or somebody flushes.
@@ -235,82 +381,142 @@ impl Queue {
             .is_some_and(|since| now.saturating_duration_since(since) >= config.send_delay);
         let is_full = state.waiting_spans >= config.max_request_spans as u64
             || state.waiting_bytes >= config.max_request_bytes;
-        if state.waiting.is_empty() || !(waited || is_full || state.flushes > 0 || state.is_stopped) {
+        let is_due = waited || is_full || state.flushes > 0 || state.is_stopped || state.has_backlog;
+        if state.waiting.is_empty() || !is_due {
             return None;
         }
+        let limits = RequestLimits { bytes: config.max_request_bytes, spans: config.max_request_spans };
         let mut batch = Batch::default();
+        let mut moved = 0usize;
         while let Some(next) = state.waiting.pop_front() {
-            match next {
-                Waiting::Root(message) => {
-                    let size = message.len().saturating_add(FIELD_HEAD);
-                    if !has_room(&batch, size, config) {
-                        state.waiting.push_front(Waiting::Root(message));
-                        break;
-                    }
-                    batch.push_message(&message);
-                    // The hold counted the message's bytes; from here on the batch's count.
-                    state.bytes = state.bytes.saturating_sub(message.len());
-                    state.waiting_bytes = state.waiting_bytes.saturating_sub(message.len());
-                    let field = batch
-                        .ends
-                        .len()
-                        .checked_sub(2)
-                        .and_then(|at| batch.ends.get(at))
-                        .copied()
-                        .unwrap_or(0);
-                    state.bytes = state.bytes.saturating_add(batch.fields.len().saturating_sub(field));
-                }
-                Waiting::Chunk { chunk, mut next } => {
-                    let mut is_done = true;
-                    while let Some(head) = chunk.heads.get(next) {
-                        if goes_with_its_chunk(head) {
-                            let field = chunk.field(head);
-                            if !has_room(&batch, field.len(), config) {
-                                is_done = false;
-                                break;
-                            }
-                            batch.push(field);
-                            state.waiting_bytes = state.waiting_bytes.saturating_sub(field.len());
-                        }
-                        next = next.saturating_add(1);
-                    }
-                    if !is_done {
-                        state.waiting.push_front(Waiting::Chunk { chunk, next });
-                        break;
-                    }
-                    shards.pool.give(chunk);
-                }
+            let (left, bytes) = next.move_into(&mut batch, limits, &shards.pool);
+            moved = moved.saturating_add(bytes);
+            if let Some(left) = left {
+                state.waiting.push_front(left);
+                break;
             }
         }
+        state.waiting_bytes = state.waiting_bytes.saturating_sub(moved);
         state.waiting_spans = state.waiting_spans.saturating_sub(batch.spans());
+        state.sent_spans = state.sent_spans.saturating_add(batch.spans());
+        // Roots were counted without tag and length.
+        state.bytes = state.bytes.saturating_sub(moved).saturating_add(batch.fields.len());
         if state.waiting.is_empty() {
             state.waiting_since = None;
         }
         Some(batch)
     }
 
-    /// Books what became of a batch of which `bytes` were counted, all or part of it.
-    pub(super) fn done(&self, outcomes: &[(Done, u64)], bytes: usize, error: Option<String>) {
+    /// Reads what is on disk only, if there is room for it in memory.
+    pub(super) fn read_backlog(&self) {
+        let wants = {
+            let state = self.state();
+            state.has_backlog && state.bytes < self.max_bytes / 2
+        };
+        let Some(mut spool) = self.spool().filter(|_| wants) else { return };
+        let records = spool.read_backlog(READ_BYTES);
         let mut state = self.state();
-        for (outcome, spans) in outcomes.iter().filter(|(_, spans)| *spans > 0) {
-            let status = &mut state.status;
-            let count = match outcome {
-                #[cfg(feature = "otlp")]
-                Done::Acked => &mut status.acked_spans,
-                Done::Written => &mut status.written_spans,
-                #[cfg(feature = "otlp")]
-                Done::Rejected => &mut status.rejected_spans,
-                Done::Dropped(reason) => status.dropped.entry(reason).or_default(),
-            };
-            *count = count.saturating_add(*spans);
-            state.done_spans = state.done_spans.saturating_add(*spans);
+        for record in records {
+            state.take_read(record, self.keeps_by_outcome);
         }
-        state.bytes = state.bytes.saturating_sub(bytes);
+        state.has_backlog = spool.has_backlog();
+        state.take_spool_losses(&mut spool);
+    }
+
+    /// Notes on disk what is done with, unless somebody writes there. Gives back what is done of adopted logs.
+    pub(super) fn settle(&self) -> Vec<(usize, Place)> {
+        let Some(spool) = &self.spool else { return Vec::new() };
+        if let Ok(mut spool) = spool.try_lock() {
+            self.settle_in(&mut spool);
+        }
+        self.tell_news();
+        std::mem::take(&mut self.state().finished_adopted)
+    }
+
+    fn settle_in(&self, spool: &mut Spool) {
+        let finished = std::mem::take(&mut self.state().finished);
+        if finished.is_empty() {
+            return;
+        }
+        for place in finished {
+            place.record.into_iter().for_each(|record| spool.finish(record, place.spans));
+            place.verdict.into_iter().for_each(|record| spool.finish(record, place.spans));
+        }
+        spool.advance();
+    }
+
+    /// Which files to bring to the disk, if something was written since this was asked last.
+    pub(super) fn look_at_spool(&self) -> Vec<Arc<std::fs::File>> {
+        if !std::mem::take(&mut self.state().is_spool_dirty) {
+            return Vec::new();
+        }
+        let files = self.spool().map(|mut spool| {
+            let files = spool.look();
+            let mut state = self.state();
+            state.has_backlog = spool.has_backlog();
+            state.take_spool_losses(&mut spool);
+            files
+        });
+        self.tell_news();
+        files.unwrap_or_default()
+    }
+
+    pub(super) fn is_spool_dirty(&self) -> bool {
+        self.state().is_spool_dirty
+    }
+
+    /// For the net thread at its end: what is not delivered stays for the next start. `metrics`: a request that
+    /// nobody has taken.
+    pub(super) fn close_spool(&self, metrics: Option<Vec<u8>>) -> Vec<Arc<std::fs::File>> {
+        let Some(mut spool) = self.spool() else { return Vec::new() };
+        if let Some(metrics) = metrics {
+            let _ = spool.append(Kind::Metrics, 0, &[&metrics], true, now());
+        }
+        self.settle_in(&mut spool);
+        let files = spool.look();
+        let mut state = self.state();
+        state.take_spool_losses(&mut spool);
+        state.status.spooled_spans = spool.stored_spans();
+        drop(state);
+        spool.close();
+        files
+    }
+
+    /// Replaces what is on disk of spans that are still open.
+    pub(super) fn write_open(&self, spans: &[(SpanKey, Vec<u8>)]) {
+        if let Some(mut spool) = self.spool() {
+            spool.write_open(spans, now());
+        }
+    }
+
+    /// Strikes spans that have ended from those.
+    pub(super) fn strike_open(&self, ended: &[SpanKey]) {
+        if let Some(mut spool) = self.spool() {
+            spool.strike_open(ended);
+        }
+    }
+
+    /// Books what became of a batch, all or part of it.
+    pub(super) fn done(&self, outcomes: &[(Done, u64)], batch: Batch, error: Option<String>) {
+        let mut state = self.state();
+        let is_adopted = batch.adopted.is_some();
+        for (outcome, spans) in outcomes.iter().filter(|(_, spans)| *spans > 0) {
+            state.book(*outcome, *spans, is_adopted);
+        }
+        match batch.adopted {
+            Some((log, _)) => state.finished_adopted.extend(batch.places.iter().map(|place| (log, *place))),
+            None => {
+                state.sent_spans = state.sent_spans.saturating_sub(batch.ends.len() as u64);
+                state.finished.extend(batch.places);
+                state.bytes = state.bytes.saturating_sub(batch.fields.len());
+            }
+        }
         if error.is_some() {
             state.status.last_error = error;
         }
         drop(state);
         self.progress.notify_all();
+        self.tell_news();
     }
 
     /// Spans that went into the file and on to a backend, which decides what became of them.
@@ -335,6 +541,12 @@ impl Queue {
         self.state().status.last_error = Some(error);
     }
 
+    /// Counts spans of an adopted log that cannot be sent.
+    #[cfg(feature = "otlp")]
+    pub(super) fn adopted_lost(&self, reason: &'static str, count: u64) {
+        self.state().book(Done::Dropped(reason), count, true);
+    }
+
     /// Tells the user that a backend cannot be had, once until it was had again: while it is away the reasons vary.
     #[cfg(feature = "otlp")]
     pub(super) fn tell_away(&self, about: SignalName, error: &str, then: &str) {
@@ -355,11 +567,14 @@ impl Queue {
 
     /// Tells the user what went wrong, each sentence once. `then`: what becomes of it.
     pub(super) fn tell(&self, about: SignalName, error: &str, then: &str) {
-        let sentence = match about {
+        self.tell_once(match about {
             SignalName::Spans => format!("spans: {error}{then}"),
             #[cfg(feature = "otlp")]
             SignalName::Metrics => format!("metrics: {error}{then}"),
-        };
+        });
+    }
+
+    pub(super) fn tell_once(&self, sentence: String) {
         {
             let mut state = self.state();
             let notes = &mut state.status.notes;
@@ -371,6 +586,23 @@ impl Queue {
         if let Some(tell) = self.tell {
             tell(&sentence);
         }
+    }
+
+    /// Tells of losses, and what the spool has to say.
+    fn tell_news(&self) {
+        let said = {
+            let mut state = self.state();
+            if !state.has_new_losses && state.unsaid.is_empty() {
+                return;
+            }
+            state.has_new_losses = false;
+            let mut said = std::mem::take(&mut state.unsaid);
+            let State { loss_news, status, .. } = &mut *state;
+            let losses = status.dropped.iter().map(|(reason, spans)| (*reason, *spans));
+            said.extend(loss_news.due(losses, Instant::now()));
+            said
+        };
+        said.into_iter().for_each(|sentence| self.tell_once(sentence));
     }
 
     /// The number of the last flush that asked for metrics.
@@ -405,105 +637,15 @@ impl Queue {
     }
 }
 
-fn has_room(batch: &Batch, size: usize, config: &DeliveryConfig) -> bool {
-    batch.ends.is_empty()
-        || (batch.ends.len() < config.max_request_spans
-            && batch.fields.len().saturating_add(size) <= config.max_request_bytes)
+/// The place of spans that are in memory alone.
+fn nowhere(spans: u64) -> [Place; 1] {
+    [Place { spans: u32::try_from(spans).unwrap_or(u32::MAX), ..Place::default() }]
 }
 
-impl State {
-    fn admit(
-        &mut self,
-        spans: u64,
-        bytes: usize,
-        (max_bytes, max_spans): (usize, u64),
-    ) -> Result<(), Refused> {
-        let pending = self.status.offered_spans.saturating_sub(self.done_spans);
-        self.status.offered_spans = self.status.offered_spans.saturating_add(spans);
-        let reason = if self.is_stopped {
-            "after_shutdown"
-        } else if self.bytes.saturating_add(bytes) > max_bytes || pending.saturating_add(spans) > max_spans {
-            "queue_full"
-        } else {
-            self.bytes = self.bytes.saturating_add(bytes);
-            return Ok(());
-        };
-        let dropped = self.status.dropped.entry(reason).or_default();
-        *dropped = dropped.saturating_add(spans);
-        self.done_spans = self.done_spans.saturating_add(spans);
-        Err(Refused)
-    }
-
-    fn offer_chunk(&mut self, chunk: Arc<Chunk>, limits: (usize, u64)) -> Result<(), Refused> {
-        let heads = chunk.heads.iter().filter(|head| goes_with_its_chunk(head));
-        let (spans, bytes) = heads.fold((0u64, 0usize), |(spans, bytes), head| {
-            (spans.saturating_add(1), bytes.saturating_add(chunk.field(head).len()))
-        });
-        self.admit(spans, bytes, limits)?;
-        self.wait(Waiting::Chunk { chunk, next: 0 }, spans, bytes);
-        Ok(())
-    }
-
-    fn offer_root(&mut self, key: RootKey, message: Vec<u8>, limits: (usize, u64)) -> Result<(), Refused> {
-        self.admit(1, message.len(), limits)?;
-        if let Some(attributes) = self.early.remove(&key) {
-            self.send_root(message, &attributes);
-        } else if let Some(same) = self.held.insert(key, Held { message, since: Instant::now() }) {
-            // Ids are random; two roots of one id are a program's own doing, and both are sent.
-            self.send_root(same.message, &[]);
-        }
-        Ok(())
-    }
-
-    fn offer_verdict(&mut self, key: RootKey, attributes: Vec<u8>) -> Result<(), Refused> {
-        match self.held.remove(&key) {
-            Some(held) => self.send_root(held.message, &attributes),
-            None if self.is_stopped => return Err(Refused),
-            None => {
-                // Full of verdicts whose roots were refused: none of them will be asked for.
-                if self.early.len() >= MAX_EARLY {
-                    self.early.clear();
-                }
-                self.early.insert(key, attributes);
-            }
-        }
-        Ok(())
-    }
-
-    fn send_root(&mut self, mut message: Vec<u8>, attributes: &[u8]) {
-        message.extend_from_slice(attributes);
-        self.bytes = self.bytes.saturating_add(attributes.len());
-        let bytes = message.len();
-        self.wait(Waiting::Root(message), 1, bytes);
-    }
-
-    fn release_held(&mut self, is_due: impl Fn(&Held) -> bool) {
-        let mut due: Vec<RootKey> =
-            self.held.iter().filter(|(_, held)| is_due(held)).map(|(key, _)| *key).collect();
-        due.sort_unstable_by_key(|key| (key.trace_id, key.span_id));
-        for key in due {
-            if let Some(held) = self.held.remove(&key) {
-                self.status.roots_without_verdict = self.status.roots_without_verdict.saturating_add(1);
-                self.send_root(held.message, &[]);
-            }
-        }
-    }
-
-    fn wait(&mut self, waiting: Waiting, spans: u64, bytes: usize) {
-        if spans == 0 {
-            return;
-        }
-        self.waiting.push_back(waiting);
-        self.waiting_spans = self.waiting_spans.saturating_add(spans);
-        self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
-        self.waiting_since.get_or_insert_with(Instant::now);
-    }
-
-    fn current_status(&self) -> DeliveryStatus {
-        DeliveryStatus {
-            pending_spans: self.status.offered_spans.saturating_sub(self.done_spans),
-            held_roots: self.held.len() as u64,
-            ..self.status.clone()
-        }
-    }
+fn ids_of(key: SpanKey) -> [u8; 24] {
+    let mut ids = [0; 24];
+    let (trace, span) = ids.split_at_mut(16);
+    trace.copy_from_slice(&key.trace_id.to_bytes());
+    span.copy_from_slice(&key.span_id.to_bytes());
+    ids
 }

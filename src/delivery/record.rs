@@ -14,22 +14,29 @@ pub(crate) enum Record {
     /// Kind 8: a root. It is not sent before its [`Record::RootAttributes`], or the end of the hold.
     HeldRoot {
         /// Which root.
-        key: RootKey,
+        key: SpanKey,
         /// Its `Span` message, without tag and length.
         message: Vec<u8>,
     },
     /// Kind 9: what the verdict adds to a root; nothing if there is no verdict for it.
     RootAttributes {
         /// Which root.
-        key: RootKey,
+        key: SpanKey,
         /// `Span.attributes` fields. Protobuf fields of a message concatenate, so they go behind its bytes.
         attributes: Vec<u8>,
     },
+    /// Kind 11: whether the spans of a trace are sent, where that depends on how its run ended.
+    Decision {
+        /// Which trace.
+        trace_id: TraceId,
+        /// Else they are discarded.
+        keeps: bool,
+    },
 }
 
-/// Names a root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RootKey {
+/// Names a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SpanKey {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
 }

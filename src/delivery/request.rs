@@ -1,7 +1,7 @@
 //! The request around ready-made spans: `ExportTraceServiceRequest { resource_spans { resource, scope_spans {
 //! scope, spans… } } }`.
 
-use super::queue::Batch;
+use super::waiting::Batch;
 use crate::encode::span::append_field;
 use crate::encode::varint;
 
@@ -24,8 +24,17 @@ impl Envelope {
         Envelope { resource: field(resource), scope: field(scope) }
     }
 
-    /// The request with these `ScopeSpans.spans` fields.
-    pub(super) fn request(&self, fields: &[u8]) -> Vec<u8> {
+    /// The request with these spans, under the resource they were recorded with.
+    pub(super) fn request(&self, batch: &Batch) -> Vec<u8> {
+        match &batch.adopted {
+            Some((_, preamble)) => {
+                Envelope::new(&preamble.resource, &preamble.scope).request_of(&batch.fields)
+            }
+            None => self.request_of(&batch.fields),
+        }
+    }
+
+    fn request_of(&self, fields: &[u8]) -> Vec<u8> {
         let scope_spans = self.scope.len().saturating_add(fields.len());
         let mut inner = Vec::with_capacity(16);
         push_head(&mut inner, 0x12, scope_spans);
@@ -44,20 +53,4 @@ impl Envelope {
 fn push_head(out: &mut Vec<u8>, tag: u8, length: usize) {
     out.push(tag);
     varint::append(out, length as u64);
-}
-
-impl Batch {
-    /// The batch in two halves, by spans; `None` if it is one span.
-    #[cfg(feature = "otlp")]
-    pub(super) fn halves(&self) -> Option<(Batch, Batch)> {
-        let middle = self.ends.len() / 2;
-        let cut = *self.ends.get(middle.checked_sub(1)?)?;
-        let (first, second) = (self.fields.get(..cut)?, self.fields.get(cut..)?);
-        let (first_ends, second_ends) = self.ends.split_at_checked(middle)?;
-        let second_ends = second_ends.iter().map(|end| end.saturating_sub(cut)).collect();
-        Some((
-            Batch { fields: first.to_vec(), ends: first_ends.to_vec() },
-            Batch { fields: second.to_vec(), ends: second_ends },
-        ))
-    }
 }

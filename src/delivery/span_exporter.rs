@@ -23,7 +23,9 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter, SpanLinks};
 use prost::Message;
 
 use super::SignalName;
-use super::queue::{Batch, Done, Queue};
+use super::queue::Queue;
+use super::state::Done;
+use super::waiting::Batch;
 use crate::decode::protobuf::{Field, Fields, Value as Wire};
 
 /// An exporter whose type is forgotten.
@@ -97,11 +99,7 @@ impl ExporterThread {
                 if let Some(error) = &error {
                     queue.tell(SignalName::Spans, error, "; they are lost there");
                 }
-                queue.done(
-                    &[(outcome, readable), (Done::Dropped("unreadable"), unreadable)],
-                    batch.fields.len(),
-                    error,
-                );
+                queue.done(&[(outcome, readable), (Done::Dropped("unreadable"), unreadable)], batch, error);
                 done.fetch_sub(1, Ordering::AcqRel);
                 queue.wake.notify_one();
             }

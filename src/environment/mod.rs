@@ -8,9 +8,11 @@ mod reader;
 #[cfg(test)]
 mod table;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::delivery::EndpointSettings;
+use crate::delivery::spool::{Durability, Fsync};
 use crate::metrics::store::MetricLimits;
 use crate::sampler::Sampler;
 use reader::Reader;
@@ -33,6 +35,7 @@ pub(crate) struct Environment {
     pub(crate) resource_attributes: Vec<(String, String)>,
     /// Limits that were set.
     pub(crate) limits: LimitSettings,
+    pub(crate) spool: SpoolSettings,
     pub(crate) metric_limits: MetricLimits,
     pub(crate) propagators: Propagators,
     pub(crate) sampler: Sampler,
@@ -112,6 +115,17 @@ pub(crate) struct LimitSettings {
     pub(crate) send_delay: Option<Duration>,
 }
 
+/// Whether and where spans are kept on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpoolSettings {
+    pub(crate) durability: Option<Durability>,
+    pub(crate) is_off: bool,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) bytes: Option<usize>,
+    pub(crate) segment_bytes: Option<usize>,
+    pub(crate) fsync: Option<Fsync>,
+}
+
 /// Reads the variables through `get`.
 pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Environment {
     let mut reader =
@@ -130,6 +144,7 @@ pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Environment {
         service_name,
         resource_attributes,
         limits: reader.limits(),
+        spool: reader.spool(),
         metric_limits: reader.metric_limits(),
         propagators: reader.propagators(),
         sampler: reader.sampler(),

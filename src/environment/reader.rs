@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::delivery::spool::{Durability, Fsync};
 use crate::delivery::{EndpointSettings, Protocol};
 use crate::metrics::store::{ExemplarFilter, MetricLimits};
 use crate::sampler::{RootSampler, Sampler};
 
-use super::{Exporters, LimitSettings, PrometheusAddress, Propagators, SignalSettings};
+use super::{Exporters, LimitSettings, PrometheusAddress, Propagators, SignalSettings, SpoolSettings};
 
 /// Reads variables through `get`, and gathers what was wrong.
 pub(super) struct Reader<F> {
@@ -315,6 +316,22 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             self.problem(name, &text, "a whole number of milliseconds", "the default is used");
         }
         millis
+    }
+
+    pub(super) fn spool(&mut self) -> SpoolSettings {
+        let levels =
+            [("normal", Durability::Normal), ("strict", Durability::Strict), ("memory", Durability::Memory)];
+        let fsync = [("never", Fsync::Never), ("interval", Fsync::Interval), ("always", Fsync::Always)];
+        let switch =
+            [("on", false), ("true", false), ("1", false), ("off", true), ("false", true), ("0", true)];
+        SpoolSettings {
+            durability: self.choice(&["LONGPOLE_DURABILITY"], &levels),
+            is_off: self.choice(&["LONGPOLE_SPOOL"], &switch).unwrap_or(false),
+            folder: self.text("LONGPOLE_SPOOL_DIR").map(PathBuf::from),
+            bytes: self.bytes("LONGPOLE_SPOOL_BYTES"),
+            segment_bytes: self.bytes("LONGPOLE_SPOOL_SEGMENT_BYTES"),
+            fsync: self.choice(&["LONGPOLE_SPOOL_FSYNC"], &fsync),
+        }
     }
 
     pub(super) fn limits(&mut self) -> LimitSettings {

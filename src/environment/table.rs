@@ -75,6 +75,17 @@ pub(super) const SECTIONS: &[Section] = &[
         },
     ),
     (
+        "Spans on disk",
+        variables! {
+            "LONGPOLE_SPOOL", "`on`", "Whether spans that are sent over OTLP are kept on disk until they are acknowledged: `on` or `off`.";
+            "LONGPOLE_SPOOL_DIR", "`$XDG_STATE_HOME/longpole/spool`, else `~/.local/state/longpole/spool`", "Where. Programs of one service share what is there.";
+            "LONGPOLE_SPOOL_BYTES", "`256MiB`", "How much a process keeps there, and no more than a twentieth of the disk's free space.";
+            "LONGPOLE_SPOOL_SEGMENT_BYTES", "`8MiB`", "How long one file gets.";
+            "LONGPOLE_SPOOL_FSYNC", "`interval`", "When what was written is brought to the disk, which only matters if the machine crashes: `never`, `interval` (each second), `always`.";
+            "LONGPOLE_DURABILITY", "`normal`", "`normal`: in a file a millisecond after the close. `strict`: when the close returns. `memory`: in no file.";
+        },
+    ),
+    (
         "Limits of spans and runs",
         variables! {
             "LONGPOLE_SPAN_ATTR_COUNT", "`128`", "Attributes of a span.";

@@ -92,3 +92,18 @@ impl Harness {
         }
     }
 }
+
+/// Reads whatever is left of a file of unsent spans: how many records are whole, how many spans they say they hold,
+/// and how many bytes between them are none.
+pub fn recover_segment(bytes: &[u8]) -> (usize, u64, u64) {
+    use crate::delivery::spool::format::{SEGMENT_HEADER, SegmentReader, read_segment_header};
+
+    let _ = read_segment_header(bytes);
+    let mut reader = SegmentReader::new(bytes, SEGMENT_HEADER);
+    let (mut records, mut spans) = (0usize, 0u64);
+    for record in reader.by_ref() {
+        records = records.saturating_add(1);
+        spans = spans.saturating_add(u64::from(record.spans));
+    }
+    (records, spans, reader.damage().skipped_bytes)
+}

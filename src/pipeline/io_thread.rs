@@ -1,85 +1,153 @@
 //! `longpole-io`: empties the shards and passes chunks on. It does nothing else, so that it is never late.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::decode::otlp::span_ids;
-use crate::delivery::Delivery;
-use crate::delivery::record::{Record, RootKey};
+use crate::delivery::record::{Record, SpanKey};
+use crate::delivery::{Delivery, LossNews};
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::run_thread::Batch;
-use crate::pipeline::shard::{Chunk, Shards, flags};
+use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
 use crate::pipeline::{IoRequest, POLL_INTERVAL};
+use crate::report::PipelineLosses;
+use crate::restarts::Restarts;
 
 pub(crate) const NAME: &str = "longpole-io";
 /// Without a span for this long the thread parks; the next span wakes it.
 const IDLE_BEFORE_PARKING: Duration = Duration::from_millis(100);
 /// How many spans may wait for the run thread. Past it they are exported and not analysed, and counted.
 const MAX_WAITING_SPANS: u64 = 262_144;
+/// Between two looks at what was lost.
+const LOOK_FOR_LOSSES: Duration = Duration::from_millis(250);
 
-struct Io {
+/// Takes what is in the shards and passes it on. The io thread does so, and where nothing may be lost that was
+/// closed, every thread that closes a span.
+pub(crate) struct Drain {
     shards: Arc<Shards>,
     to_run: Sender<Batch>,
     outputs: Arc<Outputs>,
     delivery: Option<Arc<Delivery>>,
-    /// Emptied chunks come back here, so that a steady flow allocates nothing.
-    empty: Chunk,
+    /// Emptied chunks come back here, so that a steady flow allocates nothing. Locked while draining: whoever gets
+    /// the lock after another finds that one's spans passed on.
+    empty: Mutex<Chunk>,
+}
+
+/// How the user hears of losses on the way to the delivery.
+pub(crate) struct LossTelling {
+    /// Spans the layer lost so far, by reason.
+    pub(crate) layer_losses: Box<dyn Fn() -> PipelineLosses + Send>,
+    pub(crate) tell: Option<fn(&str)>,
 }
 
 pub(crate) fn spawn(
-    shards: Arc<Shards>,
+    drain: Arc<Drain>,
     requests: Receiver<IoRequest>,
-    to_run: Sender<Batch>,
-    outputs: Arc<Outputs>,
-    delivery: Option<Arc<Delivery>>,
+    telling: LossTelling,
 ) -> std::io::Result<()> {
-    let mut io = Io { shards, to_run, outputs, delivery, empty: Chunk::default() };
-    super::spawn_untraced(NAME, move || io.work(&requests))
+    super::spawn_untraced(NAME, move || {
+        let mut io = Io { drain, telling, news: LossNews::default(), next_look: Instant::now() };
+        let mut restarts = Restarts::default();
+        while catch_unwind(AssertUnwindSafe(|| io.work(&requests))).is_err() {
+            io.drain.outputs.note("longpole's io thread panicked and began anew".to_owned());
+            if !restarts.may_restart(Instant::now()) {
+                // Nobody takes spans any more: they are refused and counted.
+                let left = io.drain.shards.close();
+                return io.drain.outputs.lost("io_thread_panicked", left);
+            }
+        }
+    })
+}
+
+struct Io {
+    drain: Arc<Drain>,
+    telling: LossTelling,
+    news: LossNews,
+    next_look: Instant,
 }
 
 impl Io {
     fn work(&mut self, requests: &Receiver<IoRequest>) {
-        self.shards.set_io_thread(std::thread::current());
+        let shards = self.drain.shards.clone();
+        shards.set_io_thread(std::thread::current());
         let mut last_span = Instant::now();
         loop {
-            if self.drain() {
+            if self.drain.drain() {
                 last_span = Instant::now();
             }
             while let Ok(request) = requests.try_recv() {
                 // Whoever asked closed its spans before asking: they are in the shards now.
-                self.drain();
+                self.drain.drain();
+                self.tell_losses();
                 let (batch, is_last) = match request {
+                    IoRequest::Drain(done) => {
+                        let _ = done.send(());
+                        continue;
+                    }
                     IoRequest::Flush(done) => (Batch::Flush(done), false),
                     IoRequest::Stop(done) => (Batch::Stop(done), true),
                 };
-                let _ = self.to_run.send(batch);
+                let _ = self.drain.to_run.send(batch);
                 if is_last {
                     return;
                 }
+            }
+            if Instant::now() >= self.next_look {
+                self.tell_losses();
             }
             if last_span.elapsed() < IDLE_BEFORE_PARKING {
                 std::thread::park_timeout(POLL_INTERVAL);
                 continue;
             }
-            self.shards.announce_parking();
-            if !self.drain() && requests.is_empty() {
+            shards.announce_parking();
+            if !self.drain.drain() && requests.is_empty() {
+                self.tell_losses();
                 std::thread::park();
             }
-            self.shards.unpark_self();
+            shards.unpark_self();
             last_span = Instant::now();
         }
     }
 
-    /// Takes what is in the shards; says whether there was anything.
-    fn drain(&mut self) -> bool {
+    /// Tells of spans lost before the delivery, which tells of its own.
+    fn tell_losses(&mut self) {
+        let now = Instant::now();
+        self.next_look = now.checked_add(LOOK_FOR_LOSSES).unwrap_or(now);
+        let mut losses = (self.telling.layer_losses)();
+        losses.extend(self.drain.outputs.losses());
+        let losses = losses.iter().map(|(reason, spans)| (reason.as_str(), *spans));
+        for sentence in self.news.due(losses, now) {
+            if let Some(tell) = self.telling.tell {
+                tell(&sentence);
+            }
+            self.drain.outputs.note(sentence);
+        }
+    }
+}
+
+impl Drain {
+    pub(crate) fn new(
+        shards: Arc<Shards>,
+        to_run: Sender<Batch>,
+        outputs: Arc<Outputs>,
+        delivery: Option<Arc<Delivery>>,
+    ) -> Self {
+        Drain { shards, to_run, outputs, delivery, empty: Mutex::default() }
+    }
+
+    /// Takes what is in the shards; says whether there was anything. When it returns, every span that was closed
+    /// before the call has been passed on.
+    pub(crate) fn drain(&self) -> bool {
+        let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = false;
         for shard in 0..self.shards.count() {
-            if let Some(chunk) = self.shards.take(shard, &mut self.empty) {
+            if let Some(chunk) = self.shards.take(shard, &mut empty) {
                 found = true;
-                self.empty = self.shards.pool.take();
+                *empty = self.shards.pool.take();
                 self.pass_on(chunk);
             }
         }
@@ -108,7 +176,7 @@ impl Io {
 
     /// Roots wait for their verdict, so they go by themselves, and before the verdict can.
     fn offer(&self, delivery: &Delivery, chunk: &Arc<Chunk>) {
-        let is_exported = |head: &&crate::pipeline::shard::FrameHead| head.flags & flags::ANALYSIS_ONLY == 0;
+        let is_exported = |head: &&FrameHead| head.flags & flags::ANALYSIS_ONLY == 0;
         let mut has_others = false;
         for head in chunk.heads.iter().filter(is_exported) {
             if head.flags & (flags::LOCAL_ROOT | flags::OUTERMOST_MARKED) == 0 {
@@ -117,7 +185,7 @@ impl Io {
             }
             let message = chunk.message(head);
             if let Some((trace_id, span_id)) = span_ids(message) {
-                let key = RootKey { trace_id, span_id };
+                let key = SpanKey { trace_id, span_id };
                 // Refusals are counted by the delivery.
                 let _ = delivery.offer(Record::HeldRoot { key, message: message.to_vec() });
             }

@@ -11,16 +11,19 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub(crate) mod io_thread;
+pub(crate) mod keep_runs;
 pub(crate) mod outputs;
 pub(crate) mod run_thread;
 pub(crate) mod shard;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::delivery::Delivery;
+use crate::pipeline::io_thread::{Drain, LossTelling};
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::run_thread::RunThreadConfig;
 use crate::pipeline::shard::Shards;
@@ -35,10 +38,19 @@ pub(crate) struct Pipeline {
 
 /// What the io thread is asked beside its work. Each is answered when everything closed before it has passed.
 pub(crate) enum IoRequest {
+    /// Pass on everything that is here.
+    Drain(Sender<()>),
     /// Pass on everything that is here, end the grace periods, report.
     Flush(Sender<()>),
     /// The same, report on what never ended too, and end.
     Stop(Sender<()>),
+}
+
+/// What else the threads are told.
+pub(crate) struct PipelineSettings {
+    /// Whether a span that has closed has been passed on, to disk where there is a spool.
+    pub(crate) is_strict: bool,
+    pub(crate) telling: LossTelling,
 }
 
 /// The threads could not be started.
@@ -55,15 +67,28 @@ impl Pipeline {
         shards: Arc<Shards>,
         delivery: Option<Arc<Delivery>>,
         config: RunThreadConfig,
+        settings: PipelineSettings,
     ) -> Result<Pipeline, SpawnError> {
         let outputs = Arc::new(Outputs::default());
         let (to_run, for_run) = crossbeam_channel::unbounded();
         let (to_io, for_io) = crossbeam_channel::unbounded();
+        let drain = Arc::new(Drain::new(shards.clone(), to_run, outputs.clone(), delivery.clone()));
         run_thread::spawn(config, for_run, shards.clone(), outputs.clone(), delivery.clone())
             .map_err(|source| SpawnError { name: run_thread::NAME, source })?;
-        io_thread::spawn(shards.clone(), for_io, to_run, outputs.clone(), delivery.clone())
+        io_thread::spawn(drain.clone(), for_io, settings.telling)
             .map_err(|source| SpawnError { name: io_thread::NAME, source })?;
+        if settings.is_strict {
+            // A mistake of ours here would be the program's panic.
+            shards.set_after_push(Box::new(move || {
+                let _ = catch_unwind(AssertUnwindSafe(|| drain.drain()));
+            }));
+        }
         Ok(Pipeline { shards, to_io, outputs, delivery })
+    }
+
+    /// Waits until everything closed before this call is on disk, where there is a spool, or `deadline`.
+    pub(crate) fn drain(&self, deadline: Instant) -> bool {
+        self.ask(IoRequest::Drain, deadline)
     }
 
     /// Waits until everything closed before this call has been analysed and handed to the delivery, or `deadline`.

@@ -16,14 +16,16 @@ use tracing::dispatcher::{self, Dispatch};
 
 use crate::decode::otlp::decode_span;
 use crate::delivery::Delivery;
-use crate::delivery::record::{Record, RootKey};
+use crate::delivery::record::{Record, SpanKey};
 use crate::encode::verdict::verdict_attributes;
 use crate::layer::fence::Fence;
 use crate::metrics::hub::{self, MetricHub};
+use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
 use crate::report::build::{ReportOptions, report_with_sums};
-use crate::report::{History, OtherRoot, PipelineLosses, Report};
+use crate::report::{History, OtherRoot, PipelineLosses, Report, RunStatus};
+use crate::restarts::Restarts;
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
 use crate::span_record::{Interner, LocalFacts, Origin, SpanRecord};
 use crate::time::Timestamp;
@@ -38,6 +40,8 @@ pub(crate) struct RunThreadConfig {
     pub(crate) report: ReportOptions,
     /// Whether a run is compared with those of its workflow that ended before it.
     pub(crate) compares_with_earlier_runs: bool,
+    /// Which runs are sent, where that depends on how they ended.
+    pub(crate) keep_runs: Option<KeepRuns>,
     /// Whether runs without a single marked node are left unreported.
     pub(crate) marked_only: bool,
     pub(crate) origin: Arc<Origin>,
@@ -82,7 +86,15 @@ pub(crate) fn spawn(
         let assembler = RunAssembler::new(config.assembler);
         let interner = Interner::default();
         let (earlier, started) = (EarlierRuns::default(), Instant::now());
-        RunThread { config, shards, outputs, delivery, assembler, interner, earlier, started }.work(&batches);
+        let mut thread =
+            RunThread { config, shards, outputs, delivery, assembler, interner, earlier, started };
+        let mut restarts = Restarts::default();
+        while catch_unwind(AssertUnwindSafe(|| thread.work(&batches))).is_err() {
+            thread.begin_anew();
+            if !restarts.may_restart(Instant::now()) {
+                return thread.outputs.note("longpole analyses no more runs".to_owned());
+            }
+        }
     })
 }
 
@@ -130,6 +142,14 @@ impl EarlierRuns {
 }
 
 impl RunThread {
+    /// After a panic: what was being put together is lost to reports, and counted. It is exported all the same.
+    fn begin_anew(&mut self) {
+        let lost = self.assembler.waiting_spans();
+        self.assembler = RunAssembler::new(self.config.assembler);
+        self.outputs.lost("analysis_panicked", lost);
+        self.outputs.note("longpole's analysis panicked and began anew".to_owned());
+    }
+
     fn work(&mut self, batches: &Receiver<Batch>) {
         loop {
             let batch = match self.assembler.next_deadline() {
@@ -138,8 +158,8 @@ impl RunThread {
             };
             match batch {
                 Ok(Batch::Spans(chunk)) => {
-                    self.take(&chunk);
                     self.outputs.waiting_spans.fetch_sub(chunk.heads.len() as u64, Ordering::AcqRel);
+                    self.take(&chunk);
                     self.shards.pool.give(chunk);
                     let whole = self.assembler.poll(self.now());
                     self.report(whole);
@@ -194,7 +214,9 @@ impl RunThread {
             self.report_on(run);
         }
         for root in self.assembler.take_dismissed() {
-            self.send_verdict(RootKey { trace_id: root.trace_id, span_id: root.span_id }, Vec::new());
+            let key = SpanKey { trace_id: root.trace_id, span_id: root.span_id };
+            self.send_verdict(key, Vec::new());
+            self.decide(key, true);
         }
         for advice in self.assembler.take_advice() {
             self.outputs.note(format!(
@@ -207,11 +229,12 @@ impl RunThread {
 
     fn report_on(&mut self, run: FinishedRun) {
         let key = run.root.zip(run.records.first().map(|record| record.trace_id));
-        let key = key.map(|(span_id, trace_id)| RootKey { trace_id, span_id });
+        let key = key.map(|(span_id, trace_id)| SpanKey { trace_id, span_id });
         let is_unmarked = || run.records.iter().all(|record| record.node_id().is_none());
         if self.config.marked_only && is_unmarked() {
             if let Some(key) = key {
                 self.send_verdict(key, Vec::new());
+                self.decide(key, true);
             }
             return;
         }
@@ -234,10 +257,22 @@ impl RunThread {
         if let Some(key) = key {
             self.send_verdict(key, attributes);
         }
-        let Ok(Some((mut report, sums))) = analysed else {
+        let Ok(Some((mut report, mut sums))) = analysed else {
             self.outputs.lost("analysis_failed", spans);
+            if let Some(key) = key {
+                self.decide(key, true);
+            }
             return;
         };
+        if let Some(keep) = &self.config.keep_runs {
+            let is_complete = report.run.status != RunStatus::Incomplete;
+            let keeps = keep.keeps_by_chance(&sums, is_complete, &self.outputs.state().aggregates);
+            // Nobody can look it up then.
+            sums.is_sampled &= keeps;
+            if let Some(key) = key {
+                self.decide(key, keeps);
+            }
+        }
         if self.config.compares_with_earlier_runs {
             self.earlier.take_report(workflow, &report);
         }
@@ -266,10 +301,17 @@ impl RunThread {
         losses
     }
 
-    fn send_verdict(&self, key: RootKey, attributes: Vec<u8>) {
+    fn send_verdict(&self, key: SpanKey, attributes: Vec<u8>) {
         if let Some(delivery) = &self.delivery {
             // Refusals are counted by the delivery; the root goes without its verdict then.
             let _ = delivery.offer(Record::RootAttributes { key, attributes });
+        }
+    }
+
+    /// Says whether the spans of a root's trace are sent, where that is asked.
+    fn decide(&self, root: SpanKey, keeps: bool) {
+        if let Some(delivery) = self.delivery.as_ref().filter(|_| self.config.keep_runs.is_some()) {
+            let _ = delivery.offer(Record::Decision { trace_id: root.trace_id, keeps });
         }
     }
 

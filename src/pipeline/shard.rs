@@ -75,6 +75,8 @@ pub(crate) struct Shards {
     io_is_parked: AtomicBool,
     is_closed: AtomicBool,
     io_thread: OnceLock<Thread>,
+    /// Runs on the closing thread behind each span, where nothing may be lost that was closed.
+    after_push: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(crate) pool: ChunkPool,
 }
 
@@ -115,6 +117,7 @@ impl Shards {
             io_is_parked: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             io_thread: OnceLock::new(),
+            after_push: OnceLock::new(),
             pool: ChunkPool::default(),
         }
     }
@@ -150,6 +153,10 @@ impl Shards {
             }
             heads.push(head);
         }
+        if let Some(after_push) = self.after_push.get() {
+            after_push();
+            return Ok(());
+        }
         // The parked flag is set before the io thread looks at the shards a last time, and the lock above orders
         // this read after that look: either it saw the span, or this sees the flag.
         if self.io_is_parked.load(Ordering::SeqCst) {
@@ -166,6 +173,11 @@ impl Shards {
         {
             thread.unpark();
         }
+    }
+
+    /// Has `after_push` run on every closing thread, which takes its span on in the io thread's place.
+    pub(crate) fn set_after_push(&self, after_push: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.after_push.set(after_push);
     }
 
     /// For the io thread, once: whom to wake.

@@ -209,6 +209,12 @@ impl RunAssembler {
         waiting.flat_map(|pending| &pending.closed_roots).map(|root| root.deadline).min()
     }
 
+    /// How many records wait to become part of a run.
+    pub fn waiting_spans(&self) -> u64 {
+        let waiting = |pending: &Pending| pending.spans.saturating_add(pending.closed_roots.len()) as u64;
+        self.traces.values().map(waiting).sum()
+    }
+
     /// How many records came after their run was handed out.
     pub fn late_spans(&self) -> u64 {
         self.late

@@ -22,6 +22,7 @@ fn run_example(folder: &Path, variables: &[(&str, &str)]) -> Output {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_")) {
         example.env_remove(name);
     }
+    example.env("XDG_STATE_HOME", folder);
     let output = example.current_dir(folder).envs(variables.iter().copied()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     output
