@@ -186,15 +186,16 @@ pub struct Counts {
     pub rejected: u64,
     /// Still on their way.
     pub pending: u64,
-    /// Left on disk for the next start.
+    /// Of those still on their way, how many are on disk for the next start.
     pub spooled: u64,
     /// Lost, for whatever reason.
     pub lost: u64,
 }
 
 impl Counts {
-    /// Whether every span that was closed is in exactly one of the other numbers.
+    /// Whether every span that was closed is acknowledged, rejected, pending or lost.
     pub fn add_up(&self) -> bool {
-        self.closed == self.acknowledged + self.rejected + self.pending + self.spooled + self.lost
+        self.closed == self.acknowledged + self.rejected + self.pending + self.lost
+            && self.spooled <= self.pending
     }
 }

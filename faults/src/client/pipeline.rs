@@ -93,7 +93,10 @@ impl Running {
 
     /// Ends the process as longpole's users are told to; the SDK has no such thing.
     pub fn exit(&self, code: i32) -> ! {
-        std::process::exit(code)
+        match self {
+            Running::Longpole(longpole) => longpole.exit(code),
+            Running::Sdk(_) => std::process::exit(code),
+        }
     }
 }
 
@@ -115,7 +118,7 @@ fn counts(report: &longpole::FlushReport) -> Counts {
         acknowledged: report.acknowledged,
         rejected: report.rejected,
         pending: report.pending,
-        spooled: 0,
+        spooled: report.spooled,
         lost: report.lost.values().sum(),
     }
 }

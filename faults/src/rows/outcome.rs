@@ -111,7 +111,7 @@ fn said(report: &ClientReport) -> String {
                 (counts.acknowledged, "acknowledged"),
                 (counts.rejected, "rejected"),
                 (counts.pending, "pending"),
-                (counts.spooled, "on disk"),
+                (counts.spooled, "of them on disk"),
                 (counts.lost, "lost"),
             ];
             let parts = parts.iter().filter(|(count, _)| *count > 0);
