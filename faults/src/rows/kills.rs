@@ -1,8 +1,10 @@
 //! Programs that are killed at any moment, one start after another on the same folder.
 
 use std::collections::{BTreeMap, HashSet};
-use std::thread::sleep;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
 
 use super::trial::Trial;
 use super::{Outcome, Plan, at_once};
@@ -10,97 +12,109 @@ use crate::client::process::closed_in;
 use crate::client::{ClientSpec, End, Pipeline, Protocol, client_of};
 use crate::sink::Network;
 
-/// Spans a second, and how many spans a kill may cost on average; `None`: not promised, only shown.
-const RATES: [(u32, Option<f64>); 3] = [(50, Some(0.2)), (2_000, Some(2.0)), (20_000, None)];
+/// Spans a second, how many spans a kill may cost on average (`None`: not promised, only shown), and how many clients
+/// run at a time: the more of them, the less are they held up by each other.
+const RATES: [(u32, Option<f64>, u64); 3] = [(50, Some(0.2), 4), (2_000, Some(2.0), 2), (20_000, None, 1)];
+/// Spans whose requests may be under way when a program is killed: four requests of 2,048.
+const UNDER_WAY: u64 = 4 * 2_048;
 
-/// Kills at random moments of random rates, the backend there or not.
+/// Kills at random moments of random lengths of life, the backend there or not.
 pub(super) fn kills(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
     let counts = match plan.pipeline() {
-        Pipeline::Longpole => vec![("normal", plan.pick(200, 600)), ("strict", plan.pick(60, 200))],
+        Pipeline::Longpole => vec![("normal", plan.pick(210, 900)), ("strict", plan.pick(60, 300))],
         // Each loses the same, so fewer tell as much.
         Pipeline::Sdk => vec![("", plan.pick(40, 200))],
     };
     let mut outcomes = Vec::new();
     for (durability, kills) in counts {
-        outcomes.extend(kills_at(plan, durability, kills)?);
+        for (rate, allowed, width) in RATES {
+            outcomes.push(kills_at(plan, durability, kills / 3, rate, allowed, width)?);
+        }
     }
     Ok(outcomes)
 }
 
+/// What came of one start after another in the same folder.
+#[derive(Default)]
 struct Series {
-    /// What was closed, by rate.
-    made: BTreeMap<u32, Sum>,
-    most_often: u32,
-    duplicates: u64,
-    slowest_start: Duration,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Sum {
     kills: u64,
     made: u64,
     lost: u64,
-    worst: u64,
+    /// The most that one kill cost, and how many spans that client had made.
+    worst: (u64, u64),
+    duplicates: u64,
+    most_often: u32,
+    slowest_start: Duration,
 }
 
-fn kills_at(plan: &Plan, durability: &str, kills: u64) -> anyhow::Result<Vec<Outcome>> {
-    const SIDE_BY_SIDE: u64 = 4;
-    let series: Vec<u64> = (0..SIDE_BY_SIDE).collect();
-    let series = at_once(SIDE_BY_SIDE as usize, series, |number| {
-        series_of_kills(plan, durability, number, kills.div_ceil(SIDE_BY_SIDE))
+fn kills_at(
+    plan: &Plan,
+    durability: &str,
+    kills: u64,
+    rate: u32,
+    allowed: Option<f64>,
+    width: u64,
+) -> anyhow::Result<Outcome> {
+    let metronome = Metronome::start();
+    let all = at_once(width as usize, (0..width).collect(), |number| {
+        series_of_kills(plan, durability, number, kills.div_ceil(width), rate)
     })?;
-    let mut sums: BTreeMap<u32, Sum> = BTreeMap::new();
-    for one in &series {
-        for (rate, sum) in &one.made {
-            let all = sums.entry(*rate).or_default();
-            all.kills += sum.kills;
-            all.made += sum.made;
-            all.lost += sum.lost;
-            all.worst = all.worst.max(sum.worst);
-        }
+    let millisecond = metronome.stop();
+    let mut sum = Series::default();
+    for one in all {
+        sum.kills += one.kills;
+        sum.made += one.made;
+        sum.lost += one.lost;
+        sum.worst = sum.worst.max(one.worst);
+        sum.duplicates += one.duplicates;
+        sum.most_often = sum.most_often.max(one.most_often);
+        sum.slowest_start = sum.slowest_start.max(one.slowest_start);
     }
-    let mut outcomes = Vec::new();
-    for (rate, allowed) in RATES {
-        let sum = sums.get(&rate).copied().unwrap_or_default();
-        let name = if durability.is_empty() { String::new() } else { format!(", {durability}") };
-        let mut outcome = Outcome::new(format!("{rate}/s, {} kills{name}", sum.kills), plan.pipeline());
-        (outcome.produced, outcome.lost) = (sum.made, sum.lost);
-        outcome.received = sum.made - sum.lost;
-        outcome.duplicates = series.iter().map(|one| one.duplicates).sum();
-        let mean = sum.lost as f64 / sum.kills.max(1) as f64;
-        outcome.more.push(format!("{mean:.2} a kill, {} at worst", sum.worst));
-        if durability == "strict" {
-            outcome.must(sum.lost == 0, || format!("{} lost", sum.lost));
-        } else if let Some(allowed) = allowed {
-            outcome.must(mean <= allowed, || format!("{mean:.2} spans lost a kill"));
-        }
-        let most = series.iter().map(|one| one.most_often).max().unwrap_or(0);
-        outcome.must(most <= 2, || format!("a span came {most} times"));
-        let slowest = series.iter().map(|one| one.slowest_start).max().unwrap_or_default();
-        outcome.more.push(format!("start {:.0} ms at most", slowest.as_secs_f64() * 1e3));
-        outcomes.push(outcome);
+    let name = if durability.is_empty() { String::new() } else { format!(", {durability}") };
+    let mut outcome = Outcome::new(format!("{rate}/s, {} kills{name}", sum.kills), plan.pipeline());
+    (outcome.produced, outcome.lost, outcome.duplicates) = (sum.made, sum.lost, sum.duplicates);
+    outcome.received = sum.made - sum.lost;
+    let mean = sum.lost as f64 / sum.kills.max(1) as f64;
+    outcome.must(sum.made > 0, || "no span was made".to_owned());
+    if durability == "strict" {
+        outcome.must(sum.lost == 0, || format!("{} lost", sum.lost));
+    } else if let Some(allowed) = allowed {
+        // What is promised is a millisecond; on a busy machine that takes longer for everybody.
+        let allowed = allowed * millisecond.max(1.0);
+        outcome.must(mean <= allowed, || format!("{mean:.2} spans lost a kill, {allowed:.2} allowed"));
     }
-    Ok(outcomes)
+    let duplicates = sum.duplicates;
+    outcome.must(duplicates <= sum.kills * UNDER_WAY, || format!("{duplicates} duplicates"));
+    outcome.more.push(format!("{mean:.2} a kill, {} of {} at worst", sum.worst.0, sum.worst.1));
+    outcome.more.push(format!("no span more than {} times", sum.most_often));
+    let start = sum.slowest_start.as_secs_f64() * 1e3;
+    outcome.more.push(format!("start {start:.0} ms at most; a millisecond took {millisecond:.1} ms"));
+    Ok(outcome)
 }
 
 /// One start after another in the same folder; each finds what the one before has left.
-fn series_of_kills(plan: &Plan, durability: &str, number: u64, kills: u64) -> anyhow::Result<Series> {
+fn series_of_kills(
+    plan: &Plan,
+    durability: &str,
+    number: u64,
+    kills: u64,
+    rate: u32,
+) -> anyhow::Result<Series> {
     let protocol = if number.is_multiple_of(2) { Protocol::Http } else { Protocol::Grpc };
     let mut trial = Trial::new(plan, protocol)?;
     if !durability.is_empty() {
         trial.set("LONGPOLE_DURABILITY", durability);
     }
     let mut random = Random(0x6b69_6c6c + number);
-    let mut rates = BTreeMap::new();
+    let mut clients: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
     let mut slowest_start = Duration::ZERO;
-    for kill in 0..kills {
-        let rate = RATES[(kill % 3) as usize].0;
+    for _ in 0..kills {
         let network = if random.below(2) == 0 { Network::Up } else { Network::Down };
         trial.sink.set_network(network);
         let run_spans = if rate < 100 { 5 } else { 20 };
         let spec = ClientSpec { end: End::Killed, run_spans, ..trial.spec(rate, 1_000) };
-        rates.insert(spec.client, rate);
-        let start = std::time::Instant::now();
+        clients.insert(spec.client, (0, 0));
+        let start = Instant::now();
         let client = trial.start(&spec)?;
         slowest_start = slowest_start.max(start.elapsed());
         sleep(Duration::from_millis(20 + random.below(480)));
@@ -110,22 +124,52 @@ fn series_of_kills(plan: &Plan, durability: &str, number: u64, kills: u64) -> an
     trial.settle()?;
     let made = closed_in(trial.log())?;
     let arrived: HashSet<u64> = trial.sink.tally(|tally| tally.arrivals.keys().copied().collect());
-    let mut by_client: BTreeMap<u32, (u64, u64)> = rates.keys().map(|client| (*client, (0, 0))).collect();
     for span in &made {
-        let sum = by_client.entry(client_of(*span)).or_default();
-        sum.0 += 1;
-        sum.1 += u64::from(!arrived.contains(span));
-    }
-    let mut sums: BTreeMap<u32, Sum> = BTreeMap::new();
-    for (client, (made, lost)) in by_client {
-        let sum = sums.entry(rates.get(&client).copied().unwrap_or(0)).or_default();
-        sum.kills += 1;
-        sum.made += made;
-        sum.lost += lost;
-        sum.worst = sum.worst.max(lost);
+        let (made, lost) = clients.entry(client_of(*span)).or_default();
+        *made += 1;
+        *lost += u64::from(!arrived.contains(span));
     }
     let (most_often, duplicates) = trial.sink.tally(|tally| (tally.most_often(), tally.duplicates()));
-    Ok(Series { made: sums, most_often, duplicates, slowest_start })
+    Ok(Series {
+        kills,
+        made: made.len() as u64,
+        lost: clients.values().map(|(_, lost)| lost).sum(),
+        worst: clients.values().map(|(made, lost)| (*lost, *made)).max().unwrap_or_default(),
+        duplicates,
+        most_often,
+        slowest_start,
+    })
+}
+
+/// Sleeps for a millisecond over and over, to learn how long that is on a machine that others use, too.
+struct Metronome {
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<f64>,
+}
+
+impl Metronome {
+    fn start() -> Metronome {
+        let is_over: Arc<AtomicBool> = Arc::default();
+        let ends = is_over.clone();
+        let thread = std::thread::spawn(move || {
+            let (mut sum, mut of_squares) = (0.0, 0.0);
+            while !ends.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                sleep(Duration::from_millis(1));
+                let took = start.elapsed().as_secs_f64() * 1e3;
+                sum += took;
+                of_squares += took * took;
+            }
+            of_squares / f64::max(sum, 1.0)
+        });
+        Metronome { is_over, thread }
+    }
+
+    /// The length in ms of the sleep that was under way at a random moment, on average.
+    fn stop(self) -> f64 {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or(1.0)
+    }
 }
 
 /// The same numbers each time: splitmix64.
