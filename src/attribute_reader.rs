@@ -3,6 +3,7 @@
 //! longpole, OpenTelemetry, OpenInference and OpenLLMetry name the same things differently. The table of keys is in
 //! [`conventions`](crate::conventions); here is what becomes of the values.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::conventions::{Dialect, Fact, meaning_of, operation_of_kind};
@@ -204,6 +205,7 @@ impl NodeFacts {
                 self.tells_depends_on |= is_read;
                 is_read
             }
+            Fact::RunSpans => put(&mut self.run_spans, value.as_count().and_then(NonZeroU64::new)),
             Fact::Attempt => count(&mut self.attempt),
             Fact::Turns => count(&mut self.turns),
             Fact::InputBytes => count(&mut self.input_bytes),

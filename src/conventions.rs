@@ -76,6 +76,12 @@ keys! {
     RUN_COST_USD = "longpole.run.cost_usd";
     /// On the run's root: whether every span of it was seen closed.
     RUN_COMPLETE = "longpole.run.complete";
+    /// On the run's root: how many spans of it were started in its process, itself included. Spans below a root that
+    /// tells the same itself count there.
+    RUN_SPANS = "longpole.run.spans";
+    /// On the run's root: how many of them had not come when it was told, because they were lost or still open, or are
+    /// not exported because too much waited to be delivered; left out where there are none.
+    RUN_LOST_SPANS = "longpole.run.lost_spans";
     /// On the run's root: the summary of node times as JSON.
     BOTTLENECK_INFO = "bottleneck_info";
 
@@ -126,6 +132,7 @@ pub enum Fact {
     Cost,
     WorkflowName,
     WorkflowVersion,
+    RunSpans,
     Queued,
     Busy,
     Polls,
@@ -177,6 +184,7 @@ impl Fact {
             Fact::Cost => "what it cost, in USD",
             Fact::WorkflowName => "the span is the root of a run of this workflow, if none above it is",
             Fact::WorkflowVersion => "the version of the workflow",
+            Fact::RunSpans => "on the root of a run: how many spans of it were started in its process",
             Fact::Queued => "creation to first running, in nanoseconds",
             Fact::Busy => "time in which some thread ran inside, in nanoseconds",
             Fact::Polls => "how many times a thread ran inside",
@@ -249,7 +257,7 @@ read_keys! {
             "depends_on" DependsOn "node.detached" Detached "detached" Detached "node.attempt" Attempt
             "node.turns" Turns "node.input_bytes" InputBytes "node.output_bytes" OutputBytes
             "node.input_hash" InputHash "node.error_type" ErrorType "node.phase" Phase "cost.usd" Cost "cost_usd" Cost "node.cost_usd" Cost
-            "workflow.name" WorkflowName "workflow.version" WorkflowVersion "queued_ns" Queued "busy_ns" Busy
+            "workflow.name" WorkflowName "workflow.version" WorkflowVersion "run.spans" RunSpans "queued_ns" Queued "busy_ns" Busy
             "polls" Polls "longest_poll_ns" LongestPoll "first_enter_ns" FirstEnter "held_open_ns" HeldOpen
             "outcome" Outcome
         }

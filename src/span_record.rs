@@ -5,6 +5,7 @@
 //! what a running program sees and what its exported file says cannot differ.
 
 use std::collections::HashSet;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::ids::{SpanId, TraceId};
@@ -152,6 +153,8 @@ pub struct NodeFacts {
     pub is_db: bool,
     /// Stands for what the node was given: equal input, equal hash.
     pub input_hash: Option<u64>,
+    /// On the root of a run: how many spans of it were started in its process, itself included.
+    pub run_spans: Option<NonZeroU64>,
 }
 
 /// Token counts of one call, as reported: input includes cached tokens, output includes reasoning.
@@ -196,6 +199,8 @@ pub struct LocalFacts {
     pub is_outermost_marked: bool,
     /// Its trace is exported, so it can be looked up.
     pub is_sampled: bool,
+    /// Its trace is exported, but it is not: too much waited to be delivered.
+    pub is_shed: bool,
     /// How many children were started under it in this process. With these a run knows when all of it arrived.
     pub children: u32,
 }

@@ -92,6 +92,31 @@ fn what_does_not_come_ends_the_wait_after_the_grace_period_and_comes_late() {
 }
 
 #[test]
+fn a_run_says_how_many_spans_were_started_in_it_even_if_some_never_come() {
+    let started = |records: Vec<SpanRecord>| {
+        let mut assembler = RunAssembler::new(AssemblerConfig::default());
+        push_all(&mut assembler, records);
+        let runs = assembler.end_grace();
+        runs.iter().map(|run| (run.started, run.missing, run.left_out)).collect::<Vec<_>>()
+    };
+    let without = |name: &str| tree().into_iter().filter(|record| &*record.name != name).collect::<Vec<_>>();
+    assert_eq!(started(tree()), [(5, 0, 0)]);
+    assert_eq!(started(without("s3")), [(5, 1, 0)]);
+    assert_eq!(started(without("s2")), [(5, 3, 0)], "what is below it cannot be placed");
+    // Of two roots in one trace each counts its own; what is below neither counts nowhere.
+    let second =
+        || [local(9, Some(8), 0), SpanRecord { parent_id: None, ..local(6, None, 2) }, local(7, Some(6), 0)];
+    assert_eq!(started(tree().into_iter().chain(second()).collect()), [(5, 0, 0), (3, 1, 0)]);
+    // A marked run inside a run that is not marked counts by itself, and the root around it is none.
+    let inside = [local(4, Some(2), 0), marked(2, Some(1), 2), local(1, None, 1)];
+    assert_eq!(started(inside.to_vec()), [(3, 1, 0)]);
+    assert_eq!(started(vec![local(1, None, 0)]), [(1, 0, 0)]);
+    let mut decoded = RunAssembler::new(AssemblerConfig::default());
+    push_all(&mut decoded, [mark(span(1, None, "root", 0, 9))]);
+    assert_eq!(decoded.finish()[0].started, 0);
+}
+
+#[test]
 fn a_flush_ends_the_grace_period_of_closed_roots_only() {
     let mut assembler = RunAssembler::new(AssemblerConfig::default());
     push_all(&mut assembler, [local(3, Some(1), 0)]);
@@ -179,6 +204,7 @@ fn a_run_too_large_hands_back_what_it_does_not_keep() {
     push_all(&mut assembler, [local(1, None, 3)]);
     let runs = assembler.poll(at(2_000));
     assert_eq!((ids(&runs[0]), runs[0].missing, runs[0].left_out), (vec![1, 2, 3], 0, 1));
+    assert_eq!(runs[0].started, 4, "what was not kept was started too");
     let report = report_on_run(runs[0].clone(), &ReportOptions::default()).unwrap();
     assert_eq!(report.quality.left_out_spans, 1);
 }

@@ -88,7 +88,7 @@ const OUR_TIMING: [&str; 6] = [
 ];
 
 /// What longpole writes onto the root of a run when it is analysed.
-const OUR_VERDICT: [&str; 8] = [
+const OUR_VERDICT: [&str; 10] = [
     "bottleneck_info",
     "longpole.bottleneck.node",
     "longpole.bottleneck.save_max_ns",
@@ -97,6 +97,8 @@ const OUR_VERDICT: [&str; 8] = [
     "longpole.run.work_ns",
     "longpole.run.cost_usd",
     "longpole.run.complete",
+    "longpole.run.spans",
+    "longpole.run.lost_spans",
 ];
 
 /// Points in time a program sets. A span's times are told as the number of marks before them, so that no test

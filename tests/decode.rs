@@ -78,6 +78,7 @@ fn every_attribute_the_analysis_reads_is_read() {
         attribute("longpole.cost.usd", Value::DoubleValue(0.25)),
         attribute("longpole.workflow.name", text("desk")),
         attribute("longpole.workflow.version", text("7")),
+        attribute("longpole.run.spans", Value::IntValue(9)),
         attribute("longpole.queued_ns", Value::IntValue(10)),
         attribute("longpole.busy_ns", Value::IntValue(20)),
         attribute("longpole.polls", Value::IntValue(2)),
@@ -139,6 +140,7 @@ fn every_attribute_the_analysis_reads_is_read() {
         is_http: true,
         is_db: true,
         input_hash: Some(77),
+        run_spans: std::num::NonZeroU64::new(9),
     };
     assert_eq!(read.facts.as_deref(), Some(&expected));
     assert_eq!((read.kind, read.status, read.parent_id), (SpanKind::Client, Status::Error, None));

@@ -144,6 +144,7 @@ fn spans_that_never_ended_are_named_with_what_is_not_claimed() {
     let partial = with(node(4, 1, "draft", 50, 100), |facts| facts.outcome = Some(Outcome::Partial));
     let torn = report(vec![span(1, 0, "run", 0, 100), node(2, 1, "plan", 0, 40), open, partial]);
     assert_eq!((torn.run.status, torn.quality.open_spans), (RunStatus::Incomplete, 2));
+    assert_eq!((torn.quality.closed_spans, torn.run.spans), (2, 4));
     let named: Vec<_> =
         torn.quality.open.iter().map(|row| (row.node.as_deref().unwrap_or("-"), row.start_ns)).collect();
     assert_eq!(named, [("fetch", ms(40)), ("draft", ms(50))]);

@@ -4,6 +4,7 @@
 
 pub(crate) mod json_lines;
 pub(crate) mod resource;
+pub(crate) mod shedding;
 pub(crate) mod span;
 pub(crate) mod timing;
 pub(crate) mod varint;

@@ -8,7 +8,8 @@ use crate::encode::span::{
     append_str, append_trace_state,
 };
 use crate::encode::timing;
-use crate::pipeline::shard::{FrameHead, Refused, flags as frame_flags};
+use crate::pipeline::shard::pressure::Level;
+use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
@@ -22,7 +23,7 @@ const TOLD_HELD_OPEN: Duration = Duration::from_millis(1);
 /// Keys the layer writes or looks for when a span closes, encoded.
 #[derive(Debug)]
 pub(crate) struct OwnKeys {
-    outcome: EncodedKey,
+    pub(super) outcome: EncodedKey,
     node_id: EncodedKey,
     operation: EncodedKey,
     workflow_name: EncodedKey,
@@ -45,14 +46,14 @@ impl OwnKeys {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Course {
     /// When it, or a child of it, first ran; its creation if nothing did.
-    first_run: Timestamp,
+    pub(super) first_run: Timestamp,
     /// The end of work.
     pub(super) end: Timestamp,
-    held_open: Duration,
+    pub(super) held_open: Duration,
 }
 
 /// Settles the course of a span that closes `now`.
-fn settle(slot: &Slot, body: &Body, now: Timestamp) -> Course {
+pub(super) fn settle(slot: &Slot, body: &Body, now: Timestamp) -> Course {
     let first_child_run = slot.first_child_run.load(Relaxed);
     let first_child_run = (first_child_run != u64::MAX).then(|| Timestamp::from_unix_nanos(first_child_run));
     let first_run = body.polls.first_enter().into_iter().chain(first_child_run).min().unwrap_or(body.start);
@@ -96,18 +97,9 @@ impl LayerCore {
         let is_local_root = slot.parent().is_none();
         let is_outermost_marked = self.settle_workflow(slot, body, is_local_root);
 
-        let is_unsampled = slot.has(flags::UNSAMPLED);
-        let head = SpanHead {
-            trace_id: trace_id_bytes(slot.trace_id()),
-            span_id: slot.span_id().to_be_bytes(),
-            parent_id: body.parent_span_id.to_be_bytes(),
-            kind: body.kind,
-            flags: span::flags::IS_REMOTE_KNOWN
-                | if is_unsampled { 0 } else { span::flags::SAMPLED }
-                | if slot.has(flags::REMOTE_PARENT) { span::flags::IS_REMOTE } else { 0 },
-            start: body.start.as_unix_nanos(),
-            end: course.end.as_unix_nanos(),
-        };
+        let head = head_of(slot, body, course.end);
+        let slot_flags = slot.flags.load(Relaxed);
+        let is_unsampled = slot_flags & flags::UNSAMPLED != 0;
         let mut flags_of_frame = 0;
         if is_local_root {
             flags_of_frame |= frame_flags::LOCAL_ROOT;
@@ -121,29 +113,53 @@ impl LayerCore {
         if !is_unsampled && (self.config.export || self.config.otel.takes_ids) {
             flags_of_frame |= frame_flags::SAMPLED;
         }
+        if slot_flags & flags::PARTIAL_WRITTEN != 0 {
+            flags_of_frame |= frame_flags::HAD_PARTIAL;
+        }
         let frame = FrameHead {
             children: slot.children.load(Relaxed),
             flags: flags_of_frame,
             ..FrameHead::default()
         };
-        head.append(&mut body.attributes);
-        let pushed = if body.status == 0 && body.rare().is_none() {
-            callsite.encoded_name.append(&mut body.attributes);
-            self.shards.push(frame, &[&body.attributes])
-        } else {
-            self.shards.push(frame, &[&body.attributes, &rare_fields(body, callsite)])
+        let pushed = match self.shards.pressure().delivery() {
+            Level::Low => self.leave(UpTo::Half, body, callsite, &head, frame),
+            _ => Err(Refused::Full),
         };
         match pushed {
             Ok(()) => {}
-            Err(Refused::Full) => self.counters.spans_shard_full.add(1),
+            Err(Refused::Full) => self.leave_under_pressure(slot, body, callsite, &head, frame),
             Err(Refused::Closed) => self.counters.spans_after_shutdown.add(1),
         }
         body.end();
     }
 
+    /// Leaves a span that ended, if its shard then is no fuller than `up_to`. Else its attributes are as before.
+    #[inline(always)]
+    pub(super) fn leave(
+        &self,
+        up_to: UpTo,
+        body: &mut Body,
+        callsite: &Callsite,
+        head: &SpanHead,
+        frame: FrameHead,
+    ) -> Result<(), Refused> {
+        let attributes = body.attributes.len();
+        head.append(&mut body.attributes);
+        let pushed = if body.status == 0 && body.rare().is_none() {
+            callsite.encoded_name.append(&mut body.attributes);
+            self.shards.push(up_to, frame, &[&body.attributes])
+        } else {
+            self.shards.push(up_to, frame, &[&body.attributes, &rare_fields(body, callsite)])
+        };
+        if pushed.is_err() {
+            body.attributes.truncate(attributes);
+        }
+        pushed
+    }
+
     /// `shadowed`: the program may have written keys of ours itself; its word stands.
     #[inline]
-    fn append_timing(&self, body: &mut Body, course: &Course, shadowed: bool) {
+    pub(super) fn append_timing(&self, body: &mut Body, course: &Course, shadowed: bool) {
         if shadowed {
             let mut fields = Vec::new();
             timing_fields(&mut fields, body.start, &body.polls, course);
@@ -171,7 +187,7 @@ impl LayerCore {
 
     /// A span found by a selector is a node under its own name, unless it says itself which node it is.
     #[cold]
-    fn append_selected_id(&self, body: &mut Body, callsite_name: &'static str) {
+    pub(super) fn append_selected_id(&self, body: &mut Body, callsite_name: &'static str) {
         let keys = &self.own_keys;
         if body.has_attribute(&keys.node_id) || body.has_attribute(&keys.operation) {
             return;
@@ -183,7 +199,7 @@ impl LayerCore {
     /// Gives a local root the configured workflow's name if it carries none. Returns whether the span carries a
     /// name and none above it in this process does.
     #[inline]
-    fn settle_workflow(&self, slot: &Slot, body: &mut Body, is_local_root: bool) -> bool {
+    pub(super) fn settle_workflow(&self, slot: &Slot, body: &mut Body, is_local_root: bool) -> bool {
         let is_marked = slot.has(flags::MARKED);
         if is_local_root {
             let Some(workflow) = self.config.workflow.as_deref().filter(|_| !is_marked) else {
@@ -217,15 +233,32 @@ impl LayerCore {
         false
     }
 
-    fn append_own_text(&self, body: &mut Body, key: &EncodedKey, text: &str) {
+    pub(super) fn append_own_text(&self, body: &mut Body, key: &EncodedKey, text: &str) {
         let limit = self.config.limits.value_bytes;
         append_str(&mut body.attributes, SPAN_ATTRIBUTE, key, text, limit);
     }
 }
 
+/// The singular fields of the span in `slot`, if it ends at `end`.
+#[inline]
+pub(super) fn head_of(slot: &Slot, body: &Body, end: Timestamp) -> SpanHead {
+    let slot_flags = slot.flags.load(Relaxed);
+    let sampled = if slot_flags & flags::UNSAMPLED == 0 { span::flags::SAMPLED } else { 0 };
+    let remote = if slot_flags & flags::REMOTE_PARENT == 0 { 0 } else { span::flags::IS_REMOTE };
+    SpanHead {
+        trace_id: trace_id_bytes(slot.trace_id()),
+        span_id: slot.span_id().to_be_bytes(),
+        parent_id: body.parent_span_id.to_be_bytes(),
+        kind: body.kind,
+        flags: span::flags::IS_REMOTE_KNOWN | sampled | remote,
+        start: body.start.as_unix_nanos(),
+        end: end.as_unix_nanos(),
+    }
+}
+
 /// Appends what running the span looked like, leaving out what follows from the rest.
 #[inline]
-fn timing_fields(buffer: &mut Vec<u8>, start: Timestamp, polls: &PollClock, course: &Course) {
+pub(super) fn timing_fields(buffer: &mut Vec<u8>, start: Timestamp, polls: &PollClock, course: &Course) {
     let queued = course.first_run.saturating_since(start);
     if let Some(first_enter) = polls.first_enter() {
         let (busy, longest_poll) = (polls.busy(), polls.longest_poll());
@@ -249,7 +282,7 @@ fn timing_fields(buffer: &mut Vec<u8>, start: Timestamp, polls: &PollClock, cour
 
 /// The name of a span, and what most spans have nothing of, encoded.
 #[cold]
-fn rare_fields(body: &Body, callsite: &Callsite) -> Vec<u8> {
+pub(super) fn rare_fields(body: &Body, callsite: &Callsite) -> Vec<u8> {
     let mut fields = Vec::new();
     let Some(rare) = body.rare() else {
         callsite.encoded_name.append(&mut fields);

@@ -39,6 +39,10 @@ counters! {
     spans_shard_full,
     /// Finished spans lost because the pipeline was shut down.
     spans_after_shutdown,
+    /// Spans not exported because too much waited to be delivered.
+    spans_internal_shed,
+    /// Finished spans lost because their shard was nearly full.
+    spans_internal_shed_in_shard,
     /// Spans not measured because too many were open.
     spans_open_limit,
     /// Attributes not kept: too many, or too many bytes.
@@ -47,6 +51,12 @@ counters! {
     events_dropped,
     /// Links not kept: too many, or too many bytes.
     links_dropped,
+    /// Texts cut because too much was on its way.
+    payload_shed,
+    /// Events left out because too much was on its way.
+    events_shed,
+    /// Links left out because too much was on its way.
+    links_shed,
     /// Events outside any span.
     events_outside_spans,
     /// Values whose `Debug` or `Display` panicked.

@@ -23,9 +23,11 @@ mod open_span;
 mod origin;
 #[cfg(feature = "otlp")]
 pub(crate) mod otel_context;
+pub(crate) mod partial;
 mod poll_clock;
 pub(crate) mod profilers;
 mod root;
+mod shedding;
 mod slots;
 mod span_ext;
 #[cfg(test)]

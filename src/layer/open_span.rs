@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::conventions::fact_of;
+use crate::encode::shedding::drop_unread_links;
 use crate::encode::span::{
     EncodedKey, LinkMeaning, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute,
 };
@@ -35,6 +36,8 @@ pub(crate) mod flags {
     #[cfg(feature = "otlp")]
     /// Its ids were taken from OpenTelemetry's current context, or cannot be.
     pub(crate) const OTEL_IDS_SETTLED: u32 = 32;
+    /// It was written as partial.
+    pub(crate) const PARTIAL_WRITTEN: u32 = 64;
 }
 
 /// A place for one open span, used again and again.
@@ -268,6 +271,27 @@ impl Body {
         }
     }
 
+    /// A copy to be written out while the span goes on.
+    pub(crate) fn copy(&self) -> Body {
+        // A context may hold values of the program, whose last owner the copy would become: it stays behind.
+        let trace_state = self.foreign_context().map(|context| context.trace_state.clone());
+        let trace_state = trace_state.filter(|trace_state| !trace_state.is_empty());
+        Body {
+            polls: self.polls.clone(),
+            attributes: self.attributes.clone(),
+            rare: Rare {
+                name: self.rare.name.clone(),
+                status_message: self.rare.status_message.clone(),
+                events: self.rare.events.clone(),
+                links: self.rare.links.clone(),
+                foreign: trace_state
+                    .map(|trace_state| Box::new(ForeignContext { trace_state, ..Default::default() })),
+                ..self.rare
+            },
+            ..*self
+        }
+    }
+
     /// What most spans have nothing of, if this one has.
     #[inline]
     pub(crate) fn rare(&self) -> Option<&Rare> {
@@ -362,18 +386,10 @@ impl Body {
     fn make_room(&mut self, len: usize, limits: &Limits, counters: &LayerCounters) -> bool {
         let fits = |body: &Body| body.bytes().saturating_add(len) <= limits.span_bytes;
         if !fits(self) {
-            let rare = self.rare_mut();
-            rare.events.clear();
-            let lost = std::mem::take(&mut rare.event_count);
-            rare.dropped_events = rare.dropped_events.saturating_add(lost);
-            counters.events_dropped.add(u64::from(lost));
+            counters.events_dropped.add(self.drop_events().into());
         }
         if !fits(self) {
-            let rare = self.rare_mut();
-            rare.links.clear();
-            let lost = std::mem::take(&mut rare.link_count);
-            rare.dropped_links = rare.dropped_links.saturating_add(lost);
-            counters.links_dropped.add(u64::from(lost));
+            counters.links_dropped.add(self.drop_links().into());
         }
         while !fits(self) {
             let longest = attributes(&self.attributes)
@@ -385,6 +401,28 @@ impl Body {
             self.note_dropped_attribute(counters);
         }
         true
+    }
+
+    /// Leaves out all events and says how many they were.
+    pub(crate) fn drop_events(&mut self) -> u32 {
+        if !self.has_rare {
+            return 0;
+        }
+        self.rare.events.clear();
+        let lost = std::mem::take(&mut self.rare.event_count);
+        self.rare.dropped_events = self.rare.dropped_events.saturating_add(lost);
+        lost
+    }
+
+    /// Leaves out the links the analysis does not read and says how many they were.
+    pub(crate) fn drop_links(&mut self) -> u32 {
+        if !self.has_rare {
+            return 0;
+        }
+        let lost = drop_unread_links(&mut self.rare.links);
+        self.rare.link_count = self.rare.link_count.saturating_sub(lost);
+        self.rare.dropped_links = self.rare.dropped_links.saturating_add(lost);
+        lost
     }
 
     fn bytes(&self) -> usize {

@@ -8,7 +8,7 @@ use crate::time::{Duration, Timestamp};
 use super::current_span::EnteredSpan;
 
 /// Adds up the polls of one span.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PollClock {
     /// Most spans are inside one thread at a time, few inside two.
     inside: [Poll; 2],

@@ -17,7 +17,7 @@ use tracing::dispatcher::{self, Dispatch};
 use crate::decode::otlp::decode_span;
 use crate::delivery::Delivery;
 use crate::delivery::record::{Record, SpanKey};
-use crate::encode::verdict::verdict_attributes;
+use crate::encode::verdict::{count_attributes, verdict_attributes};
 use crate::layer::fence::Fence;
 use crate::metrics::hub::{self, MetricHub};
 use crate::pipeline::keep_runs::KeepRuns;
@@ -230,10 +230,11 @@ impl RunThread {
     fn report_on(&mut self, run: FinishedRun) {
         let key = run.root.zip(run.records.first().map(|record| record.trace_id));
         let key = key.map(|(span_id, trace_id)| SpanKey { trace_id, span_id });
+        let mut attributes = count_attributes(&run);
         let is_unmarked = || run.records.iter().all(|record| record.node_id().is_none());
         if self.config.marked_only && is_unmarked() {
             if let Some(key) = key {
-                self.send_verdict(key, Vec::new());
+                self.send_verdict(key, attributes);
                 self.decide(key, true);
             }
             return;
@@ -250,10 +251,9 @@ impl RunThread {
         let analysed = catch_unwind(AssertUnwindSafe(|| report_with_sums(run, &self.config.report)));
         let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.outputs.analysis_nanos.fetch_add(took, Ordering::Relaxed);
-        let attributes = match &analysed {
-            Ok(Some((report, _))) => verdict_attributes(report),
-            Ok(None) | Err(_) => Vec::new(),
-        };
+        if let Ok(Some((report, _))) = &analysed {
+            attributes.extend(verdict_attributes(report));
+        }
         if let Some(key) = key {
             self.send_verdict(key, attributes);
         }
@@ -332,6 +332,7 @@ fn local_facts(head: &FrameHead) -> LocalFacts {
         is_local_root: head.flags & flags::LOCAL_ROOT != 0,
         is_outermost_marked: head.flags & flags::OUTERMOST_MARKED != 0,
         is_sampled: head.flags & flags::SAMPLED != 0,
+        is_shed: head.flags & flags::SHED != 0,
         children: head.children,
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! A span is left as it goes onto the wire, `ScopeSpans.spans` tag and length included, so that nobody touches its
 //! bytes again; beside it stands a [`FrameHead`] with what the wire does not carry. Full means lost and counted:
-//! a closing thread never waits.
+//! a closing thread never waits. Before that spans are made smaller; see [`pressure`].
+
+pub(crate) mod pressure;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,6 +13,7 @@ use std::thread::Thread;
 use parking_lot::Mutex;
 
 use crate::encode::varint;
+use crate::pipeline::shard::pressure::Pressure;
 
 /// What stands beside a span's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,10 +36,14 @@ pub(crate) mod flags {
     pub(crate) const LOCAL_ROOT: u8 = 1;
     /// Marked with a workflow name, and nothing above it in this process is.
     pub(crate) const OUTERMOST_MARKED: u8 = 2;
-    /// For the report only: its bytes hold no more than the analysis reads.
+    /// For the report only: it is not exported.
     pub(crate) const ANALYSIS_ONLY: u8 = 4;
     /// Its trace is exported, here or by whoever gave it its ids.
     pub(crate) const SAMPLED: u8 = 8;
+    /// It was written as partial while it was open: that is out of date now.
+    pub(crate) const HAD_PARTIAL: u8 = 16;
+    /// It is [`ANALYSIS_ONLY`] because too much waits to be delivered; its trace is exported.
+    pub(crate) const SHED: u8 = 32;
 }
 
 /// Finished spans, as one closing side left them and the io thread took them.
@@ -70,7 +77,12 @@ impl Chunk {
 /// The shards of one layer.
 pub(crate) struct Shards {
     shards: Box<[Shard]>,
-    max_bytes_per_shard: usize,
+    /// How many bytes each shard takes, by [`UpTo`].
+    half: usize,
+    three_quarters: usize,
+    full: usize,
+    reserve: usize,
+    pressure: Pressure,
     /// Set by the io thread before it parks; the first span after that wakes it.
     io_is_parked: AtomicBool,
     is_closed: AtomicBool,
@@ -87,10 +99,20 @@ struct Shard {
     chunk: Mutex<Chunk>,
 }
 
+/// How full a shard may get by a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UpTo {
+    Half,
+    ThreeQuarters,
+    Full,
+    /// An eighth beyond: what says of a run that it ended is the last to be refused.
+    Reserve,
+}
+
 /// Why a span was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Its shard holds as much as it may.
+    /// Its shard holds as much as this span may make it hold.
     Full,
     /// The pipeline has been shut down.
     Closed,
@@ -108,12 +130,17 @@ pub(crate) fn thread_ordinal() -> u32 {
 }
 
 impl Shards {
-    /// Shards for `cores` cores that hold at most `max_bytes` in all.
+    /// Shards for `cores` cores that hold at most `max_bytes` in all, and an eighth more for the roots of runs.
     pub(crate) fn new(cores: usize, max_bytes: usize) -> Self {
         let count = cores.saturating_mul(2).next_power_of_two().clamp(2, 64);
+        let full = max_bytes.checked_div(count).unwrap_or(0).min(u32::MAX as usize / 2);
         Shards {
             shards: (0..count).map(|_| Shard::default()).collect(),
-            max_bytes_per_shard: max_bytes.checked_div(count).unwrap_or(0).min(u32::MAX as usize / 2),
+            half: full / 2,
+            three_quarters: full.saturating_sub(full / 4),
+            full,
+            reserve: full.saturating_add(full / 8),
+            pressure: Pressure::default(),
             io_is_parked: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             io_thread: OnceLock::new(),
@@ -122,9 +149,27 @@ impl Shards {
         }
     }
 
+    /// What the delivery says of how full it is.
+    #[inline]
+    pub(crate) fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
     /// Leaves one span: `parts` one after the other are its message. `start`, `tag` and `len` of `head` are set
-    /// here. Takes no longer than the copy, and wakes the io thread only if that has parked.
-    pub(crate) fn push(&self, mut head: FrameHead, parts: &[&[u8]]) -> Result<(), Refused> {
+    /// here. Refused if it would make its shard hold more than `up_to` says. Takes no longer than the copy, and wakes
+    /// the io thread only if that has parked.
+    #[inline]
+    pub(crate) fn push(&self, up_to: UpTo, head: FrameHead, parts: &[&[u8]]) -> Result<(), Refused> {
+        let limit = match up_to {
+            UpTo::Half => self.half,
+            UpTo::ThreeQuarters => self.three_quarters,
+            UpTo::Full => self.full,
+            UpTo::Reserve => self.reserve,
+        };
+        self.push_within(limit, head, parts)
+    }
+
+    fn push_within(&self, limit: usize, mut head: FrameHead, parts: &[&[u8]]) -> Result<(), Refused> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let index = thread_ordinal() as usize & self.shards.len().wrapping_sub(1);
         let Some(shard) = self.shards.get(index) else { return Err(Refused::Full) };
@@ -134,7 +179,7 @@ impl Shards {
         {
             let mut chunk = shard.chunk.lock();
             let Chunk { bytes, heads } = &mut *chunk;
-            if bytes.len().saturating_add(len) > self.max_bytes_per_shard {
+            if bytes.len().saturating_add(len) > limit {
                 return Err(Refused::Full);
             }
             bytes.reserve(len.saturating_add(8));

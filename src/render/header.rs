@@ -68,9 +68,14 @@ fn put_totals(page: &mut Page, report: &Report) {
     let achieved = totals.parallelism_achieved.filter(|_| run.spans > 1).and_then(units::parallelism);
     items.extend(achieved.map(|x| format!("parallel {x} (peak {})", units::count(totals.parallelism_peak))));
     items.extend(totals.cost_usd.map(|cost| format!("cost {}", units::money(cost))));
-    items.push(format!("spans {}", units::count(run.spans)));
-    if is_incomplete && quality.open_spans > 0 {
-        items.push(format!("{} never ended", units::counted(quality.open_spans, "span", "spans")));
+    let spans = units::count(run.spans);
+    items.push(match quality.missing_spans {
+        0 => format!("spans {spans}"),
+        missing => format!("{spans} of {} spans", units::count(run.spans.saturating_add(missing))),
+    });
+    let never_ended = quality.open_spans.saturating_sub(quality.missing_spans);
+    if is_incomplete && never_ended > 0 {
+        items.push(format!("{} never ended", units::counted(never_ended, "span", "spans")));
     }
     if is_incomplete && quality.orphans > 0 {
         let verb = if quality.orphans == 1 { "has" } else { "have" };

@@ -46,7 +46,9 @@ pub fn text(report: &Report, style: &TextStyle) -> String {
     let mut page = Page::new(style);
     header::put(&mut page, report);
     page.blank();
-    if report.run.spans <= 1 {
+    if report.run.spans <= 1 && report.quality.missing_spans > 0 {
+        put_advice(&mut page, report);
+    } else if report.run.spans <= 1 {
         page.put_words(2, "This run is a single span: there is nothing to compare inside it.");
     } else {
         path_table::put(&mut page, report);

@@ -494,6 +494,10 @@ pub struct Quality {
     pub closed_spans: u64,
     /// Spans that never ended or never arrived.
     pub open_spans: u64,
+    /// Those of them that never arrived, though the process that ran them counted them: the run has so many spans
+    /// more than [`RunSummary::spans`].
+    #[serde(default)]
+    pub missing_spans: u64,
     /// Spans whose parent is missing.
     pub orphans: u64,
     /// Spans left out of the analysis because the run was too large.

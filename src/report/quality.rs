@@ -12,13 +12,11 @@ const MAX_OPEN: usize = 10;
 
 pub(super) fn quality(analysed: &Analysed<'_>, missing: u64, left_out: u64) -> Quality {
     let run = analysed.run;
+    let missing = missing.saturating_add(told_missing(run).saturating_sub(left_out));
     let count = |warning: Warning| run.warnings.get(&warning).copied().unwrap_or(0);
     let spans = run.indices().filter(|ix| !run.span(*ix).is_synthetic).count() as u64;
-    let partial = run.indices().filter(|ix| {
-        let facts = run.span(*ix).record.facts.as_deref();
-        facts.is_some_and(|facts| facts.outcome == Some(Outcome::Partial))
-    });
-    let open = missing + count(Warning::UnfinishedSpan) + partial.count() as u64;
+    let never_ended = run.indices().filter(|ix| is_open(run.span(*ix))).count() as u64;
+    let open = missing + never_ended;
     let orphans = orphans(run);
     let affected = open
         + orphans
@@ -36,8 +34,9 @@ pub(super) fn quality(analysed: &Analysed<'_>, missing: u64, left_out: u64) -> Q
     };
     Quality {
         level,
-        closed_spans: spans - count(Warning::UnfinishedSpan).min(spans),
+        closed_spans: spans - never_ended.min(spans),
         open_spans: open,
+        missing_spans: missing,
         orphans,
         left_out_spans: left_out,
         declared_edges: run
@@ -61,20 +60,61 @@ pub(super) fn is_orphan(run: &Run, ix: SpanIx) -> bool {
     expected.is_some_and(|id| parent.is_none_or(|parent| parent.record.span_id != id))
 }
 
+/// Whether it never ended, as far as is known.
+fn is_open(span: &RunSpan) -> bool {
+    let outcome = span.record.facts.as_ref().and_then(|facts| facts.outcome);
+    span.is_unfinished || outcome == Some(Outcome::Partial)
+}
+
+/// How many spans are missing by what the roots of runs tell, see [`conventions::RUN_SPANS`](crate::conventions): each
+/// counts what is nearer to it than to any other that tells. O(n).
+fn told_missing(run: &Run) -> u64 {
+    let told = |span: &RunSpan| span.record.facts.as_deref()?.run_spans.filter(|_| span.ordinal == 1);
+    if run.spans.iter().all(|span| told(span).is_none()) {
+        return 0;
+    }
+    /// Where a span counts.
+    #[derive(Clone, Copy)]
+    enum At {
+        Root(usize),
+        /// Below a span that is missing, whose root is not known.
+        Lost,
+        Nowhere,
+    }
+    let mut places: Vec<At> = Vec::with_capacity(run.spans.len());
+    let mut here = vec![0u64; run.spans.len()];
+    let mut lost = 0u64;
+    for ix in run.indices() {
+        let span = run.span(ix);
+        let place = match span.parent {
+            _ if told(span).is_some() => At::Root(ix.index()),
+            Some(_) if is_orphan(run, ix) => At::Lost,
+            Some(parent) => places[parent.index()],
+            None => At::Nowhere,
+        };
+        places.push(place);
+        match place {
+            // Copies of a span count once.
+            _ if span.ordinal > 1 || span.is_synthetic => {}
+            At::Root(root) => here[root] += 1,
+            At::Lost => lost += 1,
+            At::Nowhere => {}
+        }
+    }
+    let missing =
+        run.spans.iter().zip(here).filter_map(|(span, here)| Some(told(span)?.get().saturating_sub(here)));
+    missing.fold(0, u64::saturating_add).saturating_sub(lost)
+}
+
 fn open_rows(analysed: &Analysed<'_>) -> Vec<OpenRow> {
     let run = analysed.run;
-    let is_open = |ix: &SpanIx| {
-        let span = run.span(*ix);
-        let outcome = span.record.facts.as_ref().and_then(|facts| facts.outcome);
-        span.is_unfinished || outcome == Some(Outcome::Partial)
-    };
     let row = |ix: SpanIx| OpenRow {
         node: analysed.node_name(ix),
         span: run.span(ix).record.name.to_string(),
         span_id: run.span(ix).record.span_id.to_string(),
         start_ns: run.span(ix).record.start.saturating_since(run.span(run.root).clipped.start),
     };
-    run.indices().filter(is_open).take(MAX_OPEN).map(row).collect()
+    run.indices().filter(|ix| is_open(run.span(*ix))).take(MAX_OPEN).map(row).collect()
 }
 
 /// What cannot be said with spans missing: how long the run is while something is open; which path it took and what

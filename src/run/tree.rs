@@ -1,13 +1,14 @@
 //! From records in any order to one tree: what is the same span, who owns an id, who is whose parent.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lists::Lists;
 use super::options::Orphans;
 use super::{SYNTHETIC_ROOT_NAME, Warning, Warnings};
 use crate::ids::SpanId;
-use crate::span_record::{Origin, SpanKind, SpanRecord, Status, Timing};
+use crate::span_record::{Origin, Outcome, SpanKind, SpanRecord, Status, Timing};
 use crate::time::Timestamp;
 
 /// Records in an order that depends on nothing but themselves. From here on a record goes by its rank in this order.
@@ -50,6 +51,7 @@ impl Ranked {
 
 /// Ranks the records, and drops repeated ones.
 pub(super) fn in_canonical_order(mut records: Vec<SpanRecord>, warnings: &mut Warnings) -> Ranked {
+    drop_earlier_copies(&mut records, warnings);
     let mut order: Vec<(Timestamp, Reverse<Timestamp>, u32)> = Vec::with_capacity(records.len());
     for (record, at) in records.iter_mut().zip(0..) {
         record.parent_id = record.parent_id.filter(|id| !id.is_zero());
@@ -74,6 +76,27 @@ pub(super) fn in_canonical_order(mut records: Vec<SpanRecord>, warnings: &mut Wa
     });
     let order = order.into_iter().map(|(.., at)| at).collect();
     Ranked { records, order }
+}
+
+/// Of a span that was written while it was open only what was written last counts: when it had ended, else the last
+/// time it was still open.
+fn drop_earlier_copies(records: &mut Vec<SpanRecord>, warnings: &mut Warnings) {
+    let is_partial =
+        |record: &SpanRecord| record.facts.as_ref().is_some_and(|it| it.outcome == Some(Outcome::Partial));
+    if !records.iter().any(is_partial) {
+        return;
+    }
+    let rank = |record: &SpanRecord| (!is_partial(record), record.end);
+    let key = |record: &SpanRecord| (record.span_id, record.start);
+    let mut last: HashMap<(SpanId, Timestamp), (bool, Timestamp)> = HashMap::new();
+    for record in records.iter() {
+        let last = last.entry(key(record)).or_insert(rank(record));
+        *last = (*last).max(rank(record));
+    }
+    let is_last = |record: &SpanRecord| last.get(&key(record)).is_none_or(|last| *last == rank(record));
+    let before = records.len();
+    records.retain(|record| !is_partial(record) || record.span_id.is_zero() || is_last(record));
+    warnings.add_times(Warning::DuplicateSpan, (before - records.len()) as u64);
 }
 
 /// What makes two records the same span, in the order of precedence between different ones: first started, then

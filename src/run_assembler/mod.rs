@@ -58,7 +58,10 @@ pub struct FinishedRun {
     pub records: Vec<SpanRecord>,
     /// Its root, where one span is it.
     pub root: Option<SpanId>,
-    /// Spans that were started in it and did not arrive.
+    /// How many spans were started in it, as far as its process can tell. Zero for decoded traces: their roots tell.
+    pub started: u64,
+    /// Spans that were started in it and are not among its records: they did not arrive, or what they stand below did
+    /// not.
     pub missing: u64,
     /// Spans of its trace that were not kept because it was too large.
     pub left_out: u64,
@@ -242,6 +245,7 @@ impl RunAssembler {
             let looked_at = std::mem::take(&mut pending.changed);
             // Inner roots first: what leaves with a marked run is not waited for by the root around it.
             pending.closed_roots.sort_by_key(|root| (!root.is_marked(), root.ordinal));
+            let is_only_root = pending.closed_roots.len() == 1;
             for root in std::mem::take(&mut pending.closed_roots) {
                 let due = is_due(&root);
                 if !due && (!looked_at || pending.missing_below(&root.record) > 0) {
@@ -249,7 +253,8 @@ impl RunAssembler {
                     continue;
                 }
                 let is_marked = root.is_marked();
-                let (root_record, (run, runs_inside)) = (root.record.clone(), pending.take_run(root));
+                let (root_record, (run, runs_inside)) =
+                    (root.record.clone(), pending.take_run(root, is_only_root));
                 freed = run.records.iter().map(SpanRecord::weight).fold(freed, usize::saturating_add);
                 if is_marked || runs_inside == 0 {
                     runs.push(run);
@@ -333,7 +338,7 @@ impl FinishedRun {
     fn of(mut arrived: Vec<Arrived>, root: Option<SpanId>) -> Self {
         arrived.sort_unstable_by_key(|arrived| arrived.ordinal);
         let records = arrived.into_iter().map(|arrived| arrived.record).collect();
-        FinishedRun { records, root, missing: 0, left_out: 0 }
+        FinishedRun { records, root, ..FinishedRun::default() }
     }
 }
 
@@ -374,9 +379,10 @@ impl Pending {
         missing
     }
 
-    /// Takes out the run of `root`; says also how many marked runs have left from below it before.
-    fn take_run(&mut self, root: ClosedRoot) -> (FinishedRun, u64) {
-        let missing = self.missing_below(&root.record);
+    /// Takes out the run of `root`; says also how many marked runs have left from below it before. `is_only_root`: what
+    /// stays behind is below no other root that waits.
+    fn take_run(&mut self, root: ClosedRoot, is_only_root: bool) -> (FinishedRun, u64) {
+        let mut missing = self.missing_below(&root.record);
         let root_id = root.record.span_id;
         let is_local_root = root.record.local.is_some_and(|local| local.is_local_root);
         let (mut arrived, runs_inside) = self.take_below(root_id);
@@ -386,10 +392,15 @@ impl Pending {
         }
         arrived.push(Arrived { ordinal: root.ordinal, record: root.record });
         self.spans = self.spans.saturating_sub(arrived.len());
+        if missing > 0 && is_local_root && is_only_root {
+            // What stays behind stands below spans that are missing.
+            missing = missing.saturating_add(self.spans as u64);
+        }
+        let started = missing.saturating_add(arrived.len() as u64);
         let left_out = std::mem::take(&mut self.left_out);
         // Spans that were left out were started too: they are told as left out, not as missing.
         let missing = missing.saturating_sub(left_out);
-        (FinishedRun { missing, left_out, ..FinishedRun::of(arrived, Some(root_id)) }, runs_inside)
+        (FinishedRun { started, missing, left_out, ..FinishedRun::of(arrived, Some(root_id)) }, runs_inside)
     }
 
     /// Takes out everything below `root`, and says how many runs have left from there. Ends on cycles too, since

@@ -158,6 +158,7 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
             level: QualityLevel::High,
             closed_spans: executions + 1,
             open_spans: 0,
+            missing_spans: 0,
             orphans: 0,
             left_out_spans: 0,
             declared_edges: 0,

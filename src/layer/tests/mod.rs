@@ -6,7 +6,9 @@ mod attributes;
 mod course;
 mod events;
 mod parents;
+mod partial;
 mod programs;
+mod shedding;
 mod threads;
 mod user_code;
 

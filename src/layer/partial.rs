@@ -1,0 +1,112 @@
+//! Spans that are still open, written as far as they have come.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::encode::span::SpanHead;
+use crate::ids::{SpanId, TraceId};
+use crate::time::Duration;
+
+use super::LayerCore;
+use super::callsite::Callsite;
+use super::closing::{Course, head_of, rare_fields, settle};
+use super::open_span::{Body, Slot, flags};
+
+/// An open span, written as if it ended now with the outcome `partial`.
+#[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "nobody keeps open spans yet")]
+pub(crate) struct OpenSpan<'a> {
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    /// It has no parent in this process.
+    pub(crate) is_local_root: bool,
+    /// A `Span` message.
+    pub(crate) message: &'a [u8],
+}
+
+#[allow(dead_code, reason = "nobody keeps open spans yet")]
+impl LayerCore {
+    /// Writes every open span that is exported and was created at least `older_than` ago: roots of this process first,
+    /// then the others, until the next would make the messages take more than `max_bytes` together. Gives how many did
+    /// not fit.
+    ///
+    /// The spans go on as if nothing had happened; when one that was written closes, its frame says so. A span that
+    /// gets a parent from outside meanwhile closes with other ids, so what was written here counts only until the
+    /// next time. Looks at every slot twice, and locks an open span as long as it takes to copy it.
+    pub(crate) fn write_open_spans(
+        &self,
+        older_than: Duration,
+        max_bytes: usize,
+        each: &mut dyn FnMut(OpenSpan<'_>),
+    ) -> u64 {
+        if !self.config.export {
+            return 0;
+        }
+        let (mut room, mut left_out) = (Some(max_bytes), 0u64);
+        for roots in [true, false] {
+            self.slots.for_each_open(|slot| {
+                if slot.parent().is_none() != roots || slot.has(flags::UNSAMPLED) {
+                    return;
+                }
+                let now = slot.anchor().saturating_add(self.clock.elapsed());
+                let body = slot.lock();
+                // While this is locked and has a callsite, the slot's ids are those of the same span.
+                let Some(callsite) = body.callsite else { return };
+                if now.saturating_since(body.start) < older_than {
+                    return;
+                }
+                if room.is_none() {
+                    left_out = left_out.saturating_add(1);
+                    return;
+                }
+                // Before it can close: the frame must not miss it.
+                slot.flags.fetch_or(flags::PARTIAL_WRITTEN, Relaxed);
+                let end = now.max(body.start);
+                let first_run = settle(slot, &body, end).first_run.min(end);
+                let head = head_of(slot, &body, end);
+                let copy = body.copy();
+                drop(body);
+                let course = Course { first_run, end, held_open: Duration::ZERO };
+                let message = self.partial_message(slot, copy, callsite, &course, &head);
+                room = room.and_then(|room| room.checked_sub(message.len()));
+                if room.is_none() {
+                    left_out = left_out.saturating_add(1);
+                    return;
+                }
+                each(OpenSpan {
+                    trace_id: TraceId::from_bytes(head.trace_id),
+                    span_id: SpanId::from_bytes(head.span_id),
+                    is_local_root: roots,
+                    message: &message,
+                });
+            });
+        }
+        left_out
+    }
+
+    /// Ends the copy of an open span the way [`LayerCore::finish`] ends a span.
+    fn partial_message(
+        &self,
+        slot: &Slot,
+        mut copy: Body,
+        callsite: &'static Callsite,
+        course: &Course,
+        head: &SpanHead,
+    ) -> Vec<u8> {
+        copy.polls.close(course.end);
+        let shadowed = copy.has_other_keys || callsite.shadows_layer_keys;
+        self.append_timing(&mut copy, course, shadowed);
+        copy.remove_attribute(&self.own_keys.outcome);
+        self.append_own_text(&mut copy, &self.own_keys.outcome, "partial");
+        if copy.is_selected {
+            self.append_selected_id(&mut copy, callsite.name);
+        }
+        if slot.parent().is_none() {
+            self.settle_workflow(slot, &mut copy, true);
+        }
+        let rare = rare_fields(&copy, callsite);
+        let mut message = copy.attributes;
+        head.append(&mut message);
+        message.extend_from_slice(&rare);
+        message
+    }
+}
