@@ -50,7 +50,15 @@ enum Workload {
     Sync,
     /// A future polled five times.
     Async,
+    /// As `Sync`, with two texts of 100 bytes each that are searched for secrets.
+    Texts,
 }
+
+/// Plain prose, and what has many of the bytes that secrets have too.
+const TEXTS: [&str; 2] = [
+    "the page was read from the archive and holds four paragraphs about the transatlantic cable laid by b",
+    "request 3f0c6a1e-5b1d-4a51-9d0a-1c2b3a4d5e6f of tool_call web_search took 3-4 attempts_so_far JSON I",
+];
 
 const fn case(
     name: &'static str,
@@ -62,7 +70,7 @@ const fn case(
     Case { name, workload, content, budget, known }
 }
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 17] = [
     case("A-nothing", Workload::Sync, None, None, None),
     case("A-analysis", Workload::Sync, Some(Content::Analysis), Some(2500), Some(2974)),
     case("A-lean", Workload::Sync, Some(Content::Lean), Some(3000), Some(3141)),
@@ -79,6 +87,9 @@ const CASES: [Case; 15] = [
     case("A-lean+otel-context", Workload::Sync, Some(Content::OtelContext), None, Some(3858)),
     case("C-lean+otel-context", Workload::Async, Some(Content::OtelContext), None, Some(9221)),
     case("A-analysis+otel-ids", Workload::Sync, Some(Content::OtelIds), None, Some(3021)),
+    // What searching two texts for secrets costs.
+    case("A-lean+texts", Workload::Texts, Some(Content::Lean), None, None),
+    case("A-lean+texts-unmasked", Workload::Texts, Some(Content::Unmasked), None, None),
 ];
 
 struct NoopLayer;
@@ -95,17 +106,28 @@ fn node_span(index: usize) -> Span {
     )
 }
 
+fn text_span(index: usize) -> Span {
+    let [prose, signs] = black_box(TEXTS);
+    info_span!("node", node.id = black_box(NODES[index % NODES.len()]), prose, signs, cost_usd = Empty)
+}
+
 fn one_run(workload: Workload) {
     let run = info_span!("run", run.id = 7u64);
     let _inside = run.enter();
     for index in 0..SPANS_PER_RUN {
-        let span = node_span(index);
+        let span = match workload {
+            Workload::Sync | Workload::Async => node_span(index),
+            Workload::Texts => text_span(index),
+        };
         match workload {
             Workload::Sync => {
                 let _inside = span.enter();
                 span.record("cost_usd", black_box(0.001f64));
             }
             Workload::Async => drive(CountDown(4).instrument(span)),
+            Workload::Texts => span.in_scope(|| {
+                span.record("cost_usd", black_box(0.001f64));
+            }),
         }
     }
 }

@@ -24,8 +24,12 @@ enum Source {
         nanos_per_2_40_ticks: u64,
     },
     #[cfg(test)]
-    Manual(std::sync::Arc<std::sync::atomic::AtomicU64>),
+    Manual { nanos: ManualTime, anchor: ManualTime },
 }
+
+/// Nanoseconds a test sets.
+#[cfg(test)]
+type ManualTime = std::sync::Arc<std::sync::atomic::AtomicU64>;
 
 impl Clock {
     /// A clock that starts at zero now.
@@ -38,8 +42,14 @@ impl Clock {
 
     /// A clock that shows what `nanos` says, anchored at the epoch.
     #[cfg(test)]
-    pub(crate) fn manual(nanos: std::sync::Arc<std::sync::atomic::AtomicU64>) -> Self {
-        Clock { source: Source::Manual(nanos) }
+    pub(crate) fn manual(nanos: ManualTime) -> Self {
+        Self::manual_anchored(nanos, ManualTime::default())
+    }
+
+    /// The same, anchored at what `anchor` says: it moves when somebody sets the system's clock.
+    #[cfg(test)]
+    pub(crate) fn manual_anchored(nanos: ManualTime, anchor: ManualTime) -> Self {
+        Clock { source: Source::Manual { nanos, anchor } }
     }
 
     /// Time since the clock was made.
@@ -54,7 +64,9 @@ impl Clock {
                 )
             }
             #[cfg(test)]
-            Source::Manual(nanos) => Duration::from_nanos(nanos.load(std::sync::atomic::Ordering::Relaxed)),
+            Source::Manual { nanos, .. } => {
+                Duration::from_nanos(nanos.load(std::sync::atomic::Ordering::Relaxed))
+            }
         }
     }
 
@@ -65,7 +77,9 @@ impl Clock {
                 Timestamp::from_system_time(SystemTime::now()).saturating_sub(self.elapsed())
             }
             #[cfg(test)]
-            Source::Manual(_) => Timestamp::EPOCH,
+            Source::Manual { anchor, .. } => {
+                Timestamp::from_unix_nanos(anchor.load(std::sync::atomic::Ordering::Relaxed))
+            }
         }
     }
 }

@@ -30,6 +30,11 @@ keys! {
     NODE_OUTPUT_BYTES = "longpole.node.output_bytes";
     /// A hash of what a node was given: where two executions have the same, a cache would have answered the second.
     NODE_INPUT_HASH = "longpole.node.input_hash";
+    /// A number that stands for the input a library told and that is left out as content; equal inputs of a process
+    /// have equal ones.
+    CONTENT_INPUT_HASH = "longpole.content.input_hash";
+    /// Followed by the key of a content that was cut: how many bytes it had.
+    CONTENT_BYTES = "longpole.content.bytes.";
     /// The class of a node's error.
     NODE_ERROR_TYPE = "longpole.node.error_type";
     /// The phase a span inside a node stands for.
@@ -261,6 +266,8 @@ read_keys! {
             "polls" Polls "longest_poll_ns" LongestPoll "first_enter_ns" FirstEnter "held_open_ns" HeldOpen
             "outcome" Outcome
         }
+        // In place of what a library told, and no better than that.
+        OpenTelemetry { "content.input_hash" InputHash }
     }
     "node." {
         Longpole {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::aggregate::{Aggregates, NodeTotals, SlaCheck, SlowNode};
 use crate::analysis::variability::{FIRST_TIMEOUT, ThresholdError, VarianceOptions};
+use crate::delivery::record::SpanKey;
 use crate::environment::Propagators;
 use crate::layer::LayerCore;
 use crate::many_runs::{ManyRuns, ManyRunsReport};
@@ -19,6 +20,8 @@ use crate::metrics::hub::{self, MetricHub};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::Labels;
 use crate::pipeline::Pipeline;
+use crate::pipeline::run_thread::OPEN_SPANS_BYTES;
+use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
 use crate::report::{Bottleneck, Report, Summary};
 
@@ -33,6 +36,8 @@ pub struct Longpole {
 }
 
 pub(crate) struct Inner {
+    /// Where the threads are: a forked child has none of them.
+    pub(crate) process: ProcessIdentity,
     pub(crate) layer: Arc<LayerCore>,
     /// Absent where longpole is disabled: then there are no threads.
     pub(crate) pipeline: Option<Pipeline>,
@@ -122,7 +127,8 @@ pub struct FlushReport {
 pub struct ShutdownReport {
     /// The last flush.
     pub flush: FlushReport,
-    /// Spans that were still open: they were not exported.
+    /// Spans that were still open. Those that are exported were sent as far as they had come, with the outcome
+    /// `partial`.
     pub open: u64,
 }
 
@@ -388,6 +394,9 @@ impl Longpole {
     pub fn flush_within(&self, timeout: Duration) -> FlushReport {
         let started = Instant::now();
         let deadline = started + timeout;
+        if !self.inner.process.is_this_process() {
+            return self.inner.forked_report(started);
+        }
         let mut is_complete = true;
         if let Some(pipeline) = &self.inner.pipeline {
             is_complete = pipeline.flush(deadline);
@@ -427,6 +436,28 @@ impl Longpole {
     fn bottlenecks_above(&self, threshold_percent: f64) -> Summary {
         let pipeline = self.inner.pipeline.as_ref();
         pipeline.map_or_else(Summary::default, |p| p.outputs.state().aggregates.summary(threshold_percent))
+    }
+}
+
+/// How long a panic waits for the spans that closed before it to be on disk.
+const PANIC_WAIT: Duration = Duration::from_millis(250);
+
+impl Longpole {
+    /// Puts a panic hook before the one there is: after that one has run, what has closed is brought to disk, and what
+    /// is open, too, as far as it has come.
+    pub(crate) fn flush_on_panic(&self) {
+        // Hooks cannot be changed by a thread that panics.
+        if std::thread::panicking() {
+            return;
+        }
+        let inner = Arc::downgrade(&self.inner);
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            previous(panic);
+            if let Some(inner) = inner.upgrade() {
+                inner.save_after_panic();
+            }
+        }));
     }
 }
 
@@ -517,10 +548,38 @@ pub fn init_metrics_exporter() -> std::io::Result<SocketAddr> {
     longpole.serve_metrics(crate::metrics_page::address_of(&named)?)
 }
 
+/// The spans of a layer that have been open for so long, as far as they have come.
+pub(crate) fn open_spans(core: &LayerCore, older_than: Duration) -> Vec<(SpanKey, Vec<u8>)> {
+    let mut found = Vec::new();
+    core.write_open_spans(older_than.into(), OPEN_SPANS_BYTES, &mut |span| {
+        let key = SpanKey { trace_id: span.trace_id, span_id: span.span_id };
+        found.push((key, span.message.to_vec()));
+    });
+    found
+}
+
 impl Inner {
+    fn save_after_panic(&self) {
+        if !self.process.is_this_process() {
+            return;
+        }
+        // One of ours would wait for itself.
+        let is_ours = std::thread::current().name().is_some_and(|name| name.starts_with("longpole-"));
+        let Some(pipeline) = self.pipeline.as_ref().filter(|_| !is_ours) else { return };
+        let Some(delivery) = pipeline.delivery.as_ref().filter(|delivery| delivery.has_spool()) else {
+            return;
+        };
+        pipeline.drain(Instant::now() + PANIC_WAIT);
+        delivery.write_open(&open_spans(&self.layer, Duration::ZERO));
+    }
+
     fn shutdown(&self, timeout: Duration) -> ShutdownReport {
         let started = Instant::now();
         let deadline = started + timeout;
+        if !self.process.is_this_process() {
+            self.layer.set_enabled(false);
+            return ShutdownReport { flush: self.forked_report(started), open: 0 };
+        }
         let mut report = self.shutdown_report.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(first) = &*report {
             return first.clone();
@@ -529,6 +588,10 @@ impl Inner {
         let open = self.layer.open_spans();
         self.layer.set_enabled(false);
         if let Some(pipeline) = &self.pipeline {
+            let refused = self.layer.leave_open_spans(OPEN_SPANS_BYTES);
+            if refused > 0 {
+                pipeline.outputs.lost("open_at_shutdown", refused);
+            }
             is_complete = pipeline.stop(deadline);
             let left = self.layer.shards.close();
             if left > 0 {
@@ -543,6 +606,12 @@ impl Inner {
         let last = ShutdownReport { flush: self.flush_report(is_complete, started), open };
         *report = Some(last.clone());
         last
+    }
+
+    /// What a forked child says: it has no threads that could send, and any of the parent's locks may be taken for
+    /// ever.
+    fn forked_report(&self, started: Instant) -> FlushReport {
+        FlushReport { lost: self.layer.lost_spans(), took: started.elapsed(), ..FlushReport::default() }
     }
 
     fn flush_report(&self, is_complete: bool, started: Instant) -> FlushReport {

@@ -94,6 +94,10 @@ mod metrics;
 mod metrics_page;
 #[cfg(feature = "layer")]
 mod pipeline;
+#[cfg(feature = "layer")]
+mod privacy;
+#[cfg(feature = "layer")]
+mod process_identity;
 #[cfg(feature = "otlp")]
 pub mod propagation;
 #[cfg(feature = "layer")]

@@ -28,7 +28,15 @@ fn program() {
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         let _run = info_span!("run").entered();
         let step = info_span!("step", node.id = "step", long = "x".repeat(99), number = 1);
-        let other = info_span!("other", node.id = "other");
+        let other = info_span!(
+            "other",
+            node.id = "other",
+            gen_ai.prompt = "what was said",
+            customer.mail = "ann",
+            password = "hunter2",
+            note = "the key AKIAIOSFODNN7EXAMPLE",
+        );
+        other.in_scope(|| info!(gen_ai.prompt = "what was said", "asked"));
         step.follows_from(&other);
         step.follows_from(&step);
         step.in_scope(|| {
@@ -131,6 +139,7 @@ fn what_the_variables_say_is_done() {
     protocols_and_tls();
     timeouts_and_batches();
     limits();
+    privacy();
     sampling_and_context();
     metrics();
 }
@@ -391,6 +400,51 @@ fn limits() {
         let (told, receiver) = received_with(&[(variable, value)]);
         assert!(told.line.ends_with("notes=[]") && receiver.spans().len() == 3, "{}", told.line);
     }
+}
+
+fn privacy() {
+    let other = |variables: &[(&str, &str)]| {
+        let (told, receiver) = received_with(variables);
+        let other = named(&receiver, "other");
+        (format!("{:?}", other.attributes), format!("{:?}", other.events), told.line)
+    };
+    let (attributes, events, _) = other(&[]);
+    assert!(!attributes.contains("what was") && !events.contains("what was"), "{attributes} {events}");
+    assert!(attributes.contains("the key [redacted]") && attributes.contains("ann"), "{attributes}");
+    let names = ["LONGPOLE_CAPTURE_CONTENT", "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"];
+    for name in names {
+        for (value, in_span, in_event) in [
+            ("true", true, true),
+            ("FALSE", false, false),
+            ("NO_CONTENT", false, false),
+            ("SPAN_ONLY", true, false),
+            ("event_only", false, true),
+            ("SPAN_AND_EVENT", true, true),
+        ] {
+            let (attributes, events, told) = other(&[(name, value)]);
+            let found = (attributes.contains("what was said"), events.contains("what was said"));
+            assert_eq!(found, (in_span, in_event), "{name}={value}");
+            assert!(told.ends_with("notes=[]"), "{told}");
+        }
+        let (attributes, _, told) = other(&[(name, "perhaps")]);
+        assert!(!attributes.contains("what was") && told.contains(name), "{told}");
+    }
+    let (attributes, _, _) = other(&[(names[0], "false"), (names[1], "true")]);
+    assert!(!attributes.contains("what was"), "longpole's own wins: {attributes}");
+    let (attributes, _, _) = other(&[(names[0], "true"), ("LONGPOLE_CONTENT_BYTES", "10B")]);
+    assert!(attributes.contains("what wa…") && attributes.contains("longpole.content.bytes.gen_ai.prompt"));
+    let (attributes, _, _) = other(&[("LONGPOLE_REDACT", "iban, Customer.*")]);
+    assert!(!attributes.contains("ann") && !attributes.contains("hunter2"), "{attributes}");
+    let (attributes, _, _) = other(&[("LONGPOLE_REDACT_VALUES", "off")]);
+    assert!(attributes.contains("the key AKIA") && !attributes.contains("hunter2"), "{attributes}");
+
+    let (told, receiver) = received_with(&[(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "vault.token=hunter2,process.command_args=--key AKIAIOSFODNN7EXAMPLE -v,hunter2",
+    )]);
+    let resource = format!("{:?}", receiver.resource_spans()[0].resource);
+    assert!(!resource.contains("hunter2") && resource.contains("--key [redacted] -v"), "{resource}");
+    assert!(!told.line.contains("hunter2") && told.line.contains("not key=value"), "{}", told.line);
 }
 
 fn sampling_and_context() {

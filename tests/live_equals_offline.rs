@@ -46,6 +46,7 @@ enum Mark {
     Late(u8),
     Depending(u8),
     SameInput(u8),
+    Tool(u8),
 }
 
 fn open(mark: Mark) -> Span {
@@ -86,6 +87,14 @@ fn open(mark: Mark) -> Span {
         ),
         Mark::Depending(n) => info_span!("step", node.id = name(n), node.depends_on = "fetch, plan"),
         Mark::SameInput(n) => info_span!("step", node.id = name(n), node.input_hash = 7),
+        // What it is given is content, and left out.
+        Mark::Tool(n) => info_span!(
+            "tool",
+            gen_ai.operation.name = "execute_tool",
+            gen_ai.tool.name = name(n / 2),
+            gen_ai.tool.call.arguments = name(n % 2),
+            gen_ai.tool.call.result = "sk-0123456789abcdefghij",
+        ),
         Mark::Late(n) => {
             let span = info_span!("step", node.id = tracing::field::Empty, otel.name = tracing::field::Empty);
             span.record("node.id", name(n));
@@ -173,6 +182,7 @@ fn mark() -> impl Strategy<Value = Mark> {
         (0u8..4).prop_map(Mark::Late),
         (0u8..4).prop_map(Mark::Depending),
         (0u8..4).prop_map(Mark::SameInput),
+        (0u8..4).prop_map(Mark::Tool),
     ]
 }
 

@@ -10,11 +10,12 @@ mod otlp_sink;
 mod otlp_receiver;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use longpole::OtlpProtocol;
 use opentelemetry_sdk::trace::InMemorySpanExporter;
 use otlp_receiver::{Certificates, Receiver};
-use otlp_sink::Sink;
+use otlp_sink::{Reply, Sink};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber, info_span};
 use tracing_subscriber::layer::Context;
@@ -64,7 +65,24 @@ fn no_span_and_no_event_of_ours_at_trace_without_any_filter() {
     #[cfg(feature = "prometheus")]
     let builder = builder.prometheus("127.0.0.1:0".parse().unwrap());
     let (exporting, with_exporter) = builder.build().unwrap();
+    // And what a failing backend brings about: nobody there, answers that ask to come again or make no sense.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = |protocol| {
+        let builder = longpole::builder().otlp_endpoint(format!("http://{address}")).otlp_protocol(protocol);
+        builder.build().unwrap()
+    };
+    let (refused, over_http_to_nobody) = nobody(OtlpProtocol::HttpProtobuf);
+    let (refused_grpc, over_grpc_to_nobody) = nobody(OtlpProtocol::Grpc);
+    let failing = Sink::start(|number| match number % 3 {
+        0 => Reply::code(503),
+        1 => Reply::Close,
+        _ => Reply::code(400),
+    });
+    let (unlucky, to_failing) = longpole::builder().otlp_endpoint(failing.url()).build().unwrap();
     tracing_subscriber::registry()
+        .with(refused)
+        .with(refused_grpc)
+        .with(unlucky)
         .with(everything.clone())
         .with(layer)
         .with(encrypted)
@@ -83,6 +101,16 @@ fn no_span_and_no_event_of_ours_at_trace_without_any_filter() {
     }
     assert!(sink.received().len() >= 5);
     assert!(receiver.metrics().len() >= 5);
+    failing.wait_until(|received| received.len() >= 3);
+    for longpole in [&over_http_to_nobody, &over_grpc_to_nobody] {
+        let flushed = longpole.flush_within(Duration::from_millis(500));
+        assert_eq!((flushed.acknowledged, flushed.is_complete), (0, false), "{flushed}");
+        assert!(longpole.diagnostics().last_error.is_some());
+    }
+    let failing = [over_http_to_nobody, over_grpc_to_nobody, to_failing];
+    for longpole in failing {
+        longpole.shutdown_within(Duration::from_millis(500));
+    }
     for longpole in [longpole, over_grpc, with_exporter] {
         longpole.shutdown();
     }

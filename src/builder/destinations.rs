@@ -10,6 +10,7 @@ use crate::environment::{Environment, SignalSettings};
 use crate::handle::Destination;
 use crate::metrics::hub::MetricHub;
 use crate::pipeline::shard::Shards;
+use crate::privacy::shown_address;
 use crate::terminal;
 
 use super::{BuildError, Builder};
@@ -186,7 +187,18 @@ impl Builder {
         Ok(())
     }
 
-    /// The endpoint of a signal, with its address. What code says must work; what the environment says is told if
+    /// What to tell about credentials that anybody on the way can read.
+    #[cfg(feature = "otlp")]
+    fn open_credentials(&self, what: &str, shown: &str, endpoint: &Endpoint) -> Option<String> {
+        let name = endpoint.header_names().find(|name| self.layer.privacy.redacts(name))?;
+        endpoint.is_readable_on_the_way().then(|| {
+            format!(
+                "{what} go to {shown} without TLS: the header {name} can be read on the way; use https://"
+            )
+        })
+    }
+
+    /// The endpoint of a signal, with its address as it may be shown. What code says must work; what the environment says is told if
     /// it does not.
     fn endpoint_for(
         &self,
@@ -210,13 +222,18 @@ impl Builder {
             settings.client_certificate = Some(chain.clone());
             settings.client_key = Some(key.clone());
         }
+        let shown = shown_address(url).into_owned();
         match delivery::endpoint(&settings) {
-            Ok(endpoint) => Ok(Some((endpoint, url.to_owned()))),
+            Ok(endpoint) => {
+                #[cfg(feature = "otlp")]
+                notes.extend(self.open_credentials(what, &shown, &endpoint));
+                Ok(Some((endpoint, shown)))
+            }
             Err(source) if code.is_some() => {
-                Err(BuildError::Endpoint { what, endpoint: url.to_owned(), source: Box::new(source) })
+                Err(BuildError::Endpoint { what, endpoint: shown, source: Box::new(source) })
             }
             Err(error) => {
-                notes.push(format!("{what} are not sent to {url:?}: {error}"));
+                notes.push(format!("{what} are not sent to {shown:?}: {error}"));
                 Ok(None)
             }
         }

@@ -3,6 +3,7 @@
 mod analysis;
 mod destinations;
 mod opentelemetry;
+mod privacy;
 mod resource;
 
 use std::path::PathBuf;
@@ -10,11 +11,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::conventions as keys;
+use crate::delivery::record::SpanKey;
 use crate::delivery::spool::Durability;
 use crate::delivery::{Delivery, Protocol};
 use crate::encode::resource::{ResourceAttributes, encode_resource};
 use crate::environment::{self, Environment, LimitSettings};
-use crate::handle::{Inner, Longpole};
+use crate::handle::{Inner, Longpole, open_spans};
 use crate::layer::config::{LayerConfig, Selector};
 use crate::layer::{LayerCore, LongpoleLayer};
 use crate::metrics::hub::{MetricHub, Observed};
@@ -23,9 +25,10 @@ use crate::metrics::store::{LabelValue, Labels};
 use crate::pipeline::io_thread::LossTelling;
 use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
-use crate::pipeline::run_thread::{OnRun, RunThreadConfig};
+use crate::pipeline::run_thread::{OPEN_SPANS_INTERVAL, OnRun, RunThreadConfig};
 use crate::pipeline::shard::Shards;
 use crate::pipeline::{Pipeline, PipelineSettings};
+use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
 use crate::report::{Report, Source};
 use crate::run_assembler::AssemblerConfig;
@@ -50,7 +53,10 @@ pub struct Builder {
     spool_dir: Option<PathBuf>,
     spool_bytes: Option<u64>,
     keep_runs: Option<KeepRuns>,
+    flushes_on_panic: bool,
     resource: ResourceAttributes,
+    content: Option<crate::privacy::ContentCapture>,
+    redacted_keys: Vec<String>,
     #[cfg(feature = "otlp")]
     exporter: Option<crate::delivery::AnyExporter>,
     #[cfg(feature = "prometheus")]
@@ -64,8 +70,8 @@ pub struct Builder {
     tells_problems: bool,
 }
 
-/// What code says about OTLP beyond addresses; it beats the environment.
-#[derive(Debug, Default)]
+/// What code says about OTLP beyond addresses; it beats the environment. Headers are secrets, so it cannot be printed.
+#[derive(Default)]
 struct OtlpSettings {
     protocol: Option<Protocol>,
     headers: Vec<(String, String)>,
@@ -95,7 +101,7 @@ pub enum BuildError {
     Endpoint {
         /// `spans` or `metrics`.
         what: &'static str,
-        /// What was given.
+        /// What was given, without credentials.
         endpoint: String,
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -171,7 +177,10 @@ pub fn builder() -> Builder {
         spool_dir: None,
         spool_bytes: None,
         keep_runs: None,
+        flushes_on_panic: false,
         resource: ResourceAttributes::default(),
+        content: None,
+        redacted_keys: Vec::new(),
         #[cfg(feature = "otlp")]
         exporter: None,
         #[cfg(feature = "prometheus")]
@@ -195,8 +204,13 @@ pub fn init(workflow: &str) -> Result<Longpole, InitError> {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::prelude::*;
 
-    let (layer, longpole) =
-        builder().workflow(workflow).otlp_from_env().parent_from_env().report_to_stderr().build()?;
+    let (layer, longpole) = builder()
+        .workflow(workflow)
+        .otlp_from_env()
+        .parent_from_env()
+        .report_to_stderr()
+        .flush_on_panic()
+        .build()?;
     let lines = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
     let lines = lines.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -280,6 +294,14 @@ impl Builder {
         self
     }
 
+    /// Has a panic anywhere in the program wait, 250 ms at most, until what has closed before it is on disk; what is
+    /// open is written there too. It is for programs whose panics end them: a panic that is caught takes about a
+    /// millisecond longer. The panic hook there is still runs, and before.
+    pub fn flush_on_panic(mut self) -> Self {
+        self.flushes_on_panic = true;
+        self
+    }
+
     /// Calls `on_run` with each run's report, on a thread of longpole's. What it traces goes to the program's
     /// subscriber and is not measured; a panic in it is caught. While it runs, later runs wait.
     pub fn on_run(mut self, on_run: impl FnMut(&Report) + Send + 'static) -> Self {
@@ -341,6 +363,7 @@ impl Builder {
     pub fn build(mut self) -> Result<(LongpoleLayer, Longpole), BuildError> {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
+        self.settle_privacy();
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -384,6 +407,7 @@ impl Builder {
                 layer_losses: Box::new(move || {
                     losses_of.upgrade().map_or_else(Default::default, |core| core.lost_spans())
                 }),
+                open_spans: open_spans_of(&core),
                 host_dispatch: Box::new(move || dispatch_of.upgrade()?.host_dispatch()),
             };
             let losses_of = Arc::downgrade(&core);
@@ -435,6 +459,7 @@ impl Builder {
             core.set_enabled(false);
         }
         let inner = Inner {
+            process: ProcessIdentity::of_this_process(),
             layer: core.clone(),
             pipeline,
             metrics,
@@ -448,7 +473,11 @@ impl Builder {
             notes,
             shutdown_report: Mutex::new(None),
         };
-        Ok((LongpoleLayer::new(core), Longpole::new(inner)))
+        let longpole = Longpole::new(inner);
+        if self.flushes_on_panic {
+            longpole.flush_on_panic();
+        }
+        Ok((LongpoleLayer::new(core), longpole))
     }
 
     fn prints_notes(&self) -> bool {
@@ -473,6 +502,12 @@ impl Builder {
     fn read_process_parent(&mut self) -> u64 {
         0
     }
+}
+
+/// The spans of a layer that have been open for a while.
+fn open_spans_of(core: &Arc<LayerCore>) -> Box<dyn Fn() -> Vec<(SpanKey, Vec<u8>)> + Send> {
+    let core = Arc::downgrade(core);
+    Box::new(move || core.upgrade().map_or_else(Vec::new, |core| open_spans(&core, OPEN_SPANS_INTERVAL)))
 }
 
 /// What the layer, the pipeline and the delivery count, for who reads metrics.

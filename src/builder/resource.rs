@@ -33,6 +33,7 @@ impl Builder {
         ] {
             attributes.set_text(key, value);
         }
+        self.protect(&mut attributes);
         attributes
     }
 }

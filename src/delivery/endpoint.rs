@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{EndpointSettings, Protocol};
+use crate::privacy::shown_address;
 
 /// A backend's address and what every request carries; ready to be used.
 #[derive(Clone)]
@@ -29,10 +30,24 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&HeaderName> = self.headers.keys().collect();
         f.debug_struct("Endpoint")
-            .field("uri", &self.uri)
+            .field("uri", &shown_address(&self.uri.to_string()))
             .field("protocol", &self.protocol)
             .field("headers", &names)
             .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.keys().map(HeaderName::as_str)
+    }
+
+    /// Whether what is sent leaves this machine without TLS.
+    pub(crate) fn is_readable_on_the_way(&self) -> bool {
+        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let is_loopback = host.eq_ignore_ascii_case("localhost")
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        self.uri.scheme_str() == Some("http") && !is_loopback
     }
 }
 
@@ -231,10 +246,23 @@ mod tests {
     }
 
     #[test]
-    fn header_values_are_never_shown() {
+    fn what_is_sent_to_another_machine_without_tls_can_be_read_on_the_way() {
+        let is_readable = |url: &str| {
+            let settings = settings(url, Protocol::HttpProtobuf);
+            endpoint(&settings).unwrap().is_readable_on_the_way()
+        };
+        assert!(is_readable("http://collector:4318/v1/traces"));
+        assert!(is_readable("http://10.0.0.1:4318/v1/traces"));
+        for url in ["http://localhost:4318", "http://127.0.0.2:4318", "http://[::1]:4318"] {
+            assert!(!is_readable(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn header_values_and_credentials_in_addresses_are_never_shown() {
         let settings = EndpointSettings {
             headers: vec![("authorization".to_owned(), "Bearer hunter2".to_owned())],
-            ..settings("http://h/v1/traces", Protocol::HttpProtobuf)
+            ..settings("http://me:hunter2@h/v1/traces?key=hunter2", Protocol::HttpProtobuf)
         };
         let endpoint = endpoint(&settings).unwrap();
         assert!(!format!("{endpoint:?}{settings:?}{:?}", endpoint.headers).contains("hunter2"));

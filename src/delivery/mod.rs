@@ -48,6 +48,7 @@ pub(crate) use spans_file::{SpansOutput, check as check_spans_file};
 use crate::delivery::queue::Queue;
 use crate::delivery::record::{Record, SpanKey};
 use crate::pipeline::shard::Shards;
+use crate::process_identity::ProcessIdentity;
 
 /// How a request is put.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub(crate) struct EndpointSettings {
 impl std::fmt::Debug for EndpointSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EndpointSettings")
-            .field("url", &self.url)
+            .field("url", &crate::privacy::shown_address(&self.url))
             .field("protocol", &self.protocol)
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("timeout", &self.timeout)
@@ -214,6 +215,7 @@ pub(crate) struct Delivery {
     takes_spans: bool,
     keeps_by_outcome: bool,
     has_spool: bool,
+    process: ProcessIdentity,
 }
 
 impl DeliveryConfig {
@@ -236,11 +238,11 @@ pub(crate) struct Refused;
 
 /// Starts `longpole-net`.
 pub(crate) fn start(config: DeliveryConfig, shards: Arc<Shards>) -> std::io::Result<Delivery> {
-    let queue = Arc::new(Queue::new(&config));
+    let queue = Arc::new(Queue::new(&config, shards));
     let (takes_spans, keeps_by_outcome) = (config.takes_spans(), config.keeps_by_outcome);
     let has_spool = config.spool.is_some();
-    net_thread::spawn(config, queue.clone(), shards)?;
-    Ok(Delivery { queue, takes_spans, keeps_by_outcome, has_spool })
+    net_thread::spawn(config, queue.clone())?;
+    Ok(Delivery { queue, takes_spans, keeps_by_outcome, has_spool, process: ProcessIdentity::of_this_process() })
 }
 
 impl Delivery {
@@ -276,11 +278,6 @@ impl Delivery {
     /// Strikes spans that have ended from those.
     pub(crate) fn strike_open(&self, ended: &[SpanKey]) {
         self.queue.strike_open(ended);
-    }
-
-    /// How much of what may wait for the backend does, 0–1: on disk if spans go there, else in memory.
-    pub(crate) fn fill(&self) -> f64 {
-        self.queue.fill()
     }
 
     /// Whether traces are only sent once their runs were found worth it.
@@ -319,6 +316,9 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.queue.stop(Instant::now());
+        // A forked child has no thread to stop, and may wait for a lock for ever.
+        if self.process.is_this_process() {
+            self.queue.stop(Instant::now());
+        }
     }
 }

@@ -19,7 +19,6 @@ use super::state::Done;
 use super::waiting::Batch;
 #[cfg(feature = "otlp")]
 use super::waiting::{Place, RequestLimits};
-use crate::pipeline::shard::Shards;
 use crate::restarts::Restarts;
 
 const NAME: &str = "longpole-net";
@@ -29,7 +28,7 @@ thread_local! {
     static UNTRACED: RefCell<Option<tracing::subscriber::DefaultGuard>> = const { RefCell::new(None) };
 }
 
-pub(super) fn spawn(config: DeliveryConfig, queue: Arc<Queue>, shards: Arc<Shards>) -> std::io::Result<()> {
+pub(super) fn spawn(config: DeliveryConfig, queue: Arc<Queue>) -> std::io::Result<()> {
     let untrace = || {
         let guard = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
         UNTRACED.with_borrow_mut(|slot| *slot = Some(guard));
@@ -47,7 +46,7 @@ pub(super) fn spawn(config: DeliveryConfig, queue: Arc<Queue>, shards: Arc<Shard
         let mut restarts = Restarts::default();
         let mut error = None;
         while let Some(runtime) = runtime.take().map_or_else(|| make_runtime().ok(), Some) {
-            let work = AssertUnwindSafe(|| runtime.block_on(Net::new(&mut config, &queue, &shards).work()));
+            let work = AssertUnwindSafe(|| runtime.block_on(Net::new(&mut config, &queue).work()));
             let ended = catch_unwind(work);
             // A write to a dead disk must not keep the thread.
             runtime.shutdown_background();
@@ -72,7 +71,6 @@ const LAST_SYNC: Duration = Duration::from_millis(500);
 struct Net<'q> {
     config: &'q DeliveryConfig,
     queue: &'q Arc<Queue>,
-    shards: &'q Shards,
     envelope: Envelope,
     output: Option<SpansFile>,
     #[cfg(feature = "otlp")]
@@ -91,7 +89,7 @@ struct Net<'q> {
 }
 
 impl<'q> Net<'q> {
-    fn new(config: &'q mut DeliveryConfig, queue: &'q Arc<Queue>, shards: &'q Shards) -> Self {
+    fn new(config: &'q mut DeliveryConfig, queue: &'q Arc<Queue>) -> Self {
         let envelope = Envelope::new(&config.resource, &config.scope);
         #[cfg(feature = "otlp")]
         let exporter = config.exporter.take().and_then(|exporter| {
@@ -124,7 +122,6 @@ impl<'q> Net<'q> {
             syncing: None,
             config,
             queue,
-            shards,
             envelope,
         }
     }
@@ -154,7 +151,7 @@ impl<'q> Net<'q> {
         self.recovers_next = !self.recovers_next;
         let first = if self.recovers_next { self.next_adopted() } else { None };
         first
-            .or_else(|| self.queue.take_batch(self.config, self.shards, now))
+            .or_else(|| self.queue.take_batch(self.config, now))
             .or_else(|| if self.recovers_next { None } else { self.next_adopted() })
     }
 

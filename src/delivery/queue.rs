@@ -17,10 +17,12 @@ use super::state::{Done, State, Written};
 use super::waiting::{Batch, Place, RequestLimits, Waiting, next_place};
 use super::{DeliveryConfig, DeliveryStatus, Refused, SignalName};
 use crate::ids::TraceId;
+use crate::pipeline::shard::pressure::Level;
 use crate::pipeline::shard::{Chunk, Shards};
 
 /// Shared by whoever offers, whoever flushes and the net thread.
 pub(super) struct Queue {
+    shards: Arc<Shards>,
     spool: Option<Mutex<Spool>>,
     state: Mutex<State>,
     /// Tells the net thread that there is something to look at.
@@ -43,9 +45,10 @@ const RECORD_BYTES: usize = 1 << 20;
 const READ_BYTES: usize = 1 << 20;
 
 impl Queue {
-    pub(super) fn new(config: &DeliveryConfig) -> Self {
+    pub(super) fn new(config: &DeliveryConfig, shards: Arc<Shards>) -> Self {
         let preamble = Preamble { resource: config.resource.clone(), scope: config.scope.clone() };
         Queue {
+            shards,
             spool: config.spool.clone().map(|spool| Mutex::new(Spool::new(spool, preamble))),
             state: Mutex::default(),
             wake: Notify::new(),
@@ -72,9 +75,9 @@ impl Queue {
 
     pub(super) fn offer(&self, record: Record) -> Result<(), Refused> {
         let taken = {
-            let mut spool = self.spool();
-            let spool = spool.as_deref_mut();
-            match record {
+            let mut locked = self.spool();
+            let spool = locked.as_deref_mut();
+            let taken = match record {
                 Record::Traces(chunk) => self.offer_chunk(spool, chunk),
                 Record::HeldRoot { key, message } => self.offer_root(spool, key, message),
                 Record::RootAttributes { key, attributes } => self.offer_verdict(spool, key, attributes),
@@ -82,7 +85,9 @@ impl Queue {
                     self.offer_decision(spool, trace_id, keeps);
                     Ok(())
                 }
-            }
+            };
+            self.tell_pressure(locked.as_deref());
+            taken
         };
         self.tell_news();
         self.wake.notify_one();
@@ -345,12 +350,13 @@ impl Queue {
         state.current_status()
     }
 
-    /// How much of what may wait does, 0–1: on disk if there is a spool, else in memory.
-    pub(super) fn fill(&self) -> f64 {
-        match &self.spool {
-            Some(spool) => spool.try_lock().map_or(0.0, |spool| spool.fill()),
-            None => self.state().bytes as f64 / self.max_bytes.max(1) as f64,
-        }
+    /// Tells the closing threads how much of what may wait does: on disk if spans go there, else in memory.
+    fn tell_pressure(&self, spool: Option<&Spool>) {
+        let level = match spool.and_then(Spool::fill) {
+            Some((used, of)) => Level::of(used, of),
+            None => Level::of(self.state().bytes as u64, self.max_bytes as u64),
+        };
+        self.shards.pressure().raise_delivery(level);
     }
 
     /// Sends on the roots and traces that have waited long enough.
@@ -374,7 +380,7 @@ impl Queue {
     }
 
     /// The next request's spans, if it is full, has waited `send_delay`, or somebody flushes.
-    pub(super) fn take_batch(&self, config: &DeliveryConfig, shards: &Shards, now: Instant) -> Option<Batch> {
+    pub(super) fn take_batch(&self, config: &DeliveryConfig, now: Instant) -> Option<Batch> {
         let mut state = self.state();
         let waited = state
             .waiting_since
@@ -389,7 +395,7 @@ impl Queue {
         let mut batch = Batch::default();
         let mut moved = 0usize;
         while let Some(next) = state.waiting.pop_front() {
-            let (left, bytes) = next.move_into(&mut batch, limits, &shards.pool);
+            let (left, bytes) = next.move_into(&mut batch, limits, &self.shards.pool);
             moved = moved.saturating_add(bytes);
             if let Some(left) = left {
                 state.waiting.push_front(left);
@@ -425,9 +431,14 @@ impl Queue {
 
     /// Notes on disk what is done with, unless somebody writes there. Gives back what is done of adopted logs.
     pub(super) fn settle(&self) -> Vec<(usize, Place)> {
-        let Some(spool) = &self.spool else { return Vec::new() };
-        if let Ok(mut spool) = spool.try_lock() {
-            self.settle_in(&mut spool);
+        match &self.spool {
+            Some(spool) => {
+                if let Ok(mut spool) = spool.try_lock() {
+                    self.settle_in(&mut spool);
+                    self.tell_pressure(Some(&spool));
+                }
+            }
+            None => self.tell_pressure(None),
         }
         self.tell_news();
         std::mem::take(&mut self.state().finished_adopted)

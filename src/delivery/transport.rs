@@ -24,6 +24,7 @@ use super::Protocol;
 use super::endpoint::Endpoint;
 use super::retry::{Verdict, classify, classify_grpc};
 use crate::decode::protobuf::{Field, Fields, Value};
+use crate::privacy::{REDACTED, mask, shown_address};
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,10 +125,9 @@ impl Transport {
             Ok(answer) => answer,
             Err(_) => Answer::failed(format!("no answer within {timeout:?}")),
         };
-        Answer {
-            error: answer.error.map(|error| format!("{}: {error}", place(&self.endpoint.uri))),
-            ..answer
-        }
+        let shown =
+            |error| format!("{}: {}", place(&self.endpoint.uri), without_secrets(error, &self.endpoint));
+        Answer { error: answer.error.map(shown), ..answer }
     }
 
     async fn post(&self, client: &Client<HttpsConnector<HttpConnector>, Full<Bytes>>, body: Bytes) -> Answer {
@@ -239,11 +239,24 @@ impl Answer {
     }
 }
 
-/// An address as it may be shown: without a name and a password before the host.
+/// An address as it may be shown.
 fn place(uri: &Uri) -> String {
-    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{}://{host}{}", uri.scheme_str().unwrap_or("http"), uri.path())
+    shown_address(&uri.to_string()).into_owned()
+}
+
+/// Words of a header's value with fewer bytes are not looked for: they would be found everywhere.
+const SHORTEST_WORD: usize = 6;
+
+/// What a backend said, which may repeat the credentials it got.
+fn without_secrets(error: String, endpoint: &Endpoint) -> String {
+    let mut error = mask(&error, false).unwrap_or(error);
+    for value in endpoint.headers.values().filter(|value| value.is_sensitive()) {
+        let words = value.to_str().unwrap_or_default().split_ascii_whitespace();
+        for word in words.filter(|word| word.len() >= SHORTEST_WORD) {
+            error = error.replace(word, REDACTED);
+        }
+    }
+    error
 }
 
 /// The address without the path of an OTLP/HTTP endpoint: gRPC's paths stand on their own.

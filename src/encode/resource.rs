@@ -46,6 +46,11 @@ impl ResourceAttributes {
         }
     }
 
+    /// Keys, and values to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut ResourceValue)> {
+        self.0.iter_mut().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// What a decoder reads of them.
     pub(crate) fn origin(&self) -> Arc<Origin> {
         let value = |key: &str| {

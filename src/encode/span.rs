@@ -109,8 +109,8 @@ fn append_long(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: &[u8], te
     buffer.extend_from_slice(text);
 }
 
-/// Appends a text attribute. Of a text longer than `limit` bytes the front is kept and an `…` says so; together
-/// they are no longer than the limit.
+/// Appends a text attribute. Of a text longer than `limit` bytes the front is kept and an `…` says so if it fits;
+/// together they are no longer than the limit.
 #[inline]
 pub(crate) fn append_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str, limit: usize) {
     if text.len() > limit {
@@ -135,8 +135,9 @@ fn append_long_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) 
 #[cold]
 fn append_cut_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str, limit: usize) {
     const MARK: &str = "…";
-    let mut kept = cut(text, limit.saturating_sub(MARK.len())).to_owned();
-    kept.push_str(MARK);
+    let mark = if limit < MARK.len() { "" } else { MARK };
+    let mut kept = cut(text, limit.saturating_sub(mark.len())).to_owned();
+    kept.push_str(mark);
     append_str(buffer, tag, key, &kept, kept.len());
 }
 

@@ -4,6 +4,7 @@
 //! is an unset one, a signal's own variable beats the general one, and a value that makes no sense is told about
 //! once and leaves the default.
 
+pub(crate) mod privacy;
 mod reader;
 #[cfg(test)]
 mod table;
@@ -15,6 +16,7 @@ use crate::delivery::EndpointSettings;
 use crate::delivery::spool::{Durability, Fsync};
 use crate::metrics::store::MetricLimits;
 use crate::sampler::Sampler;
+use privacy::PrivacyVariables;
 use reader::Reader;
 
 #[cfg(feature = "otlp")]
@@ -37,6 +39,7 @@ pub(crate) struct Environment {
     pub(crate) limits: LimitSettings,
     pub(crate) spool: SpoolSettings,
     pub(crate) metric_limits: MetricLimits,
+    pub(crate) privacy: PrivacyVariables,
     pub(crate) propagators: Propagators,
     pub(crate) sampler: Sampler,
     pub(crate) metrics_interval: Duration,
@@ -146,6 +149,7 @@ pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Environment {
         limits: reader.limits(),
         spool: reader.spool(),
         metric_limits: reader.metric_limits(),
+        privacy: reader.privacy(),
         propagators: reader.propagators(),
         sampler: reader.sampler(),
         metrics_interval: reader

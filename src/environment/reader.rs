@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::delivery::spool::{Durability, Fsync};
 use crate::delivery::{EndpointSettings, Protocol};
 use crate::metrics::store::{ExemplarFilter, MetricLimits};
+use crate::privacy::mask;
 use crate::sampler::{RootSampler, Sampler};
 
 use super::{Exporters, LimitSettings, PrometheusAddress, Propagators, SignalSettings, SpoolSettings};
@@ -27,7 +28,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     pub(super) fn problem(&mut self, name: &str, value: &str, wanted: &str, then: &str) {
-        let value: String = value.chars().take(80).collect();
+        let value: String = mask(value, false).as_deref().unwrap_or(value).chars().take(80).collect();
         let told = format!("{name}={value:?} is not {wanted}; {then}");
         // A general variable is read for each signal.
         if !self.problems.contains(&told) {
@@ -285,7 +286,13 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
                     attributes.retain(|(known, _)| *known != key);
                     attributes.push((key, value));
                 }
-                None => self.problem(name, pair, "key=value", "it is skipped"),
+                // The text may be the rest of a secret with a comma in it, so it is not repeated.
+                None => {
+                    let told = format!("{name} holds an entry that is not key=value; it is skipped");
+                    if !self.problems.contains(&told) {
+                        self.problems.push(told);
+                    }
+                }
             }
         }
         (service_name, attributes)

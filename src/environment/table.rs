@@ -61,6 +61,16 @@ pub(super) const SECTIONS: &[Section] = &[
         },
     ),
     (
+        "Privacy",
+        variables! {
+            "LONGPOLE_CAPTURE_CONTENT", "`false`", "Whether what people and models say, and what tools are given and give, is exported: `true`, `false`, `SPAN_ONLY`, `EVENT_ONLY`, `SPAN_AND_EVENT`, `NO_CONTENT`. See [privacy.md](privacy.md).";
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "`false`", "The same.";
+            "LONGPOLE_CONTENT_BYTES", "`16KiB`", "Bytes of one such value; longer ones are cut and end in `…`.";
+            "LONGPOLE_REDACT", "none", "Patterns of further keys whose values are not exported, separated by commas: `customer.*,iban`.";
+            "LONGPOLE_REDACT_VALUES", "`on`", "`off`: text is not searched for what looks like a secret.";
+        },
+    ),
+    (
         "Batches",
         variables! {
             "OTEL_BSP_SCHEDULE_DELAY", "`200`", "How long a request that is not full waits for more spans, in milliseconds.";
@@ -99,7 +109,7 @@ pub(super) const SECTIONS: &[Section] = &[
             "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "`32`", "Attributes of an event.";
             "LONGPOLE_SPAN_LINK_COUNT", "`128`", "Links of a span.";
             "OTEL_SPAN_LINK_COUNT_LIMIT", "`128`", "The same.";
-            "LONGPOLE_OPEN_SPANS", "`100000`", "Spans that may be open at once.";
+            "LONGPOLE_OPEN_SPANS", "`100000`", "Spans that may be open at once, with 335 bytes of memory for each on average. Past it the oldest are exported as `partial`.";
             "LONGPOLE_RUN_SPANS", "`1000000`", "Spans of one run that are analysed.";
             "LONGPOLE_RUN_BYTES", "`256MiB`", "Bytes of all runs that are being put together.";
         },

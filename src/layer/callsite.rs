@@ -1,7 +1,7 @@
 //! What is known of a span macro once and for all, and how to find it fast.
 //!
-//! Facts about a callsite follow from its metadata alone, so they are kept for the whole process; what one layer's
-//! configuration says about it stands beside them in a small cache per thread.
+//! Facts about a callsite follow from its metadata and from what is withheld, so they are kept for the whole process;
+//! what else one layer's configuration says about it stands beside them in a small cache per thread.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -10,8 +10,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing_core::Metadata;
 
-use crate::conventions::{Fact, exported_key, fact_of};
+use crate::conventions::{CONTENT_INPUT_HASH, Fact, exported_key, fact_of};
 use crate::encode::span::{self, EncodedKey, EncodedName, SPAN_ATTRIBUTE};
+use crate::privacy::{Carrier, Policy, Treatment};
 
 use super::config::{LayerConfig, Limits, Verdict};
 
@@ -40,8 +41,32 @@ pub(crate) struct FieldInfo {
     /// The field's bit in the set of recorded keys; the same for two spellings of one key, and for all fields from
     /// the 64th on.
     pub(crate) bit: u64,
-    /// The analysis reads it.
-    pub(crate) is_fact: bool,
+    /// What must not leave the process.
+    pub(crate) treatment: Treatment,
+    /// Text is written as it is: it has no other role, and nothing is withheld.
+    pub(crate) is_plain: bool,
+    /// In which modes a value is written, not regarding its treatment.
+    pub(crate) written_in: u8,
+    /// In which modes a value that is no text is written as it is.
+    pub(crate) kept_in: u8,
+}
+
+/// What a layer writes, as bits of [`FieldInfo::written_in`].
+pub(crate) mod mode {
+    /// Everything.
+    pub(crate) const EXPORT: u8 = 1;
+    /// Only what the analysis reads.
+    pub(crate) const ANALYSIS: u8 = 2;
+
+    #[inline]
+    pub(crate) fn of(exports: bool) -> u8 {
+        if exports { EXPORT } else { ANALYSIS }
+    }
+
+    /// In which modes an attribute is written that the analysis reads, or not.
+    pub(crate) fn writing(is_fact: bool) -> u8 {
+        if is_fact { EXPORT | ANALYSIS } else { EXPORT }
+    }
 }
 
 /// What a field is for.
@@ -79,20 +104,31 @@ const LAYER_KEYS: [&str; 6] =
     ["code.file.path", "code.module.name", "code.line.number", "thread.id", "thread.name", "target"];
 
 impl Callsite {
-    fn new(metadata: &'static Metadata<'static>) -> Self {
+    fn new(metadata: &'static Metadata<'static>, privacy: &Policy) -> Self {
         let name = span::cut(metadata.name(), Limits::default().name_bytes);
         let is_log_record = metadata.name() == "log event" && metadata.target() == "log";
         let key_of = if is_log_record { log_key } else { exported_key };
-        let keys: Vec<&'static str> = metadata.fields().iter().map(|field| key_of(field.name())).collect();
+        let carrier = if metadata.is_event() { Carrier::Event } else { Carrier::Span };
+        let (keys, treatments): (Vec<&'static str>, Vec<Treatment>) = metadata
+            .fields()
+            .iter()
+            .map(|field| treated(key_of(field.name()), field.name(), privacy, carrier))
+            .unzip();
         let first_spelling = |key| keys.iter().position(|other| *other == key).unwrap_or_default();
-        let fields = keys.iter().map(|key| {
+        let fields = keys.iter().zip(treatments).map(|(key, treatment)| {
             let first_spelling = first_spelling(*key);
             let is_log_location = is_log_record && key.starts_with("code.");
+            let role = if is_log_location { Role::LogLocation } else { role_of(key) };
+            let written_in = mode::writing(fact_of(key).is_some());
+            let is_kept = matches!(treatment, Treatment::Plain | Treatment::Content);
             FieldInfo {
-                role: if is_log_location { Role::LogLocation } else { role_of(key) },
+                role,
                 key: EncodedKey::new(key),
                 bit: 1u64.wrapping_shl(first_spelling.min(63) as u32),
-                is_fact: fact_of(key).is_some(),
+                treatment,
+                is_plain: role == Role::Attribute && treatment == Treatment::Plain,
+                written_in,
+                kept_in: if is_kept { written_in } else { 0 },
             }
         });
         Callsite {
@@ -105,6 +141,20 @@ impl Callsite {
             repeats_keys: keys.iter().enumerate().any(|(index, key)| first_spelling(*key) != index),
         }
     }
+}
+
+/// What becomes of the attribute `key`, given as `spelling`, and the key under which something of it is written.
+pub(crate) fn treated<'k>(
+    key: &'k str,
+    spelling: &str,
+    privacy: &Policy,
+    carrier: Carrier,
+) -> (&'k str, Treatment) {
+    let treatment = match privacy.treatment(key, carrier) {
+        Treatment::Plain if spelling != key => privacy.treatment(spelling, carrier),
+        treatment => treatment,
+    };
+    (if treatment == Treatment::LeftOutButHashed { CONTENT_INPUT_HASH } else { key }, treatment)
 }
 
 /// The key of a field that the crate `tracing-log` gives a record of the crate `log`.
@@ -182,12 +232,15 @@ fn target_of(metadata: &Metadata<'_>) -> Vec<u8> {
     field
 }
 
-/// The facts about `metadata`; made at the first call, never freed: a program has so many macros and no more.
-fn intern(metadata: &'static Metadata<'static>) -> &'static Callsite {
-    static CALLSITES: OnceLock<Mutex<HashMap<usize, &'static Callsite>>> = OnceLock::new();
+/// The facts about `metadata` under a policy; made at the first call, never freed: a program has so many macros and
+/// no more, and one policy or a few.
+fn intern(metadata: &'static Metadata<'static>, privacy: &Policy) -> &'static Callsite {
+    type Interned = HashMap<(usize, u32), &'static Callsite>;
+    static CALLSITES: OnceLock<Mutex<Interned>> = OnceLock::new();
     let callsites = CALLSITES.get_or_init(Mutex::default);
     let mut callsites = callsites.lock().unwrap_or_else(PoisonError::into_inner);
-    callsites.entry(address_of(metadata)).or_insert_with(|| Box::leak(Box::new(Callsite::new(metadata))))
+    let key = (address_of(metadata), privacy.number);
+    callsites.entry(key).or_insert_with(|| Box::leak(Box::new(Callsite::new(metadata, privacy))))
 }
 
 /// A callsite is its metadata's place in memory: statics never move and are never freed.
@@ -251,7 +304,7 @@ fn look_up_uncached(
     config: &LayerConfig,
     index: usize,
 ) -> (&'static Callsite, Verdict) {
-    let callsite = intern(metadata);
+    let callsite = intern(metadata, config.privacy);
     let verdict = config.verdict(metadata);
     let _ = CACHE.try_with(|cache| {
         if let Some(cell) = cache.get(index) {

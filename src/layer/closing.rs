@@ -70,9 +70,11 @@ pub(super) fn settle(slot: &Slot, body: &Body, now: Timestamp) -> Course {
 impl LayerCore {
     /// Writes the closing span in `slot` out and tells its parent.
     pub(super) fn finish(&self, slot: &Slot) {
+        self.finish_locked(slot, &mut slot.lock());
+    }
+
+    pub(super) fn finish_locked(&self, slot: &Slot, body: &mut Body) {
         let now = slot.anchor().saturating_add(self.clock.elapsed());
-        let mut body = slot.lock();
-        let body = &mut *body;
         let Some(callsite) = body.callsite.take() else { return };
         body.polls.close(now);
         let course = settle(slot, body, now);
@@ -128,9 +130,9 @@ impl LayerCore {
         match pushed {
             Ok(()) => {}
             Err(Refused::Full) => self.leave_under_pressure(slot, body, callsite, &head, frame),
-            Err(Refused::Closed) => self.counters.spans_after_shutdown.add(1),
+            Err(refused) => self.count_refused(refused),
         }
-        body.end();
+        body.end(&self.slots.bytes);
     }
 
     /// Leaves a span that ended, if its shard then is no fuller than `up_to`. Else its attributes are as before.
@@ -177,6 +179,8 @@ impl LayerCore {
             "panicked"
         } else if body.is_cancelled {
             "cancelled"
+        } else if body.is_given_up {
+            "partial"
         } else {
             return;
         };

@@ -2,6 +2,7 @@
 
 use tracing_core::{Level, Metadata};
 
+use crate::privacy::{Policy, SHORTEST_SECRET};
 use crate::sampler::Sampler;
 
 /// How a layer measures and what it writes.
@@ -22,6 +23,8 @@ pub(crate) struct LayerConfig {
     /// Under which span of another process roots stand that have no parent here.
     pub(crate) process_parent: Option<RemoteParent>,
     pub(crate) otel: OtelContextUse,
+    /// Which keys are withheld.
+    pub(crate) privacy: &'static Policy,
     pub(crate) limits: Limits,
     /// Spans that are nodes without being marked.
     pub(crate) selectors: Vec<Selector>,
@@ -30,7 +33,8 @@ pub(crate) struct LayerConfig {
     /// The workflow's name, for local roots that do not carry one.
     pub(crate) workflow: Option<String>,
     pub(crate) workflow_version: Option<String>,
-    /// About how many spans may be open at once; more are counted, not measured.
+    /// How many spans may be open at once. Past it, or past [`super::open_bytes::budget`] bytes of theirs, those that
+    /// seem forgotten are written as partial and given up.
     pub(crate) max_open_spans: usize,
 }
 
@@ -89,6 +93,10 @@ pub(crate) struct Limits {
     pub(crate) attributes: u32,
     /// Longer values are cut between two characters and end in `…`.
     pub(crate) value_bytes: usize,
+    /// The same for values that are the content of conversations.
+    pub(crate) content_bytes: usize,
+    /// Text of so many bytes or more is searched for secrets; `usize::MAX`: none is.
+    pub(crate) masked_from: usize,
     /// Longer span and event names are cut.
     pub(crate) name_bytes: usize,
     /// The first so many events are kept.
@@ -130,6 +138,7 @@ impl Default for LayerConfig {
             sampler: Sampler::default(),
             process_parent: None,
             otel: OtelContextUse::default(),
+            privacy: <&Policy>::default(),
             limits: Limits::default(),
             selectors: Vec::new(),
             ignored_targets: IGNORED_TARGETS.iter().map(|&target| target.to_owned()).collect(),
@@ -149,6 +158,8 @@ impl Default for Limits {
         Limits {
             attributes: 128,
             value_bytes: 4096,
+            content_bytes: 16 * 1024,
+            masked_from: SHORTEST_SECRET,
             name_bytes: 256,
             events: 128,
             event_attributes: 32,

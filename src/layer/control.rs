@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tracing_core::Dispatch;
+use tracing_core::{Dispatch, Metadata};
 
 use super::LayerCore;
 use super::config::Limits;
 use crate::environment::LimitSettings;
+use crate::pipeline::shard::Refused;
 
 impl LayerCore {
     pub(crate) fn set_enabled(&self, enabled: bool) {
@@ -16,6 +17,37 @@ impl LayerCore {
 
     pub(crate) fn is_enabled(&self) -> bool {
         self.enabled.load(Relaxed)
+    }
+
+    /// Whether this is a child forked from the process the layer was made in. From the first time that is seen
+    /// nothing is taken any more: nobody is there to take it on. Asks the system: for cold paths.
+    #[cold]
+    pub(crate) fn is_in_forked_child(&self) -> bool {
+        if self.process.is_this_process() {
+            return false;
+        }
+        self.is_forked.store(true, Relaxed);
+        self.set_enabled(false);
+        self.shards.refuse();
+        true
+    }
+
+    #[cold]
+    pub(super) fn count_if_forked(&self, metadata: &Metadata<'_>) {
+        if metadata.is_span() && self.is_forked.load(Relaxed) {
+            self.counters.spans_after_fork.add(1);
+        }
+    }
+
+    /// Counts a finished span the shards did not take.
+    #[cold]
+    pub(super) fn count_refused(&self, refused: Refused) {
+        let counter = match refused {
+            _ if self.is_in_forked_child() => &self.counters.spans_after_fork,
+            Refused::Full => &self.counters.spans_shard_full,
+            Refused::Closed => &self.counters.spans_after_shutdown,
+        };
+        counter.add(1);
     }
 
     /// The subscriber the layer is part of, while it lives.

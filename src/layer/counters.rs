@@ -43,8 +43,14 @@ counters! {
     spans_internal_shed,
     /// Finished spans lost because their shard was nearly full.
     spans_internal_shed_in_shard,
+    /// Spans of a child that was forked from the process: it has no threads to take them.
+    spans_after_fork,
     /// Spans not measured because too many were open.
     spans_open_limit,
+    /// Open spans written as partial and given up, because others needed their place.
+    open_spans_evicted,
+    /// Times an open span was cut short because all of them together held too much.
+    open_bytes_limit,
     /// Attributes not kept: too many, or too many bytes.
     attributes_dropped,
     /// Events not kept: too many, or too many bytes.
@@ -59,6 +65,12 @@ counters! {
     links_shed,
     /// Events outside any span.
     events_outside_spans,
+    /// Values that hold the content of a conversation, not written because nobody asked for them.
+    content_left_out,
+    /// Values of content that were cut.
+    content_cut,
+    /// Values that were replaced, whole or in part, because they are secrets by their key or their shape.
+    redacted_values,
     /// Values whose `Debug` or `Display` panicked.
     formatting_panics,
     /// Parents of another process that could not be read: a new trace was begun.

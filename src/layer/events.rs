@@ -13,12 +13,15 @@ use crate::encode::span::{
     append_field, append_int, append_str, append_strings, attributes, cut, find_attribute,
 };
 
+use crate::privacy::{REDACTED, Treatment};
+
 use super::LayerCore;
-use super::callsite::{Callsite, Role, append_location};
+use super::callsite::{Callsite, FieldInfo, Role, append_location};
 use super::config::LayerConfig;
 use super::counters::LayerCounters;
-use super::field_visitor::{EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, Scratch, SpanVisitor};
-use super::user_text::{ErrorTexts, format_error, format_into};
+use super::field_visitor::{COUNTED_LIMITS, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, Scratch, SpanVisitor};
+use super::user_text::{ErrorTexts, format_counted, format_error};
+use super::withheld::{Given, append_withheld, limit_of, masked, masked_error};
 
 /// Encodes the fields of one event.
 struct EventVisitor<'a> {
@@ -79,6 +82,7 @@ impl LayerCore {
                 }
                 if self.config.export {
                     body.push_event(&scratch.event_field, &self.config.limits, &self.counters);
+                    self.charge(&mut body);
                 }
             });
             if let Some(texts) = exception {
@@ -162,28 +166,65 @@ impl EventVisitor<'_> {
         Some(&mut self.scratch.attributes)
     }
 
-    fn key(&self, field: &Field) -> Option<&'static EncodedKey> {
+    fn info(&self, field: &Field) -> Option<&'static FieldInfo> {
         let info = self.callsite.fields.get(field.index())?;
-        (info.role != Role::LogLocation || self.config.location).then_some(&info.key)
+        (info.role != Role::LogLocation || self.config.location).then_some(info)
     }
 
-    /// Runs `append` for the field's attribute; the field `message` becomes the event's name instead.
+    /// Runs `append` for the field's attribute if nothing is to be withheld; the field `message` becomes the event's
+    /// name instead.
     fn plain(
         &mut self,
         field: &Field,
         value: impl std::fmt::Display,
+        given: Given<'_>,
         append: impl FnOnce(&mut Vec<u8>, &EncodedKey),
     ) {
+        let Some(info) = self.info(field) else { return };
         if field.name() == "message" {
-            return self.name(&value.to_string());
+            return self.message(info, &value.to_string());
         }
-        if let Some(key) = self.key(field)
-            && let Some(buffer) = self.admit()
-        {
-            append(buffer, key);
+        if info.treatment != Treatment::Plain {
+            return self.withheld(info, given);
+        }
+        if let Some(buffer) = self.admit() {
+            append(buffer, &info.key);
         }
     }
 
+    /// Takes in a value that was formatted, of `len` bytes in all.
+    fn debug_text(&mut self, field: &Field, info: &FieldInfo, text: &str, len: usize) {
+        let (limits, counters) = (&self.config.limits, self.counters);
+        if self.is_exception(field) {
+            self.fail(info, text);
+        } else if field.name() == "message" {
+            self.message(info, text);
+        } else if info.treatment != Treatment::Plain {
+            self.withheld(info, Given::Formatted(text, len));
+        } else if let Some(buffer) = self.admit() {
+            let text = masked(text, limits.value_bytes, limits, counters);
+            append_str(buffer, EVENT_ATTRIBUTE, &info.key, &text, limits.value_bytes);
+        }
+    }
+
+    #[cold]
+    fn withheld(&mut self, info: &FieldInfo, given: Given<'_>) {
+        let (limits, counters) = (&self.config.limits, self.counters);
+        if let Some(buffer) = self.admit() {
+            append_withheld(buffer, EVENT_ATTRIBUTE, &info.key, info.treatment, given, limits, counters);
+        }
+    }
+
+    fn message(&mut self, info: &FieldInfo, text: &str) {
+        if info.treatment == Treatment::Redacted {
+            self.counters.redacted_values.add(1);
+            return self.name(REDACTED);
+        }
+        let limits = &self.config.limits;
+        self.name(&masked(text, limits.value_bytes, limits, self.counters));
+    }
+
+    /// `name`: masked already.
     fn name(&mut self, name: &str) {
         self.has_name = !name.is_empty();
         self.scratch.name.clear();
@@ -200,8 +241,17 @@ impl EventVisitor<'_> {
         field.name() == "message" && self.callsite.fields.iter().any(|info| info.key.text() == b"error")
     }
 
-    fn fail(&mut self, text: &str) {
+    fn fail(&mut self, info: &FieldInfo, text: &str) {
         self.fails_span = true;
+        let limits = &self.config.limits;
+        let text = match info.treatment {
+            Treatment::Redacted => {
+                self.counters.redacted_values.add(1);
+                REDACTED.into()
+            }
+            _ => masked(text, limits.value_bytes, limits, self.counters),
+        };
+        let text = &*text;
         let limit = self.config.limits.value_bytes;
         self.scratch.status_message.clear();
         self.scratch.status_message.push_str(cut(text, limit));
@@ -231,12 +281,17 @@ impl Visit for EventVisitor<'_> {
         if self.is_exception(field) {
             return self.record_debug(field, &value);
         }
-        let limit = self.config.limits.value_bytes;
-        self.plain(field, value, |buffer, key| append_str(buffer, EVENT_ATTRIBUTE, key, value, limit));
+        let (limits, counters) = (&self.config.limits, self.counters);
+        self.plain(field, value, Given::Text(value), |buffer, key| {
+            let text = masked(value, limits.value_bytes, limits, counters);
+            append_str(buffer, EVENT_ATTRIBUTE, key, &text, limits.value_bytes);
+        });
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.plain(field, value, |buffer, key| append_int(buffer, EVENT_ATTRIBUTE, key, value));
+        self.plain(field, value, Given::Int(value), |buffer, key| {
+            append_int(buffer, EVENT_ATTRIBUTE, key, value)
+        });
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -247,29 +302,33 @@ impl Visit for EventVisitor<'_> {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.plain(field, value, |buffer, key| append_double(buffer, EVENT_ATTRIBUTE, key, value));
+        self.plain(field, value, Given::Double(value), |buffer, key| {
+            append_double(buffer, EVENT_ATTRIBUTE, key, value)
+        });
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.plain(field, value, |buffer, key| append_bool(buffer, EVENT_ATTRIBUTE, key, value));
+        self.plain(field, value, Given::Bool(value), |buffer, key| {
+            append_bool(buffer, EVENT_ATTRIBUTE, key, value)
+        });
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if !self.config.export && !self.is_exception(field) && !self.is_decisive(field) {
             return;
         }
-        let limit = self.config.limits.value_bytes;
-        let mut text = std::mem::take(&mut self.scratch.text);
-        format_into(&mut text, format_args!("{value:?}"), limit, self.counters);
-        if self.is_exception(field) {
-            self.fail(&text);
-        } else if field.name() == "message" {
-            self.name(&text);
-        } else if let Some(key) = self.key(field)
-            && let Some(buffer) = self.admit()
-        {
-            append_str(buffer, EVENT_ATTRIBUTE, key, &text, limit);
+        let Some(info) = self.info(field) else { return };
+        if matches!(info.treatment, Treatment::Redacted | Treatment::LeftOut) {
+            // What nobody will see is not formatted; it may be the event's name or an exception all the same.
+            return self.debug_text(field, info, "", 0);
         }
+        let limits = &self.config.limits;
+        let limit = limit_of(info.treatment, limits);
+        let mut text = std::mem::take(&mut self.scratch.text);
+        let counted_to =
+            if info.treatment == Treatment::Content { limit.saturating_mul(COUNTED_LIMITS) } else { limit };
+        let len = format_counted(&mut text, format_args!("{value:?}"), limit, counted_to, self.counters);
+        self.debug_text(field, info, &text, len);
         self.scratch.text = text;
     }
 
@@ -277,7 +336,10 @@ impl Visit for EventVisitor<'_> {
         if !self.config.export {
             return;
         }
-        let texts = format_error(value, self.config.limits.value_bytes, self.counters);
+        let Some(info) = self.info(field) else { return };
+        let limits = &self.config.limits;
+        let texts = format_error(value, limits.value_bytes, self.counters);
+        let Some(texts) = masked_error(texts, info.treatment, limits, self.counters) else { return };
         self.other_text(EXCEPTION_MESSAGE, &texts.message);
         self.other_texts(EXCEPTION_STACKTRACE, &texts.sources);
         self.other_text(field.name(), &texts.message);

@@ -15,10 +15,13 @@ use crate::encode::span::{
     append_strings, cut,
 };
 
-use super::callsite::{Callsite, FieldInfo, Role};
+use crate::privacy::{REDACTED, Treatment};
+
+use super::callsite::{Callsite, FieldInfo, Role, mode};
 use super::config::{LayerConfig, Limits};
 use super::counters::LayerCounters;
-use super::user_text::{ErrorTexts, format_error, format_into};
+use super::user_text::{ErrorTexts, format_counted, format_error, format_into};
+use super::withheld::{Given, append_withheld, limit_of, masked, masked_error};
 
 /// Buffers of a thread. The attributes are empty at the start of a callback; what the others hold is left over
 /// from earlier ones, and whoever uses one empties it first.
@@ -98,7 +101,7 @@ pub(crate) struct Properties {
 #[derive(Debug)]
 pub(crate) struct SpanVisitor<'a> {
     fields: &'static [FieldInfo],
-    export: bool,
+    mode: u8,
     limits: &'a Limits,
     counters: &'a LayerCounters,
     scratch: &'a mut Scratch,
@@ -114,7 +117,8 @@ impl<'a> SpanVisitor<'a> {
         scratch: &'a mut Scratch,
     ) -> Self {
         let (fields, limits) = (&*callsite.fields, &config.limits);
-        SpanVisitor { fields, export: config.export, limits, counters, scratch, changes: Changes::default() }
+        let mode = mode::of(config.export);
+        SpanVisitor { fields, mode, limits, counters, scratch, changes: Changes::default() }
     }
 
     #[inline]
@@ -122,10 +126,20 @@ impl<'a> SpanVisitor<'a> {
         self.fields.get(field.index())
     }
 
+    fn exports(&self) -> bool {
+        self.mode == mode::EXPORT
+    }
+
+    /// Notes that a value that is no text is about to be encoded; `None` if it is not to be, or not as it is.
+    #[inline]
+    fn admit_number(&mut self, info: &FieldInfo) -> Option<&mut Vec<u8>> {
+        if info.kept_in & self.mode == 0 { None } else { self.admit(info) }
+    }
+
     /// Notes that an attribute is about to be encoded; `None` if it is not to be.
     #[inline]
     fn admit(&mut self, info: &FieldInfo) -> Option<&mut Vec<u8>> {
-        if !self.export && !info.is_fact {
+        if info.written_in & self.mode == 0 {
             return None;
         }
         self.changes.has_other_keys |= self.changes.bits & info.bit != 0;
@@ -136,8 +150,11 @@ impl<'a> SpanVisitor<'a> {
 
     #[inline]
     fn text(&mut self, info: &FieldInfo, text: &str) {
-        if info.role != Role::Attribute {
+        if !info.is_plain {
             return self.special_text(info, text);
+        }
+        if text.len() >= self.limits.masked_from {
+            return self.long_text(info, text);
         }
         let limit = self.limits.value_bytes;
         if let Some(buffer) = self.admit(info) {
@@ -145,9 +162,53 @@ impl<'a> SpanVisitor<'a> {
         }
     }
 
+    /// Text that may hold a secret.
+    fn long_text(&mut self, info: &FieldInfo, text: &str) {
+        let (limits, counters) = (self.limits, self.counters);
+        if let Some(buffer) = self.admit(info) {
+            let text = masked(text, limits.value_bytes, limits, counters);
+            append_str(buffer, SPAN_ATTRIBUTE, &info.key, &text, limits.value_bytes);
+        }
+    }
+
+    /// Writes what may be told of a value that is not written as it is.
+    #[cold]
+    fn withheld(&mut self, info: &FieldInfo, value: Given<'_>) {
+        if info.written_in & self.mode == 0 {
+            return;
+        }
+        let Scratch { attributes, .. } = &mut *self.scratch;
+        let written = append_withheld(
+            attributes,
+            SPAN_ATTRIBUTE,
+            &info.key,
+            info.treatment,
+            value,
+            self.limits,
+            self.counters,
+        );
+        if written > 0 {
+            // The bit is that of the field's own key.
+            self.changes.has_other_keys |= self.changes.bits & info.bit != 0 || written > 1;
+            self.changes.bits |= info.bit;
+            self.changes.count = self.changes.count.wrapping_add(written);
+        }
+    }
+
     #[cold]
     fn special_text(&mut self, info: &FieldInfo, text: &str) {
+        if info.role == Role::Attribute {
+            return self.withheld(info, Given::Text(text));
+        }
         let limit = self.limits.value_bytes;
+        let text = match info.treatment {
+            Treatment::Redacted => {
+                self.counters.redacted_values.add(1);
+                REDACTED.into()
+            }
+            _ => masked(text, limit, self.limits, self.counters),
+        };
+        let text = &*text;
         if info.role.is_property() {
             return set_property(info.role, text, self.limits, self.scratch, &mut self.changes);
         }
@@ -179,7 +240,7 @@ impl<'a> SpanVisitor<'a> {
         self.changes.count = self.changes.count.saturating_add(1);
     }
 
-    /// Encodes what an error says under the keys of an exception.
+    /// Encodes what an error says, masked already, under the keys of an exception.
     pub(crate) fn exception(&mut self, texts: &ErrorTexts) {
         self.other_text(EXCEPTION_MESSAGE, &texts.message);
         self.other_texts(EXCEPTION_STACKTRACE, &texts.sources);
@@ -200,10 +261,11 @@ impl Visit for SpanVisitor<'_> {
 
     #[inline]
     fn record_i64(&mut self, field: &Field, value: i64) {
-        if let Some(info) = self.info(field)
-            && let Some(buffer) = self.admit(info)
-        {
+        let Some(info) = self.info(field) else { return };
+        if let Some(buffer) = self.admit_number(info) {
             append_int(buffer, SPAN_ATTRIBUTE, &info.key, value);
+        } else if info.treatment != Treatment::Plain {
+            self.withheld(info, Given::Int(value));
         }
     }
 
@@ -217,10 +279,11 @@ impl Visit for SpanVisitor<'_> {
 
     #[inline]
     fn record_f64(&mut self, field: &Field, value: f64) {
-        if let Some(info) = self.info(field)
-            && let Some(buffer) = self.admit(info)
-        {
+        let Some(info) = self.info(field) else { return };
+        if let Some(buffer) = self.admit_number(info) {
             append_double(buffer, SPAN_ATTRIBUTE, &info.key, value);
+        } else if info.treatment != Treatment::Plain {
+            self.withheld(info, Given::Double(value));
         }
     }
 
@@ -230,34 +293,52 @@ impl Visit for SpanVisitor<'_> {
         if info.role == Role::Detached {
             self.scratch.properties_for(&mut self.changes).detached = Some(value);
         }
-        if let Some(buffer) = self.admit(info) {
+        if let Some(buffer) = self.admit_number(info) {
             append_bool(buffer, SPAN_ATTRIBUTE, &info.key, value);
+        } else if info.treatment != Treatment::Plain {
+            self.withheld(info, Given::Bool(value));
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let Some(info) = self.info(field) else { return };
-        if !self.export && !info.is_fact && info.role == Role::Attribute {
+        if info.written_in & self.mode == 0 && info.role == Role::Attribute {
             return;
         }
+        if matches!(info.treatment, Treatment::Redacted | Treatment::LeftOut) && info.role == Role::Attribute
+        {
+            // What nobody will see is not formatted.
+            return self.withheld(info, Given::Text(""));
+        }
         let mut text = std::mem::take(&mut self.scratch.text);
-        format_into(&mut text, format_args!("{value:?}"), self.limits.value_bytes, self.counters);
-        self.text(info, &text);
+        let limit = limit_of(info.treatment, self.limits);
+        if info.treatment == Treatment::Content {
+            let counted_to = limit.saturating_mul(COUNTED_LIMITS);
+            let len = format_counted(&mut text, format_args!("{value:?}"), limit, counted_to, self.counters);
+            self.withheld(info, Given::Formatted(&text, len));
+        } else {
+            format_into(&mut text, format_args!("{value:?}"), limit, self.counters);
+            self.text(info, &text);
+        }
         self.scratch.text = text;
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         let Some(info) = self.info(field) else { return };
-        if !self.export {
+        if !self.exports() {
             // The analysis reads no error's text; what fails is told by the status.
             return;
         }
         let texts = format_error(value, self.limits.value_bytes, self.counters);
+        let Some(texts) = masked_error(texts, info.treatment, self.limits, self.counters) else { return };
         self.exception(&texts);
         self.text(info, &texts.message);
         self.other_texts(&format!("{}.chain", field.name()), &texts.sources);
     }
 }
+
+/// The length of a content that is cut is counted up to so many times the limit.
+pub(crate) const COUNTED_LIMITS: usize = 64;
 
 /// Takes in what a field or attribute says that is a property of the span.
 pub(crate) fn set_property(

@@ -27,6 +27,8 @@ pub enum Content {
     Unsampled,
     /// What the program recorded; each entered span is OpenTelemetry's current one.
     OtelContext,
+    /// What the program recorded, with no text searched for secrets.
+    Unmasked,
     /// What the analysis reads; ids are looked for in OpenTelemetry's current context.
     OtelIds,
 }
@@ -52,6 +54,9 @@ impl Harness {
         };
         if content == Content::Unsampled {
             config.sampler = Sampler { is_parent_based: true, root: RootSampler::Ratio(0.0) };
+        }
+        if content == Content::Unmasked {
+            config.limits.masked_from = usize::MAX;
         }
         config.otel.activates = content == Content::OtelContext;
         config.otel.takes_ids = content == Content::OtelIds;

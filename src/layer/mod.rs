@@ -7,6 +7,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod active;
+mod buffers;
 mod callsite;
 mod closing;
 pub(crate) mod config;
@@ -14,15 +15,18 @@ mod control;
 pub(crate) mod counters;
 mod current_span;
 mod events;
+mod eviction;
 pub(crate) mod fence;
 mod field_visitor;
 #[doc(hidden)]
 pub mod harness;
 mod in_node;
+mod open_bytes;
 mod open_span;
 mod origin;
 #[cfg(feature = "otlp")]
 pub(crate) mod otel_context;
+mod overflow;
 pub(crate) mod partial;
 mod poll_clock;
 pub(crate) mod profilers;
@@ -33,6 +37,7 @@ mod span_ext;
 #[cfg(test)]
 mod tests;
 mod user_text;
+mod withheld;
 
 use std::any::Any;
 use std::fmt;
@@ -49,6 +54,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::clock::Clock;
 use crate::encode::span::LinkMeaning;
 use crate::pipeline::shard::{Shards, thread_ordinal};
+use crate::process_identity::ProcessIdentity;
 use crate::random::random_id;
 
 use callsite::{Callsite, LayerNumber};
@@ -82,6 +88,9 @@ pub(crate) struct LayerCore {
     pub(crate) owner: OnceLock<Weak<dyn Any + Send + Sync>>,
     number: LayerNumber,
     clock: Clock,
+    process: ProcessIdentity,
+    /// Whether this is a child that was forked, as far as somebody looked.
+    is_forked: AtomicBool,
     slots: Slots,
     own_keys: OwnKeys,
     pub(crate) profilers: profilers::Profilers,
@@ -96,7 +105,7 @@ impl LayerCore {
 
     fn with_clock(config: LayerConfig, shards: Arc<Shards>, clock: Clock) -> Self {
         LayerCore {
-            slots: Slots::new(config.max_open_spans),
+            slots: Slots::new(config.max_open_spans, open_bytes::budget(config.max_open_spans)),
             config,
             shards,
             counters: LayerCounters::default(),
@@ -105,6 +114,8 @@ impl LayerCore {
             owner: OnceLock::new(),
             number: LayerNumber::next(),
             clock,
+            process: ProcessIdentity::of_this_process(),
+            is_forked: AtomicBool::new(false),
             own_keys: OwnKeys::new(),
             profilers: profilers::Profilers::default(),
         }
@@ -119,6 +130,7 @@ impl LayerCore {
     #[inline]
     fn admit(&self, metadata: &'static Metadata<'static>) -> Option<(&'static Callsite, Verdict)> {
         if !self.enabled.load(Relaxed) {
+            self.count_if_forked(metadata);
             return None;
         }
         if fence::is_up() {
@@ -137,6 +149,9 @@ impl LayerCore {
     #[inline(always)]
     fn apply_to(&self, slot: &Slot, body: &mut Body, scratch: &mut Scratch, changes: &Changes) {
         body.apply(scratch, changes, &self.config.limits, &self.counters);
+        if body.has_grown() {
+            self.charge(body);
+        }
         if changes.has_properties {
             body.set_properties(scratch);
             match scratch.properties.marked {
@@ -144,6 +159,14 @@ impl LayerCore {
                 Some(false) => slot.flags.fetch_and(!flags::MARKED, Relaxed),
                 None => return,
             };
+        }
+    }
+
+    /// Takes the buffers of an open span into account.
+    #[cold]
+    fn charge(&self, body: &mut Body) {
+        if !body.charge(&self.slots.bytes, &self.config.limits, &self.counters) {
+            self.counters.open_bytes_limit.add(1);
         }
     }
 
@@ -230,6 +253,9 @@ where
         let Some((callsite, verdict)) = core.admit(attributes.metadata()) else { return };
         let since_clock_start = core.clock.elapsed();
         let parent = self.parent_of(attributes, id, &context);
+        if parent.is_none() && core.is_in_forked_child() {
+            return core.counters.spans_after_fork.add(1);
+        }
         Scratch::lend(|scratch| {
             core.append_origin(&mut scratch.attributes, callsite);
             let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
@@ -239,22 +265,26 @@ where
                 Some((_, lineage)) => (lineage.trace_id, lineage.anchor),
                 None => ([random_id(), random_id()], core.clock.anchor()),
             };
-            let claimed = core.slots.claim(id.into_u64(), |slot| {
-                slot.begin(parent.as_ref(), trace_id, anchor);
-                let mut body = slot.lock();
-                let start = anchor.saturating_add(since_clock_start);
-                body.begin(callsite, start, parent.as_ref().map_or(0, |(_, lineage)| lineage.span_id));
-                body.is_selected = verdict.is_selected;
-                core.apply_to(slot, &mut body, scratch, &changes);
-                drop(body);
-                match &parent {
-                    None => core.settle_root(slot, attributes.is_contextual()),
-                    Some((id, lineage)) if lineage.flags & flags::FOREIGN_CONTEXT != 0 => {
-                        core.inherit_foreign_context(slot, *id);
+            let claimed = core.slots.claim(
+                id.into_u64(),
+                || core.make_room(),
+                |slot| {
+                    slot.begin(parent.as_ref(), trace_id, anchor);
+                    let mut body = slot.lock();
+                    let start = anchor.saturating_add(since_clock_start);
+                    body.begin(callsite, start, parent.as_ref().map_or(0, |(_, lineage)| lineage.span_id));
+                    body.is_selected = verdict.is_selected;
+                    core.apply_to(slot, &mut body, scratch, &changes);
+                    drop(body);
+                    match &parent {
+                        None => core.settle_root(slot, attributes.is_contextual()),
+                        Some((id, lineage)) if lineage.flags & flags::FOREIGN_CONTEXT != 0 => {
+                            core.inherit_foreign_context(slot, *id);
+                        }
+                        Some(_) => {}
                     }
-                    Some(_) => {}
-                }
-            });
+                },
+            );
             if claimed.is_err() {
                 core.counters.spans_open_limit.add(1);
                 if let Some((parent, _)) = parent {
@@ -298,7 +328,9 @@ where
         });
         if let Some(followed) = followed {
             core.slots.with(id.into_u64(), |slot| {
-                slot.lock().push_link(followed, LinkMeaning::DependsOn, &core.config.limits, &core.counters);
+                let mut body = slot.lock();
+                body.push_link(followed, LinkMeaning::DependsOn, &core.config.limits, &core.counters);
+                core.charge(&mut body);
             });
         }
     }

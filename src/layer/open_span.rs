@@ -19,6 +19,7 @@ use super::callsite::Callsite;
 use super::config::{ForeignContext, Limits, RemoteParent};
 use super::counters::LayerCounters;
 use super::field_visitor::{Changes, Scratch};
+use super::open_bytes::OpenBytes;
 use super::poll_clock::PollClock;
 
 /// Bits of [`Slot::flags`].
@@ -105,6 +106,11 @@ impl Slot {
         self.body.lock()
     }
 
+    /// The body, if nobody works on it right now.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Body>> {
+        self.body.try_lock()
+    }
+
     pub(crate) fn lineage(&self) -> Lineage {
         Lineage {
             trace_id: self.trace_id(),
@@ -178,21 +184,25 @@ pub(crate) struct Body {
     pub(crate) created_panicking: bool,
     pub(crate) is_cancelled: bool,
     pub(crate) is_detached: bool,
+    /// It ends because others need its place.
+    pub(crate) is_given_up: bool,
     /// Keys that are no field of the callsite, or that the layer wrote itself, may be in `attributes`.
     pub(crate) has_other_keys: bool,
-    has_rare: bool,
+    pub(super) has_rare: bool,
     /// As OTLP numbers them.
     pub(crate) kind: u8,
     /// As OTLP numbers them.
     pub(crate) status: u8,
     attribute_count: u32,
+    /// Bytes of buffers taken into account.
+    pub(super) charged: u32,
     /// Bits of the fields whose keys are in `attributes`; see [`super::callsite::FieldInfo::bit`].
     recorded: u64,
     /// Zero: none.
     pub(crate) parent_span_id: u64,
     /// `Span.attributes` fields and nothing else.
     pub(crate) attributes: Vec<u8>,
-    rare: Rare,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 /// What most spans have nothing of.
@@ -241,15 +251,20 @@ impl Rare {
 }
 
 impl Body {
-    /// Makes it that of a new span. Its buffers are empty; see [`Body::end`].
+    /// Makes it that of a new span. Its buffers are empty, see [`Body::end`], unless the last one was given up just
+    /// when its program had something to add.
     #[inline]
     pub(crate) fn begin(&mut self, callsite: &'static Callsite, start: Timestamp, parent_span_id: u64) {
+        if !self.attributes.is_empty() || self.has_rare {
+            self.clear();
+        }
         self.callsite = Some(callsite);
         self.start = start;
         self.polls.reset();
         self.created_panicking = std::thread::panicking();
         self.is_cancelled = false;
         self.is_detached = false;
+        self.is_given_up = false;
         self.has_other_keys = callsite.shadows_layer_keys;
         self.kind = INTERNAL;
         self.status = 0;
@@ -260,14 +275,24 @@ impl Body {
 
     /// Empties the buffers of a span that closed, and gives large ones back.
     #[inline]
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, bytes: &OpenBytes) {
+        if self.has_rare || self.attributes.capacity() > KEPT_CAPACITY {
+            self.clear();
+            self.charge_anyway(bytes);
+        }
+        self.attributes.clear();
+    }
+
+    #[cold]
+    fn clear(&mut self) {
         self.attributes.clear();
         if self.attributes.capacity() > KEPT_CAPACITY {
             self.attributes = Vec::new();
         }
-        if self.has_rare {
-            self.has_rare = false;
-            self.rare.clear();
+        if std::mem::take(&mut self.has_rare)
+            && let Some(rare) = &mut self.rare
+        {
+            rare.clear();
         }
     }
 
@@ -276,18 +301,21 @@ impl Body {
         // A context may hold values of the program, whose last owner the copy would become: it stays behind.
         let trace_state = self.foreign_context().map(|context| context.trace_state.clone());
         let trace_state = trace_state.filter(|trace_state| !trace_state.is_empty());
+        let foreign =
+            trace_state.map(|trace_state| Box::new(ForeignContext { trace_state, ..Default::default() }));
         Body {
             polls: self.polls.clone(),
             attributes: self.attributes.clone(),
-            rare: Rare {
-                name: self.rare.name.clone(),
-                status_message: self.rare.status_message.clone(),
-                events: self.rare.events.clone(),
-                links: self.rare.links.clone(),
-                foreign: trace_state
-                    .map(|trace_state| Box::new(ForeignContext { trace_state, ..Default::default() })),
-                ..self.rare
-            },
+            rare: self.rare().map(|rare| {
+                Box::new(Rare {
+                    name: rare.name.clone(),
+                    status_message: rare.status_message.clone(),
+                    events: rare.events.clone(),
+                    links: rare.links.clone(),
+                    foreign,
+                    ..*rare
+                })
+            }),
             ..*self
         }
     }
@@ -295,7 +323,7 @@ impl Body {
     /// What most spans have nothing of, if this one has.
     #[inline]
     pub(crate) fn rare(&self) -> Option<&Rare> {
-        self.has_rare.then_some(&self.rare)
+        if self.has_rare { self.rare.as_deref() } else { None }
     }
 
     #[cold]
@@ -309,7 +337,7 @@ impl Body {
 
     fn rare_mut(&mut self) -> &mut Rare {
         self.has_rare = true;
-        &mut self.rare
+        self.rare.get_or_insert_default()
     }
 
     /// Takes in the attributes a visitor read.
@@ -383,8 +411,12 @@ impl Body {
 
     /// Makes room for an attribute of `len` bytes: events go, then links, then attributes longer than it. Those
     /// the analysis reads stay. Returns whether there is room.
-    fn make_room(&mut self, len: usize, limits: &Limits, counters: &LayerCounters) -> bool {
+    pub(super) fn make_room(&mut self, len: usize, limits: &Limits, counters: &LayerCounters) -> bool {
         let fits = |body: &Body| body.bytes().saturating_add(len) <= limits.span_bytes;
+        // Nothing makes room for what is too long by itself.
+        if len > limits.span_bytes {
+            return false;
+        }
         if !fits(self) {
             counters.events_dropped.add(self.drop_events().into());
         }
@@ -405,27 +437,23 @@ impl Body {
 
     /// Leaves out all events and says how many they were.
     pub(crate) fn drop_events(&mut self) -> u32 {
-        if !self.has_rare {
-            return 0;
-        }
-        self.rare.events.clear();
-        let lost = std::mem::take(&mut self.rare.event_count);
-        self.rare.dropped_events = self.rare.dropped_events.saturating_add(lost);
+        let Some(rare) = self.rare.as_mut().filter(|_| self.has_rare) else { return 0 };
+        rare.events.clear();
+        let lost = std::mem::take(&mut rare.event_count);
+        rare.dropped_events = rare.dropped_events.saturating_add(lost);
         lost
     }
 
     /// Leaves out the links the analysis does not read and says how many they were.
     pub(crate) fn drop_links(&mut self) -> u32 {
-        if !self.has_rare {
-            return 0;
-        }
-        let lost = drop_unread_links(&mut self.rare.links);
-        self.rare.link_count = self.rare.link_count.saturating_sub(lost);
-        self.rare.dropped_links = self.rare.dropped_links.saturating_add(lost);
+        let Some(rare) = self.rare.as_mut().filter(|_| self.has_rare) else { return 0 };
+        let lost = drop_unread_links(&mut rare.links);
+        rare.link_count = rare.link_count.saturating_sub(lost);
+        rare.dropped_links = rare.dropped_links.saturating_add(lost);
         lost
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let rare = self.rare().map_or(0, |rare| rare.events.len().saturating_add(rare.links.len()));
         self.attributes.len().saturating_add(rare)
     }

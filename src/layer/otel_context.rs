@@ -20,7 +20,39 @@ use super::span_ext::{SetParentError, with_layer};
 
 thread_local! {
     /// The contexts this thread's entered spans have made current, innermost last.
-    static ATTACHED: RefCell<Vec<(LayerNumber, u64, ContextGuard)>> = const { RefCell::new(Vec::new()) };
+    static ATTACHED: RefCell<Attached> = const { RefCell::new(Attached(Vec::new())) };
+
+    /// OpenTelemetry's context of a thread panics once it is gone, and a span may be opened while a thread ends. What
+    /// a thread made later goes first: this is made after that context, so while this is there that one is too.
+    static CONTEXT_IS_THERE: ContextIsThere = {
+        // Only where this is made while the thread ends already can the context be gone.
+        let is_there = std::panic::catch_unwind(|| Context::map_current(|_| ())).is_ok();
+        ContextIsThere(is_there)
+    };
+}
+
+struct ContextIsThere(bool);
+
+impl Drop for ContextIsThere {
+    fn drop(&mut self) {
+        // Something to do, so that the thread remembers that this is gone.
+        self.0 = false;
+    }
+}
+
+/// Whether this thread's current context may be asked for: not while the thread ends.
+#[inline]
+fn context_is_there() -> bool {
+    CONTEXT_IS_THERE.try_with(|there| there.0).unwrap_or(false)
+}
+
+struct Attached(Vec<(LayerNumber, u64, ContextGuard)>);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // The thread ends inside of spans; the context it would go back to may be gone.
+        self.0.drain(..).for_each(|(_, _, guard)| std::mem::forget(guard));
+    }
 }
 
 /// Joins `tracing` spans with OpenTelemetry's own [`Context`]. On a span no longpole layer measures, contexts given out
@@ -86,6 +118,9 @@ fn has_baggage(context: &Context) -> bool {
 /// The span that is current for OpenTelemetry's API.
 #[inline]
 pub(super) fn current_parent() -> Option<RemoteParent> {
+    if !context_is_there() {
+        return None;
+    }
     Context::map_current(|context| if context.has_active_span() { parent_in(context) } else { None })
 }
 
@@ -94,7 +129,8 @@ fn context_of(slot: &Slot) -> Context {
     let foreign =
         if slot.has(flags::FOREIGN_CONTEXT) { slot.lock().foreign_context().cloned() } else { None };
     let foreign = foreign.unwrap_or_default();
-    let base = foreign.context.unwrap_or_else(Context::current);
+    let current = || if context_is_there() { Context::current() } else { Context::new() };
+    let base = foreign.context.unwrap_or_else(current);
     base.with_remote_span_context(SpanContext::new(
         OtelTraceId::from_bytes(trace_id_bytes(slot.trace_id())),
         OtelSpanId::from_bytes(slot.span_id().to_be_bytes()),
@@ -108,19 +144,25 @@ fn context_of(slot: &Slot) -> Context {
 pub(super) fn detach(layer: LayerNumber, id: u64) {
     let guard = ATTACHED.try_with(|attached| {
         let mut attached = attached.try_borrow_mut().ok()?;
-        let at = attached.iter().rposition(|(of, span, _)| *of == layer && *span == id)?;
-        Some(attached.remove(at).2)
+        let at = attached.0.iter().rposition(|(of, span, _)| *of == layer && *span == id)?;
+        Some(attached.0.remove(at).2)
     });
-    // Dropped outside the borrow: it runs code of OpenTelemetry's.
-    drop(guard);
+    match context_is_there() {
+        // Dropped outside the borrow: it runs code of OpenTelemetry's.
+        true => drop(guard),
+        false => std::mem::forget(guard),
+    }
 }
 
 fn attach(layer: LayerNumber, id: u64, context: Context) {
+    if !context_is_there() {
+        return;
+    }
     let guard = context.attach();
     // While a thread ends there is nowhere to keep it, and nobody to see it.
     let _ = ATTACHED.try_with(|attached| {
         if let Ok(mut attached) = attached.try_borrow_mut() {
-            attached.push((layer, id, guard));
+            attached.0.push((layer, id, guard));
         }
     });
 }
@@ -142,7 +184,7 @@ impl LayerCore {
     pub(super) fn reattach(&self, id: u64) {
         let is_attached = ATTACHED.try_with(|attached| {
             let attached = attached.try_borrow().ok()?;
-            attached.last().filter(|(of, span, _)| *of == self.number && *span == id).map(|_| ())
+            attached.0.last().filter(|(of, span, _)| *of == self.number && *span == id).map(|_| ())
         });
         if is_attached.ok().flatten().is_none() {
             return;
@@ -156,6 +198,9 @@ impl LayerCore {
     /// Gives a span the ids under which another layer exports it, if nobody has seen its own yet. That layer has
     /// made it current: it stands before this one in the subscriber.
     fn take_otel_ids(&self, id: u64) {
+        if !context_is_there() {
+            return;
+        }
         let current = Context::map_current(|context| {
             let span = context.span();
             let found = span.span_context();

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::encode::span::SpanHead;
 use crate::ids::{SpanId, TraceId};
+use crate::pipeline::shard::{FrameHead, UpTo, flags as frame_flags};
 use crate::time::Duration;
 
 use super::LayerCore;
@@ -13,17 +14,17 @@ use super::open_span::{Body, Slot, flags};
 
 /// An open span, written as if it ended now with the outcome `partial`.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "nobody keeps open spans yet")]
 pub(crate) struct OpenSpan<'a> {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
     /// It has no parent in this process.
     pub(crate) is_local_root: bool,
+    /// Children started under it.
+    pub(crate) children: u32,
     /// A `Span` message.
     pub(crate) message: &'a [u8],
 }
 
-#[allow(dead_code, reason = "nobody keeps open spans yet")]
 impl LayerCore {
     /// Writes every open span that is exported and was created at least `older_than` ago: roots of this process first,
     /// then the others, until the next would make the messages take more than `max_bytes` together. Gives how many did
@@ -76,11 +77,27 @@ impl LayerCore {
                     trace_id: TraceId::from_bytes(head.trace_id),
                     span_id: SpanId::from_bytes(head.span_id),
                     is_local_root: roots,
+                    children: slot.children.load(Relaxed),
                     message: &message,
                 });
             });
         }
         left_out
+    }
+
+    /// Leaves every open span that is exported for the pipeline, as it has come so far: nobody takes it when it
+    /// closes. Gives how many found no room, in `max_bytes` or there.
+    pub(crate) fn leave_open_spans(&self, max_bytes: usize) -> u64 {
+        let mut refused = 0u64;
+        let left_out = self.write_open_spans(Duration::ZERO, max_bytes, &mut |span| {
+            let root = if span.is_local_root { frame_flags::LOCAL_ROOT } else { 0 };
+            let flags = root | frame_flags::SAMPLED | frame_flags::HAD_PARTIAL;
+            let head = FrameHead { children: span.children, flags, ..FrameHead::default() };
+            if self.shards.push(UpTo::Reserve, head, &[span.message]).is_err() {
+                refused = refused.saturating_add(1);
+            }
+        });
+        refused.saturating_add(left_out)
     }
 
     /// Ends the copy of an open span the way [`LayerCore::finish`] ends a span.

@@ -116,9 +116,13 @@ impl PollClock {
         }
     }
 
-    /// Forgets everything, for the next span. Call after [`PollClock::close`]: nobody is inside.
+    /// Forgets everything, for the next span.
     #[inline]
     pub(crate) fn reset(&mut self) {
+        if self.threads_inside > 0 {
+            // Somebody entered after the close: the span had been given up.
+            *self = PollClock::default();
+        }
         self.busy = Duration::ZERO;
         self.polls = 0;
         self.longest_poll = Duration::ZERO;
@@ -130,6 +134,11 @@ impl PollClock {
     /// Time in which at least one thread was inside.
     pub(crate) fn busy(&self) -> Duration {
         self.busy
+    }
+
+    /// Whether a thread is inside.
+    pub(crate) fn is_running(&self) -> bool {
+        self.threads_inside > 0
     }
 
     /// How many polls ended.

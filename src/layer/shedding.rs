@@ -54,8 +54,7 @@ impl LayerCore {
             Ok(()) if is_shed => self.counters.spans_internal_shed.add(1),
             Ok(()) => {}
             Err(Refused::Full) if is_internal_leaf => self.counters.spans_internal_shed_in_shard.add(1),
-            Err(Refused::Full) => self.counters.spans_shard_full.add(1),
-            Err(Refused::Closed) => self.counters.spans_after_shutdown.add(1),
+            Err(refused) => self.count_refused(refused),
         }
     }
 }

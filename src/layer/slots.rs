@@ -2,13 +2,17 @@
 //!
 //! A registry's id holds the number of the creating thread and an address that is used again as soon as it is free,
 //! so the address is a dense index and the slot it names is warm in the cache. All this is only a hint: the whole
-//! id, kept in the slot, decides. An id whose slot is taken goes into a map beside, which is empty in practice.
+//! id, kept in the slot, decides. An id whose slot is taken, or would not fit into half of the memory there is, goes
+//! into a map beside, which is empty in practice.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
+
+use super::open_bytes::OpenBytes;
 use super::open_span::Slot;
+use super::overflow::{ENTRY_BYTES, Overflow};
 
 /// `sharded_slab`'s layout of an id on 64-bit targets: 38 bits of address, 13 of thread, the generation above.
 const ADDRESS_BITS: u32 = 38;
@@ -27,9 +31,10 @@ pub(crate) struct Slots {
     /// Slots made so far.
     made: AtomicUsize,
     max_open: usize,
-    overflow: Mutex<HashMap<u64, Arc<Slot>>>,
-    /// Entries of `overflow`: while it is zero, nobody locks that.
-    overflowing: AtomicU64,
+    overflow: Overflow,
+    pub(super) bytes: OpenBytes,
+    /// Where the search for spans to give up goes on.
+    hand: Mutex<Hand>,
 }
 
 /// The slots for spans that one thread creates.
@@ -39,9 +44,34 @@ struct ThreadSlots {
     segments: [OnceLock<Box<[Slot]>>; SEGMENTS],
 }
 
+/// A place among the slots of all threads.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hand {
+    thread: usize,
+    address: u64,
+}
+
 /// No slot was given: too many spans are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooManyOpen;
+
+/// A slot somebody looks at who may be anyone: in place, or in the map.
+#[derive(Clone, Debug)]
+pub(crate) enum SlotRef<'a> {
+    Fixed(&'a Slot),
+    Overflowed(Arc<Slot>),
+}
+
+impl std::ops::Deref for SlotRef<'_> {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        match self {
+            SlotRef::Fixed(slot) => slot,
+            SlotRef::Overflowed(slot) => slot,
+        }
+    }
+}
 
 const fn low_bits(count: u32) -> u64 {
     !(u64::MAX << count)
@@ -85,15 +115,17 @@ fn make_slots(count: usize) -> Box<[Slot]> {
 }
 
 impl Slots {
-    /// Slots for about `max_open` spans at once. Each thread gets its first few in any case, and the last
-    /// segment that is made may overshoot, so that up to twice as many may be open.
-    pub(crate) fn new(max_open: usize) -> Self {
+    /// Slots for at most `max_open` spans at once that hold at most `max_bytes` together, whichever comes first. A
+    /// thread gets its first few, and later ones by segments, as long as they leave room for those that need the
+    /// map.
+    pub(crate) fn new(max_open: usize, max_bytes: usize) -> Self {
         Slots {
             threads: (0..MAX_THREADS).map(|_| OnceLock::new()).collect(),
             made: AtomicUsize::new(0),
             max_open,
-            overflow: Mutex::default(),
-            overflowing: AtomicU64::new(0),
+            overflow: Overflow::default(),
+            bytes: OpenBytes::new(max_bytes),
+            hand: Mutex::default(),
         }
     }
 
@@ -105,7 +137,7 @@ impl Slots {
         let slot = match self.hinted(id) {
             Some(slot) if slot.id.load(Ordering::Acquire) == id => slot,
             _ => {
-                overflowed = self.overflowed(id)?;
+                overflowed = self.overflow.get(id)?;
                 &*overflowed
             }
         };
@@ -118,24 +150,18 @@ impl Slots {
         self.threads.get(thread)?.get()?.get(address)
     }
 
-    #[cold]
-    fn overflowed(&self, id: u64) -> Option<Arc<Slot>> {
-        if self.overflowing.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        self.lock_overflow().get(&id).cloned()
-    }
-
-    fn lock_overflow(&self) -> MutexGuard<'_, HashMap<u64, Arc<Slot>>> {
-        self.overflow.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives span `id` a slot and fills it with `begin`.
+    /// Gives span `id` a slot and fills it with `begin`. `make_room` is called where there is none, to give up spans
+    /// that were forgotten; then it is tried once more.
     #[inline]
-    pub(crate) fn claim(&self, id: u64, begin: impl FnOnce(&Slot)) -> Result<(), TooManyOpen> {
+    pub(crate) fn claim(
+        &self,
+        id: u64,
+        make_room: impl FnOnce(),
+        begin: impl FnOnce(&Slot),
+    ) -> Result<(), TooManyOpen> {
         let slot = match self.hinted(id) {
             Some(slot) => Some(slot),
-            None => self.make(id)?,
+            None => self.make(id),
         };
         let overflowing;
         let slot = match slot {
@@ -143,7 +169,7 @@ impl Slots {
                 slot
             }
             _ => {
-                overflowing = self.claim_overflow(id)?;
+                overflowing = self.claim_overflow(id, make_room)?;
                 &*overflowing
             }
         };
@@ -151,75 +177,93 @@ impl Slots {
         Ok(())
     }
 
-    /// The slot an id names, made if need be; `None` if an id can name no such slot.
+    /// The slot an id names, made if there is room; `None` if not, or if an id can name no such slot.
     #[cold]
-    fn make(&self, id: u64) -> Result<Option<&Slot>, TooManyOpen> {
+    fn make(&self, id: u64) -> Option<&Slot> {
         let (thread, address) = unpack(id);
-        let Some(thread) = self.threads.get(thread) else { return Ok(None) };
-        let thread = thread.get_or_init(|| {
-            self.made.fetch_add(FIRST as usize, Ordering::Relaxed);
-            Box::new(ThreadSlots::new())
-        });
+        let cell = self.threads.get(thread)?;
+        let thread = match cell.get() {
+            Some(thread) => thread,
+            None => {
+                // More threads than this get none, so that those with many open spans leave them some.
+                self.reserve(FIRST as usize, self.bytes.share(3))?;
+                cell.get_or_init(|| Box::new(ThreadSlots::new()))
+            }
+        };
         if address < FIRST {
-            return Ok(thread.get(address));
+            return thread.get(address);
         }
         let (segment, index) = place_in_segments(address);
-        let Some(cell) = thread.segments.get(segment) else { return Ok(None) };
-        if self.made.load(Ordering::Relaxed) >= self.max_open {
-            return Err(TooManyOpen);
+        let cell = thread.segments.get(segment)?;
+        if cell.get().is_none() {
+            let count = (FIRST as usize).checked_shl(segment as u32)?;
+            self.reserve(count, self.bytes.share(2))?;
+            // Only the thread whose number is in the id creates spans with it.
+            return cell.get_or_init(|| make_slots(count)).get(index);
         }
-        let slots = cell.get_or_init(|| {
-            let count = (FIRST as usize) << segment;
-            self.made.fetch_add(count, Ordering::Relaxed);
-            make_slots(count)
-        });
-        Ok(slots.get(index))
+        cell.get()?.get(index)
+    }
+
+    /// Takes `count` slots into account if all slots stay within `max_bytes`.
+    fn reserve(&self, count: usize, max_bytes: usize) -> Option<()> {
+        let made = self.made.load(Ordering::Relaxed).saturating_add(count);
+        let bytes = made.saturating_mul(size_of::<Slot>());
+        if made > self.max_open
+            || bytes > max_bytes
+            || !self.bytes.take(count.saturating_mul(size_of::<Slot>()))
+        {
+            return None;
+        }
+        self.made.fetch_add(count, Ordering::Relaxed);
+        Some(())
     }
 
     #[cold]
-    fn claim_overflow(&self, id: u64) -> Result<Arc<Slot>, TooManyOpen> {
-        let slot = Arc::new(Slot::default());
-        slot.id.store(id, Ordering::Relaxed);
-        let mut overflow = self.lock_overflow();
-        if overflow.len() >= self.max_open {
-            return Err(TooManyOpen);
+    fn claim_overflow(&self, id: u64, make_room: impl FnOnce()) -> Result<Arc<Slot>, TooManyOpen> {
+        let claim = || self.overflow.claim(id, self.room_in_map(), &self.bytes);
+        if let Some(slot) = claim() {
+            return Ok(slot);
         }
-        overflow.insert(id, slot.clone());
-        self.overflowing.store(overflow.len() as u64, Ordering::Release);
-        Ok(slot)
+        make_room();
+        claim().ok_or(TooManyOpen)
+    }
+
+    /// How many spans may be in the map: what the slots leave, and always some, since slots may be taken for ever.
+    fn room_in_map(&self) -> usize {
+        let made = self.made.load(Ordering::Relaxed);
+        self.max_open.saturating_sub(made).max(self.max_open / 4)
     }
 
     /// Takes the slot of the closed span `id` back, after `end` has seen it.
     #[inline]
     pub(crate) fn release(&self, id: u64, end: impl FnOnce(&Slot)) {
         let overflowed;
-        let slot = match self.hinted(id) {
-            Some(slot) if slot.id.load(Ordering::Acquire) == id => slot,
+        let (slot, is_overflowed) = match self.hinted(id) {
+            Some(slot) if slot.id.load(Ordering::Acquire) == id => (slot, false),
             _ => {
-                let Some(slot) = self.remove_overflowed(id) else { return };
+                let Some(slot) = self.overflow.remove(id) else { return };
                 overflowed = slot;
-                &*overflowed
+                (&*overflowed, true)
             }
         };
         end(slot);
         slot.id.store(0, Ordering::Release);
+        if is_overflowed {
+            self.settle_overflowed(slot);
+        }
     }
 
+    /// Gives back what a slot took that is no longer in the map.
     #[cold]
-    fn remove_overflowed(&self, id: u64) -> Option<Arc<Slot>> {
-        if self.overflowing.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let mut overflow = self.lock_overflow();
-        let slot = overflow.remove(&id);
-        self.overflowing.store(overflow.len() as u64, Ordering::Release);
-        slot
+    fn settle_overflowed(&self, slot: &Slot) {
+        self.bytes.give_back(ENTRY_BYTES);
+        slot.lock().give_back(&self.bytes);
     }
 
     /// How many spans are open. Looks at every slot.
     pub(crate) fn open_count(&self) -> u64 {
         let taken = self.fixed_slots().filter(|slot| slot.id.load(Ordering::Relaxed) != 0).count() as u64;
-        taken.saturating_add(self.overflowing.load(Ordering::Relaxed))
+        taken.saturating_add(self.overflow.len())
     }
 
     /// Runs `f` with the slot of every span that is open. Spans that open or close meanwhile may be seen or not.
@@ -227,10 +271,7 @@ impl Slots {
         for slot in self.fixed_slots().filter(|slot| slot.id.load(Ordering::Acquire) != 0) {
             f(slot);
         }
-        if self.overflowing.load(Ordering::Acquire) > 0 {
-            let overflowed: Vec<Arc<Slot>> = self.lock_overflow().values().cloned().collect();
-            overflowed.iter().for_each(|slot| f(slot));
-        }
+        self.overflow.all().iter().for_each(|slot| f(slot));
     }
 
     fn fixed_slots(&self) -> impl Iterator<Item = &Slot> {
@@ -239,6 +280,71 @@ impl Slots {
             let later = thread.segments.iter().filter_map(OnceLock::get).flat_map(|slots| slots.iter());
             thread.first.iter().chain(later)
         })
+    }
+
+    /// Up to about `count` spans that are open, with their ids, other ones at each call until all were given; those
+    /// opened early come first. Slots that are free give their buffers back on the way.
+    pub(super) fn look_further(&self, count: usize) -> Vec<(u64, SlotRef<'_>)> {
+        let is_map_full = self.overflow.len() >= self.room_in_map() as u64;
+        let from_map = self.overflow.rotate(if is_map_full { count } else { count / 2 });
+        let mut found: Vec<(u64, SlotRef<'_>)> =
+            from_map.into_iter().map(|(id, slot)| (id, SlotRef::Overflowed(slot))).collect();
+        if is_map_full {
+            return found;
+        }
+        let mut hand = self.hand.lock();
+        for _ in 0..count.saturating_mul(8) {
+            if found.len() >= count {
+                break;
+            }
+            let Some(slot) = self.advance(&mut hand) else { break };
+            match slot.id.load(Ordering::Acquire) {
+                0 => {
+                    if let Some(mut body) = slot.try_lock() {
+                        body.give_back_if_free(&self.bytes);
+                    }
+                }
+                id => found.push((id, SlotRef::Fixed(slot))),
+            }
+        }
+        found
+    }
+
+    /// The slot at the hand, which goes on to the next; `None` if it went past the last one.
+    fn advance(&self, hand: &mut Hand) -> Option<&Slot> {
+        while hand.thread < self.threads.len() {
+            let slots = self.threads.get(hand.thread).and_then(OnceLock::get);
+            if let Some(slot) = slots.and_then(|slots| slots.get(hand.address)) {
+                hand.address = hand.address.saturating_add(1);
+                return Some(slot);
+            }
+            *hand = Hand { thread: hand.thread.saturating_add(1), address: 0 };
+        }
+        *hand = Hand::default();
+        None
+    }
+
+    /// Gives up the slot of span `id` once `end` has seen it; only if that says so. Its close will find nothing.
+    pub(super) fn evict(&self, id: u64, slot: &SlotRef<'_>, end: impl FnOnce(&Slot) -> bool) -> bool {
+        if !end(slot) {
+            return false;
+        }
+        match slot {
+            SlotRef::Fixed(slot) => {
+                if let Some(mut body) = slot.try_lock() {
+                    body.give_back_if_free(&self.bytes);
+                }
+                // Its own close may have been faster, and the slot may be another span's already.
+                let _ = slot.id.compare_exchange(id, 0, Ordering::AcqRel, Ordering::Relaxed);
+            }
+            SlotRef::Overflowed(slot) => {
+                // Whoever takes it out of the map settles.
+                if self.overflow.remove(id).is_some() {
+                    self.settle_overflowed(slot);
+                }
+            }
+        }
+        true
     }
 }
 
@@ -251,7 +357,7 @@ mod tests {
     }
 
     fn claim(slots: &Slots, id: u64, children: u32) -> Result<(), TooManyOpen> {
-        slots.claim(id, |slot| slot.children.store(children, Ordering::Relaxed))
+        slots.claim(id, || (), |slot| slot.children.store(children, Ordering::Relaxed))
     }
 
     #[test]
@@ -268,7 +374,7 @@ mod tests {
 
     #[test]
     fn the_whole_id_decides_which_span_a_slot_belongs_to() {
-        let slots = Slots::new(100);
+        let slots = Slots::new(1000, 1 << 20);
         let next_generation = (1 << 51) + 7;
         claim(&slots, 7, 1).unwrap();
         assert_eq!((children_of(&slots, 7), children_of(&slots, next_generation)), (Some(1), None));
@@ -281,7 +387,7 @@ mod tests {
 
     #[test]
     fn an_id_whose_slot_is_taken_or_cannot_be_goes_into_the_map() {
-        let slots = Slots::new(100);
+        let slots = Slots::new(1000, 1 << 20);
         let [a, b, far] = [7, (1 << 51) + 7, 1 << 37];
         for (id, children) in [(a, 1), (b, 2), (far, 3)] {
             claim(&slots, id, children).unwrap();
@@ -296,12 +402,61 @@ mod tests {
     }
 
     #[test]
-    fn past_the_limit_no_slot_is_made() {
-        let slots = Slots::new(50);
-        // The first 32 and segments of 32 and 64: the last refused.
+    fn past_the_limit_no_slot_is_given_before_one_is_released() {
+        let slots = Slots::new(100, 1 << 20);
+        // The first 32, a segment of 32, and the map for those of a segment that would be too many.
         let given = (1..=200).filter(|id| claim(&slots, *id, 0).is_ok()).count();
-        assert_eq!(given, 64);
-        assert_eq!(claim(&slots, 200, 0), Err(TooManyOpen));
-        assert!(claim(&slots, (1 << 38) + 1, 0).is_ok(), "another thread has its first few");
+        assert_eq!(given, 100);
+        assert_eq!(claim(&slots, 150, 0), Err(TooManyOpen));
+        slots.release(90, |_| ());
+        assert_eq!(claim(&slots, 150, 7), Ok(()));
+        assert_eq!((children_of(&slots, 150), slots.open_count()), (Some(7), 100));
+    }
+
+    #[test]
+    fn slots_and_map_together_stay_within_the_bytes() {
+        let bytes = 300 * size_of::<Slot>();
+        let slots = Slots::new(100_000, bytes);
+        let given = (1..=2000).filter(|id| claim(&slots, *id, 0).is_ok()).count();
+        assert!((200..300).contains(&given), "{given}");
+        assert!(slots.bytes.used() <= bytes, "{}", slots.bytes.used());
+        let before = slots.bytes.used();
+        (1..=2000).for_each(|id| slots.release(id, |_| ()));
+        assert_eq!(slots.open_count(), 0);
+        assert_eq!(slots.bytes.used(), before - (given - 128) * ENTRY_BYTES, "the map gave all back");
+    }
+
+    #[test]
+    fn many_threads_leave_room_for_the_map() {
+        let slots = Slots::new(100_000, 1000 * size_of::<Slot>());
+        let of_thread = |thread: u64| (thread << ADDRESS_BITS) + 1;
+        let given = (0..4096).filter(|thread| claim(&slots, of_thread(*thread), 0).is_ok()).count();
+        assert!(given > 100, "{given}");
+        assert!(slots.made.load(Ordering::Relaxed) <= 750);
+    }
+
+    #[test]
+    fn a_look_around_comes_by_every_open_span() {
+        let slots = Slots::new(1000, 300 * size_of::<Slot>());
+        let given: Vec<u64> = (1..=200).filter(|id| claim(&slots, *id, 0).is_ok()).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            seen.extend(slots.look_further(40).into_iter().map(|(id, _)| id));
+        }
+        assert!(seen.into_iter().eq(given));
+    }
+
+    #[test]
+    fn a_span_given_up_is_gone_and_its_close_finds_nothing() {
+        let slots = Slots::new(1000, 300 * size_of::<Slot>());
+        let given: Vec<u64> = (1..=200).filter(|id| claim(&slots, *id, 0).is_ok()).collect();
+        while slots.open_count() > 0 {
+            for (id, slot) in slots.look_further(64) {
+                assert!(slots.evict(id, &slot, |_| true));
+            }
+        }
+        given.iter().for_each(|id| slots.release(*id, |_| panic!("not open")));
+        assert!(given.iter().all(|id| children_of(&slots, *id).is_none()));
+        assert_eq!(slots.bytes.used(), slots.made.load(Ordering::Relaxed) * size_of::<Slot>());
     }
 }

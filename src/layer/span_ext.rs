@@ -11,12 +11,14 @@ use crate::encode::span::{
     append_strings, cut,
 };
 use crate::ids::{SpanId, TraceId};
+use crate::privacy::{Carrier, REDACTED, Treatment};
 
 use super::LongpoleLayer;
-use super::callsite::{Role, role_of};
+use super::callsite::{Role, mode, role_of, treated};
 use super::config::{ForeignContext, RemoteParent};
 use super::field_visitor::{Changes, Scratch, append_names, note_fact, set_property};
 use super::open_span::{Lineage, flags, trace_id_bytes};
+use super::withheld::{Given, append_withheld, masked};
 use super::{LayerCore, fence};
 
 /// The value of an attribute.
@@ -82,7 +84,8 @@ pub enum SetParentError {
 /// On a span no longpole layer measures (disabled, filtered out, or no layer installed) the methods do nothing.
 pub trait SpanExt {
     /// Sets an attribute, replacing an earlier value of the same key. Short forms such as `node.id` are written
-    /// under their full key; `otel.name`, `otel.kind` and `otel.status_code` work as they do as fields.
+    /// under their full key; `otel.name`, `otel.kind` and `otel.status_code` work as they do as fields. Content of
+    /// conversations is left out and secrets are masked, as in fields.
     fn set_attribute(&self, key: &str, value: impl Into<Value>);
 
     /// Says what the work of this span cost, in US dollars; replaces an earlier cost.
@@ -174,19 +177,30 @@ impl LayerCore {
         if fence::is_up() {
             return self.counters.reentered.add(1);
         }
-        let key = conventions::exported_key(key);
-        let role = role_of(key);
-        if !self.config.export && !role.is_property() && conventions::fact_of(key).is_none() {
+        let full_key = conventions::exported_key(key);
+        let role = role_of(full_key);
+        let (key, treatment) = treated(full_key, key, self.config.privacy, Carrier::Span);
+        let is_fact = conventions::fact_of(key).is_some();
+        if !role.is_property() && mode::writing(is_fact) & mode::of(self.config.export) == 0 {
             return;
         }
         Scratch::lend(|scratch| {
-            let mut changes = Changes::default();
+            let mut changes = Changes { has_other_keys: true, ..Changes::default() };
+            let is_list_to_keep = treatment == Treatment::Content && matches!(value, Value::Texts(_));
+            if role == Role::Attribute && treatment != Treatment::Plain && !is_list_to_keep {
+                changes.count = self.encode_withheld(key, treatment, value, &mut scratch.attributes);
+                if changes.count > 0 {
+                    self.apply(id, scratch, &changes);
+                }
+                return;
+            }
+            let value = &*self.masked(value, treatment);
             match value {
                 Value::Text(text) if role.is_property() => {
+                    changes.has_other_keys = false;
                     set_property(role, text, &self.config.limits, scratch, &mut changes);
                 }
                 _ => {
-                    changes.has_other_keys = true;
                     changes.count = 1;
                     self.encode_value(&EncodedKey::new(key), role, value, &mut scratch.attributes);
                 }
@@ -200,6 +214,49 @@ impl LayerCore {
             }
             self.apply(id, scratch, &changes);
         });
+    }
+
+    /// Appends what may be told of `value` and returns how many attributes that is.
+    #[cold]
+    fn encode_withheld(&self, key: &str, treatment: Treatment, value: &Value, buffer: &mut Vec<u8>) -> u32 {
+        let joined;
+        let given = match value {
+            Value::Text(text) => Given::Text(text),
+            Value::Int(number) => Given::Int(*number),
+            Value::Double(number) => Given::Double(*number),
+            Value::Bool(truth) => Given::Bool(*truth),
+            // As one text, of which only a number is written, or nothing.
+            Value::Texts(texts) => {
+                joined = texts.join("\n");
+                Given::Text(&joined)
+            }
+        };
+        let (limits, counters) = (&self.config.limits, &self.counters);
+        append_withheld(buffer, SPAN_ATTRIBUTE, &EncodedKey::new(key), treatment, given, limits, counters)
+    }
+
+    /// `value` without secrets.
+    fn masked<'v>(&self, value: &'v Value, treatment: Treatment) -> Cow<'v, Value> {
+        let (limits, counters) = (&self.config.limits, &self.counters);
+        let mask = |text: &'v str| masked(text, limits.value_bytes, limits, counters);
+        match value {
+            Value::Text(_) if treatment == Treatment::Redacted => {
+                counters.redacted_values.add(1);
+                Cow::Owned(Value::Text(REDACTED.into()))
+            }
+            Value::Texts(_) if treatment == Treatment::Redacted => {
+                counters.redacted_values.add(1);
+                Cow::Owned(Value::Texts(vec![REDACTED.into()]))
+            }
+            Value::Text(text) => match mask(text) {
+                Cow::Owned(text) => Cow::Owned(Value::Text(text.into())),
+                Cow::Borrowed(_) => Cow::Borrowed(value),
+            },
+            Value::Texts(texts) if texts.iter().any(|text| text.len() >= limits.masked_from) => {
+                Cow::Owned(Value::Texts(texts.iter().map(|text| mask(text).into_owned().into()).collect()))
+            }
+            _ => Cow::Borrowed(value),
+        }
     }
 
     fn encode_value(&self, key: &EncodedKey, role: Role, value: &Value, buffer: &mut Vec<u8>) {
@@ -253,7 +310,9 @@ impl LayerCore {
             flags: 0,
         };
         self.slots.with(id, |slot| {
-            slot.lock().push_link(to, LinkMeaning::Unsaid, &self.config.limits, &self.counters)
+            let mut body = slot.lock();
+            body.push_link(to, LinkMeaning::Unsaid, &self.config.limits, &self.counters);
+            self.charge(&mut body);
         });
     }
 

@@ -13,10 +13,12 @@ const PANICKED: &str = "<panicked>";
 /// How many sources of an error are followed.
 const MAX_SOURCES: usize = 32;
 
-/// Takes text up to a limit, then stops whoever writes it.
+/// Takes text up to a limit, counts what follows up to another, then stops whoever writes it.
 struct BoundedWriter<'a> {
     text: &'a mut String,
     limit: usize,
+    counted_to: usize,
+    len: usize,
 }
 
 impl Write for BoundedWriter<'_> {
@@ -27,8 +29,11 @@ impl Write for BoundedWriter<'_> {
         while !piece.is_char_boundary(end) {
             end = end.saturating_add(1);
         }
-        self.text.push_str(piece.get(..end).unwrap_or_default());
-        if self.text.len() > self.limit { Err(fmt::Error) } else { Ok(()) }
+        if self.text.len() <= self.limit {
+            self.text.push_str(piece.get(..end).unwrap_or_default());
+        }
+        self.len = self.len.saturating_add(piece.len());
+        if self.len > self.counted_to { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
@@ -39,10 +44,23 @@ pub(crate) fn format_into(
     limit: usize,
     counters: &LayerCounters,
 ) {
+    format_counted(text, value, limit, limit, counters);
+}
+
+/// The same, and returns how many bytes the value has in all, or that there are more than `counted_to`.
+pub(crate) fn format_counted(
+    text: &mut String,
+    value: fmt::Arguments<'_>,
+    limit: usize,
+    counted_to: usize,
+    counters: &LayerCounters,
+) -> usize {
     text.clear();
     let fence = Fence::raise();
     // The text is valid UTF-8 whatever was written before a panic, and replaced after one.
-    let outcome = catch_unwind(AssertUnwindSafe(|| BoundedWriter { text, limit }.write_fmt(value)));
+    let mut writer = BoundedWriter { text, limit, counted_to, len: 0 };
+    let outcome = catch_unwind(AssertUnwindSafe(|| writer.write_fmt(value)));
+    let len = writer.len;
     drop(fence);
     // An error is either the limit or the user's own; what was written is kept.
     if let Err(panic) = outcome {
@@ -51,7 +69,9 @@ pub(crate) fn format_into(
         counters.formatting_panics.add(1);
         text.clear();
         text.push_str(PANICKED);
+        return PANICKED.len();
     }
+    len
 }
 
 /// What an error says, and what each of its sources says, nearest first.

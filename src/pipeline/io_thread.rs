@@ -193,5 +193,14 @@ impl Drain {
         if has_others {
             let _ = delivery.offer(Record::Traces(chunk.clone()));
         }
+        // Behind its end: a process that dies between the two tells of the span twice, rather than not at all.
+        let had_partial = chunk.heads.iter().filter(|head| head.flags & flags::HAD_PARTIAL != 0);
+        let ended: Vec<SpanKey> = had_partial
+            .filter_map(|head| span_ids(chunk.message(head)))
+            .map(|(trace_id, span_id)| SpanKey { trace_id, span_id })
+            .collect();
+        if !ended.is_empty() {
+            delivery.strike_open(&ended);
+        }
     }
 }

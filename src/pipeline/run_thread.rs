@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::dispatcher::{self, Dispatch};
@@ -52,6 +52,8 @@ pub(crate) struct RunThreadConfig {
     pub(crate) uses_facade: bool,
     /// Spans the layer lost so far, by reason.
     pub(crate) layer_losses: Box<dyn Fn() -> PipelineLosses + Send>,
+    /// Spans that have been open for a while, as far as they have come.
+    pub(crate) open_spans: Box<dyn Fn() -> Vec<(SpanKey, Vec<u8>)> + Send>,
     /// The program's subscriber while it lives, for callbacks.
     pub(crate) host_dispatch: Box<dyn Fn() -> Option<Dispatch> + Send>,
 }
@@ -86,8 +88,18 @@ pub(crate) fn spawn(
         let assembler = RunAssembler::new(config.assembler);
         let interner = Interner::default();
         let (earlier, started) = (EarlierRuns::default(), Instant::now());
-        let mut thread =
-            RunThread { config, shards, outputs, delivery, assembler, interner, earlier, started };
+        let mut thread = RunThread {
+            config,
+            shards,
+            outputs,
+            delivery,
+            assembler,
+            interner,
+            earlier,
+            started,
+            open_spans_kept: started,
+            has_kept_open_spans: false,
+        };
         let mut restarts = Restarts::default();
         while catch_unwind(AssertUnwindSafe(|| thread.work(&batches))).is_err() {
             thread.begin_anew();
@@ -107,7 +119,15 @@ struct RunThread {
     interner: Interner,
     earlier: EarlierRuns,
     started: Instant,
+    /// When open spans were last written to disk, and whether there were any.
+    open_spans_kept: Instant,
+    has_kept_open_spans: bool,
 }
+
+/// Between two times that open spans are written to disk, and how long one must have been open.
+pub(crate) const OPEN_SPANS_INTERVAL: Duration = Duration::from_secs(5);
+/// How much is written of them.
+pub(crate) const OPEN_SPANS_BYTES: usize = 4 << 20;
 
 /// What was seen of earlier runs, as far as later ones need it.
 #[derive(Default)]
@@ -152,8 +172,11 @@ impl RunThread {
 
     fn work(&mut self, batches: &Receiver<Batch>) {
         loop {
-            let batch = match self.assembler.next_deadline() {
-                Some(deadline) => batches.recv_timeout(deadline.saturating_since(self.now()).to_std()),
+            let open_spans = self.keep_open_spans();
+            let due = self.assembler.next_deadline();
+            let due = due.map(|deadline| deadline.saturating_since(self.now()).to_std());
+            let batch = match [due, open_spans].into_iter().flatten().min() {
+                Some(wait) => batches.recv_timeout(wait),
                 None => batches.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match batch {
@@ -182,6 +205,23 @@ impl RunThread {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Writes spans that have been open for a while to disk, now and then, so that a process that dies tells of
+    /// them. Gives how long until the next time.
+    fn keep_open_spans(&mut self) -> Option<Duration> {
+        let delivery = self.delivery.as_ref().filter(|delivery| delivery.has_spool())?;
+        let since = self.open_spans_kept.elapsed();
+        if since < OPEN_SPANS_INTERVAL {
+            return Some(OPEN_SPANS_INTERVAL.saturating_sub(since));
+        }
+        let open = (self.config.open_spans)();
+        if !open.is_empty() || self.has_kept_open_spans {
+            delivery.write_open(&open);
+        }
+        self.has_kept_open_spans = !open.is_empty();
+        self.open_spans_kept = Instant::now();
+        Some(OPEN_SPANS_INTERVAL)
     }
 
     /// Time since the thread started: the assembler needs any clock that only goes forward.

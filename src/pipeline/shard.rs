@@ -251,9 +251,14 @@ impl Shards {
         Some(std::mem::replace(&mut *chunk, std::mem::take(empty)))
     }
 
+    /// Refuses every span from now on, without touching what is there.
+    pub(crate) fn refuse(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
     /// Refuses every span from now on, and says how many were left that nobody will take.
     pub(crate) fn close(&self) -> u64 {
-        self.is_closed.store(true, Ordering::Relaxed);
+        self.refuse();
         let mut empty = Chunk::default();
         let left = (0..self.count()).filter_map(|index| self.take(index, &mut empty));
         left.map(|chunk| chunk.heads.len() as u64).sum()

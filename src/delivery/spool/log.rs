@@ -109,10 +109,6 @@ impl Progress {
         self.noted = done;
         true
     }
-
-    pub(crate) fn noted(&self) -> Position {
-        self.noted
-    }
 }
 
 /// See the module.
@@ -334,9 +330,9 @@ impl<F: Folder> Log<F> {
         self.unread_spans().saturating_add(self.progress.spans_from(self.first_place()))
     }
 
-    /// How much of what it may hold is used, 0–1.
-    pub(crate) fn fill(&self) -> f64 {
-        self.bytes as f64 / self.limits.max_bytes.max(1) as f64
+    /// How many bytes are used, of how many.
+    pub(crate) fn fill(&self) -> (u64, u64) {
+        (self.bytes, self.limits.max_bytes)
     }
 
     /// Reads about `max_bytes` of records that are on disk only. From now on they count as in memory. `lost` is told

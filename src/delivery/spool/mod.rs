@@ -87,6 +87,8 @@ pub(crate) struct Spool {
     preamble: Preamble,
     log: Option<Log<ProcessFolder>>,
     retry_at: Option<Instant>,
+    /// Spans that were still there when it was closed.
+    left: u64,
     /// How full it was when that was told last, in steps of [`TOLD_FILLS`].
     told_fill: usize,
     pub(crate) news: News,
@@ -104,7 +106,7 @@ pub(crate) struct News {
 }
 
 /// How full a spool is when the user should know, in percent.
-const TOLD_FILLS: [u32; 3] = [50, 80, 100];
+const TOLD_FILLS: [u64; 3] = [50, 80, 100];
 
 pub(crate) fn now() -> Now {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -113,7 +115,7 @@ pub(crate) fn now() -> Now {
 
 impl Spool {
     pub(crate) fn new(config: SpoolConfig, preamble: Preamble) -> Self {
-        Spool { config, preamble, log: None, retry_at: None, told_fill: 0, news: News::default() }
+        Spool { config, preamble, log: None, retry_at: None, left: 0, told_fill: 0, news: News::default() }
     }
 
     /// Writes a record; see [`Log::append`]. `None`: it is not on disk.
@@ -176,7 +178,8 @@ impl Spool {
 
     fn tell_fill(&mut self) {
         let Some(log) = &self.log else { return };
-        let percent = (log.fill() * 100.0).ceil() as u32;
+        let (used, of) = log.fill();
+        let percent = used.saturating_mul(100).div_ceil(of.max(1));
         let step = TOLD_FILLS.iter().filter(|step| percent >= **step).count();
         if step > self.told_fill
             && let Some(step) = TOLD_FILLS.get(step.saturating_sub(1))
@@ -192,14 +195,17 @@ impl Spool {
         self.log.as_ref().is_some_and(Log::has_backlog)
     }
 
-    /// How much of what it may hold is used, 0–1.
-    pub(crate) fn fill(&self) -> f64 {
-        self.log.as_ref().map_or(0.0, Log::fill)
+    /// How many bytes are used, of how many; `None` while nothing can be written.
+    pub(crate) fn fill(&self) -> Option<(u64, u64)> {
+        if self.retry_at.is_some() {
+            return None;
+        }
+        Some(self.log.as_ref().map_or((0, 1), Log::fill))
     }
 
     /// Spans that a later process would find.
     pub(crate) fn stored_spans(&self) -> u64 {
-        self.log.as_ref().map_or(0, Log::stored_spans)
+        self.log.as_ref().map_or(self.left, Log::stored_spans)
     }
 
     /// See [`Log::read_backlog`].
@@ -238,7 +244,7 @@ impl Spool {
         if self.config.fsync == Fsync::Never { Vec::new() } else { self.take_unsynced() }
     }
 
-    /// Replaces the file of open spans. `write` is given room for each and hands over messages.
+    /// Replaces the file of open spans.
     pub(crate) fn write_open(&mut self, spans: &[(SpanKey, Vec<u8>)], now: Now) {
         // A process that never had anything to send makes no folder for this.
         if spans.is_empty() && self.log.is_none() {
@@ -265,6 +271,7 @@ impl Spool {
     /// Leaves the spool: removes what is done with and lets go of the rest.
     pub(crate) fn close(&mut self) {
         if let Some(mut log) = self.log.take() {
+            self.left = log.stored_spans();
             let _ = log.folder.replace_open(None);
             log.close();
         }

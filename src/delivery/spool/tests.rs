@@ -277,7 +277,8 @@ fn spans_from(disk: &Disk, done: Position) -> BTreeSet<u64> {
     for (number, bytes) in disk.segments.range(done.segment..) {
         let offset = if *number == done.segment { done.offset as usize } else { SEGMENT_HEADER };
         if read_segment_header(bytes).is_some() {
-            let records = SegmentReader::new(bytes, offset).filter(|record| record.kind == Kind::Traces as u8);
+            let records =
+                SegmentReader::new(bytes, offset).filter(|record| record.kind == Kind::Traces as u8);
             found.extend(records.flat_map(|record| numbers(record.payload, record.spans)));
         }
     }
@@ -295,11 +296,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let fault = prop_oneof![
-        Just(Fault::None),
-        Just(Fault::Error),
-        (0..200usize).prop_map(Fault::Short),
-    ];
+    let fault = prop_oneof![Just(Fault::None), Just(Fault::Error), (0..200usize).prop_map(Fault::Short),];
     let step = prop_oneof![
         8 => (1..4u32, 0..200usize, any::<bool>())
             .prop_map(|(spans, size, keeps)| Step::Append { spans, size, keeps }),

@@ -3,14 +3,22 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 mod attributes;
+mod clock_jumps;
 mod course;
 mod events;
+mod forgotten;
+mod forked;
 mod parents;
+<<<<<<< HEAD
 mod partial;
+=======
+mod privacy;
+>>>>>>> wip-privacy
 mod programs;
 mod shedding;
 mod threads;
 mod user_code;
+mod wandering;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

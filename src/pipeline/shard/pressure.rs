@@ -19,7 +19,6 @@ pub(crate) enum Level {
 
 impl Level {
     /// The level of a buffer that holds `used` of `capacity`; a buffer that can hold nothing is full.
-    #[allow(dead_code, reason = "the delivery does not say yet how full it is")]
     pub(crate) fn of(used: u64, capacity: u64) -> Level {
         let (used, capacity) = (u128::from(used), u128::from(capacity));
         if used >= capacity {
@@ -43,7 +42,6 @@ pub(crate) struct Pressure {
 impl Pressure {
     /// Says how full the delivery's queue or spool is now; a lower level takes a higher one back. Spans that close
     /// at this moment may still see the level before.
-    #[allow(dead_code, reason = "the delivery does not say yet how full it is")]
     pub(crate) fn raise_delivery(&self, level: Level) {
         self.delivery.store(level as u8, Ordering::Relaxed);
     }
