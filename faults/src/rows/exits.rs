@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::metronome::Metronome;
 use super::trial::{PATIENCE, Trial};
 use super::{Outcome, Plan, at_once, case};
 use crate::client::{ClientReport, ClientSpec, End, Pipeline, Protocol, client_of};
@@ -48,7 +49,7 @@ fn one(
     rate: u32,
     times: u32,
 ) -> anyhow::Result<Outcome> {
-    let trial = Trial::new(plan, Protocol::Http)?;
+    let (trial, metronome) = (Trial::new(plan, Protocol::Http)?, Metronome::start());
     for _ in 0..times {
         let run_spans = if rate < 100 { 5 } else { 20 };
         let spec = ClientSpec { end, run_spans, ..trial.spec(rate, 400) };
@@ -62,12 +63,13 @@ fn one(
         let expects_kill = signal.is_some() || matches!(end, End::Abort | End::StackOverflow);
         anyhow::ensure!(is_killed == expects_kill, "it ended with {status}");
     }
+    let allowed = allowed * metronome.stop();
     let at_the_end = trial.outcome("")?.lost;
     trial.settle()?;
     let mut outcome = trial.outcome(what)?;
     let mean = outcome.lost as f64 / f64::from(times);
     outcome.must(outcome.produced > 0, || "no span was made".to_owned());
-    outcome.must(mean <= allowed, || format!("{mean:.1} spans lost an end"));
+    outcome.must(mean <= allowed, || format!("{mean:.1} spans lost an end, {allowed:.1} allowed"));
     outcome
         .more
         .push(format!("{at_the_end} had not arrived at the end, {} after the next start", outcome.lost));

@@ -4,6 +4,7 @@ mod answers;
 mod disk;
 mod exits;
 mod kills;
+mod metronome;
 mod neighbours;
 mod outages;
 mod outcome;

@@ -3,12 +3,15 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use super::metronome::Metronome;
 use super::trial::{PATIENCE, Trial};
 use super::{Outcome, Plan};
 use crate::client::process::closed_in;
 use crate::client::{ClientSpec, End, Pipeline, Protocol};
 use crate::sink::Network;
 
+/// Spans that a kill may cost at 2,000 a second.
+const A_KILL: f64 = 2.0;
 /// How soon a neighbour that runs already takes over.
 const TAKEN_OVER: Duration = Duration::from_secs(30);
 
@@ -29,7 +32,7 @@ fn killed(trial: &Trial, ms: u64) -> anyhow::Result<()> {
 
 fn race(plan: &Plan) -> anyhow::Result<Outcome> {
     let trial = Trial::new(plan, Protocol::Grpc)?;
-    let rounds = plan.pick(3, 20);
+    let (rounds, metronome) = (plan.pick(3, 20), Metronome::start());
     for _ in 0..rounds {
         trial.sink.set_network(Network::Down);
         killed(&trial, plan.pick(300, 2_000))?;
@@ -47,8 +50,8 @@ fn race(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     let mut outcome = trial.outcome(format!("three start at once, {rounds} times"))?;
     // The last millisecond of each killed one is not promised.
-    let (lost, most) = (outcome.lost, 2 * rounds);
-    outcome.must(lost <= most, || format!("{lost} spans lost"));
+    let (lost, most) = (outcome.lost, A_KILL * f64::from(rounds) * metronome.stop());
+    outcome.must(lost as f64 <= most, || format!("{lost} spans lost, {most:.1} allowed"));
     let duplicates = outcome.duplicates;
     outcome.must(duplicates == 0, || format!("{duplicates} spans came twice"));
     Ok(outcome)
@@ -58,7 +61,7 @@ fn beside(plan: &Plan) -> anyhow::Result<Outcome> {
     let trial = Trial::new(plan, Protocol::Http)?;
     let spec = ClientSpec { waits_for_word: true, ..trial.spec(200, 500) };
     trial.sink.set_network(Network::Down);
-    let surviving = trial.start(&spec)?;
+    let (surviving, metronome) = (trial.start(&spec)?, Metronome::start());
     killed(&trial, 300)?;
     trial.sink.set_network(Network::Up);
     let made = closed_in(trial.log())?;
@@ -72,7 +75,8 @@ fn beside(plan: &Plan) -> anyhow::Result<Outcome> {
     let mut outcome = trial.outcome("one runs on")?;
     outcome.report(&report);
     let lost = outcome.lost;
-    outcome.must(lost <= 2, || format!("{lost} spans lost"));
+    let most = A_KILL * metronome.stop();
+    outcome.must(lost as f64 <= most, || format!("{lost} spans lost, {most:.1} allowed"));
     outcome.more.push(format!("{by_the_survivor} not taken over after {:.1} s", took.as_secs_f64()));
     Ok(outcome)
 }
