@@ -1,5 +1,6 @@
 //! Disks that are full, folders that cannot be used, and files that are damaged.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -181,6 +182,7 @@ fn odd_folder(plan: &Plan, what: &str) -> anyhow::Result<Outcome> {
 /// What is done to the files of a spool before the next start.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
+    None,
     FlippedBits,
     CutShort,
     ZeroedPage,
@@ -200,9 +202,13 @@ pub(super) fn damaged(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
     let made = closed_in(trial.log())?;
     let times = plan.pick(6, 100);
     let kinds = [Damage::FlippedBits, Damage::CutShort, Damage::ZeroedPage, Damage::FileTwice];
-    let mut outcomes = Vec::new();
+    // The last millisecond before the kill is nowhere; whatever is lost beyond it is lost by damage.
+    let whole = read_damaged(plan, &trial, Damage::None, 0, &made, 0)?;
+    let by_kill = whole.lost;
+    let mut outcomes = vec![Outcome { case: "no damage, to compare".to_owned(), ..whole }];
     for kind in kinds {
-        let results = at_once(3, (0..times).collect(), |time| read_damaged(plan, &trial, kind, time, &made))?;
+        let results =
+            at_once(6, (0..times).collect(), |time| read_damaged(plan, &trial, kind, time, &made, by_kill))?;
         let mut sum = Outcome::new(format!("{kind:?}, {times} times"), plan.pipeline());
         for outcome in results {
             sum.produced += outcome.produced;
@@ -221,7 +227,8 @@ fn read_damaged(
     left: &Trial,
     kind: Damage,
     time: u64,
-    made: &std::collections::HashSet<u64>,
+    made: &HashSet<u64>,
+    by_kill: u64,
 ) -> anyhow::Result<Outcome> {
     let trial = Trial::new(plan, Protocol::Http)?;
     copy(&left.spool, &trial.spool)?;
@@ -239,7 +246,9 @@ fn read_damaged(
         // A few records, of which each holds what was closed in a millisecond or a little longer.
         Damage::FlippedBits | Damage::ZeroedPage => produced / 4,
         Damage::CutShort => produced,
-        Damage::FileTwice => 2,
+        Damage::FileTwice => by_kill,
+        // As after any kill.
+        Damage::None => 40,
     };
     outcome.must(lost <= most, || format!("{kind:?} {time}: {lost} of {produced} lost"));
     // A file that ends early is what any kill leaves; everything else is counted.
@@ -248,7 +257,9 @@ fn read_damaged(
         count != "0"
             && (what.ends_with("spool_damaged_records") || what.ends_with("spool_unreadable_segments"))
     };
-    let is_untold = lost > 2 && !report.notes.iter().any(is_counted) && !matches!(kind, Damage::CutShort);
+    let is_untold = lost > by_kill
+        && !report.notes.iter().any(is_counted)
+        && !matches!(kind, Damage::None | Damage::CutShort);
     outcome.must(!is_untold, || {
         format!("{kind:?} {time}: {lost} lost, and nobody was told: {:?}", report.notes)
     });
@@ -277,6 +288,7 @@ fn damage(spool: &Path, kind: Damage, random: &mut Random) -> anyhow::Result<()>
     let mut bytes = fs::read(path)?;
     let length = bytes.len() as u64;
     match kind {
+        Damage::None => {}
         Damage::FlippedBits => {
             for _ in 0..=random.below(8) {
                 if let Some(byte) = bytes.get_mut(random.below(length) as usize) {

@@ -23,7 +23,7 @@ pub(super) fn grpc_codes(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
             _ => (1..=16).collect(),
         };
         let count = codes.len();
-        let each = at_once(4, codes, |code| one(plan, code, form))?;
+        let each = at_once(8, codes, |code| one(plan, code, form))?;
         let what = match form {
             None => "no RetryInfo".to_owned(),
             Some(AN_HOUR) => "RetryInfo of an hour".to_owned(),
