@@ -88,8 +88,8 @@ const CASES: [Case; 17] = [
     case("C-lean+otel-context", Workload::Async, Some(Content::OtelContext), None, Some(9221)),
     case("A-analysis+otel-ids", Workload::Sync, Some(Content::OtelIds), None, Some(3021)),
     // What searching two texts for secrets costs.
-    case("A-lean+texts", Workload::Texts, Some(Content::Lean), None, None),
-    case("A-lean+texts-unmasked", Workload::Texts, Some(Content::Unmasked), None, None),
+    case("A-lean+texts", Workload::Texts, Some(Content::Lean), None, Some(5107)),
+    case("A-lean+texts-unmasked", Workload::Texts, Some(Content::Unmasked), None, Some(3276)),
 ];
 
 struct NoopLayer;

@@ -98,7 +98,7 @@ struct Row {
 }
 
 /// How many nodes have a row of their own; the rest share [`OTHER_NODES`].
-const MAX_NODES: usize = 2_000;
+pub(crate) const MAX_NODES: usize = 2_000;
 
 impl Aggregates {
     /// Reports on a finished run and adds it to the sums; `None` if it has no spans.

@@ -81,8 +81,8 @@ keys! {
     RUN_COST_USD = "longpole.run.cost_usd";
     /// On the run's root: whether every span of it was seen closed.
     RUN_COMPLETE = "longpole.run.complete";
-    /// On the run's root: how many spans of it were started in its process, itself included. Spans below a root that
-    /// tells the same itself count there.
+    /// On the run's root, and on a root around runs: how many spans of it were started in its process, itself included.
+    /// Spans below another that tells the same count there.
     RUN_SPANS = "longpole.run.spans";
     /// On the run's root: how many of them had not come when it was told, because they were lost or still open, or are
     /// not exported because too much waited to be delivered; left out where there are none.

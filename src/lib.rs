@@ -88,6 +88,8 @@ mod environment;
 mod handle;
 #[cfg(feature = "layer")]
 mod layer;
+#[cfg(all(test, feature = "otlp"))]
+mod limits_page;
 #[cfg(feature = "layer")]
 mod metrics;
 #[cfg(feature = "prometheus")]
@@ -106,6 +108,8 @@ mod random;
 mod restarts;
 #[cfg(feature = "layer")]
 mod sampler;
+#[cfg(feature = "layer")]
+mod sync;
 #[cfg(feature = "layer")]
 mod terminal;
 #[cfg(feature = "layer")]

@@ -25,7 +25,7 @@ pub(crate) struct MetricsPage {
 }
 
 /// Connections at once; further ones wait.
-const MAX_CONNECTIONS: usize = 16;
+pub(crate) const MAX_CONNECTIONS: usize = 16;
 /// How long a connection may take over a request's head.
 const HEAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 

@@ -138,7 +138,10 @@ fn marked_spans_make_runs_and_the_root_around_them_none() {
     let runs = assembler.poll(at(0));
     assert!(runs.is_empty());
     let dismissed = assembler.take_dismissed();
-    assert_eq!(dismissed.iter().map(|root| &*root.name).collect::<Vec<_>>(), ["s1"]);
+    assert_eq!(
+        dismissed.iter().map(|around| (ids(around), around.started)).collect::<Vec<_>>(),
+        [(vec![1, 9], 2)]
+    );
     assert!(assembler.finish().is_empty());
 }
 

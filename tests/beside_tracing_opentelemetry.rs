@@ -29,7 +29,7 @@ use tracing::{
 use tracing_subscriber::prelude::*;
 
 /// All that may differ, and why. The page's table has a row for each name.
-const DIFFERENCES: [(&str, &str); 20] = [
+const DIFFERENCES: [(&str, &str); 22] = [
     (TIMING, "the analysis needs more than two numbers, under names that mean nothing else"),
     (VERDICT, "a run's root says which node to fix first"),
     (IDS, "neither knows of the other"),
@@ -50,6 +50,8 @@ const DIFFERENCES: [(&str, &str); 20] = [
     (EVENT_FIELDS, "an event must not fill a span"),
     (SPAN_BYTES, "memory for open spans is bounded"),
     (END, "a parent waits for its children, wherever it is entered"),
+    (CONTENT, "what people say is theirs; OpenTelemetry asks to export it only where somebody opts in"),
+    (SECRETS, "whoever may read traces need not be let into everything else"),
 ];
 
 const TIMING: &str = "timing attributes";
@@ -72,6 +74,8 @@ const LOG_FIELDS: &str = "fields called `log.*`";
 const EVENT_FIELDS: &str = "more than 32 attributes of an event";
 const SPAN_BYTES: &str = "more than 64 KiB in a span";
 const END: &str = "a child that outlasts its parent";
+const CONTENT: &str = "the content of conversations";
+const SECRETS: &str = "secrets";
 
 /// Differences that all programs show, so that they are left out of the comparison.
 const EVERYWHERE: [&str; 3] = [TIMING, VERDICT, IDS];
@@ -1204,6 +1208,31 @@ const ATTRIBUTES: &[Program] = &[
         }],
         |_| {
             info_span!("a", text = "x".repeat(5000)).in_scope(|| info!(text = "y".repeat(5000), "done"));
+        },
+    ),
+    differing(
+        "content",
+        &["span: event 0 \"said\" at 0"],
+        &[Differs {
+            name: CONTENT,
+            theirs: &["span: event 0 gen_ai.completion=\"hi\"", "span: gen_ai.prompt=\"hello\""],
+            ours: &[],
+        }],
+        |_| {
+            info_span!("a", gen_ai.prompt = "hello").in_scope(|| info!(gen_ai.completion = "hi", "said"));
+        },
+    ),
+    differing(
+        "secrets",
+        &["span: key=\"k\""],
+        &[Differs {
+            name: SECRETS,
+            theirs: &["span: password=\"hunter2\"", "span: text=\"key AKIAIOSFODNN7EXAMPLE\""],
+            ours: &["span: password=\"[redacted]\"", "span: text=\"key [redacted]\""],
+        }],
+        |_| {
+            info_span!("a", key = "k", password = "hunter2", text = "key AKIAIOSFODNN7EXAMPLE")
+                .in_scope(|| ());
         },
     ),
 ];

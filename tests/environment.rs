@@ -18,6 +18,8 @@ use tracing_subscriber::prelude::*;
 const IS_CHILD: &str = "LONGPOLE_TEST_CHILD";
 /// Not to flush before so many spans were taken, and so many requests with metrics.
 const WAIT: &str = "LONGPOLE_TEST_WAIT";
+/// How long to wait at the end, in milliseconds.
+const SHUTDOWN: &str = "LONGPOLE_TEST_SHUTDOWN";
 const TEST: &str = "what_the_variables_say_is_done";
 
 /// One run of one step, and what the handle says afterwards.
@@ -57,7 +59,8 @@ fn program() {
             std::thread::yield_now();
         }
     }
-    let last = longpole.shutdown_within(PATIENCE);
+    let patience = std::env::var(SHUTDOWN).ok().and_then(|millis| millis.parse().ok());
+    let last = longpole.shutdown_within(patience.map_or(PATIENCE, Duration::from_millis));
     let diagnostics = longpole.diagnostics();
     println!(
         "\ndestinations={:?} acknowledged={} closed={} runs={} lost={:?} last_error={:?} notes={:?}",
@@ -136,6 +139,7 @@ fn what_the_variables_say_is_done() {
     switching();
     resource_and_headers();
     exporters();
+    spans_on_disk();
     protocols_and_tls();
     timeouts_and_batches();
     limits();
@@ -230,6 +234,39 @@ fn exporters() {
     assert!(told.contains("ftp is no scheme"), "{told}");
 }
 
+/// Files of spans, where the backend cannot be had.
+fn files_with(variables: &[(&str, &str)]) -> (usize, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    // It takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", silent.local_addr().unwrap());
+    let own = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", base.as_str()),
+        ("OTEL_METRICS_EXPORTER", "none"),
+        ("LONGPOLE_SPOOL_DIR", spool.to_str().unwrap()),
+        (SHUTDOWN, "300"),
+    ];
+    let told = run_with(&[&own, variables].concat()).line;
+    let processes = std::fs::read_dir(spool.join("v1")).into_iter().flatten();
+    let services = processes.flat_map(|service| std::fs::read_dir(service.unwrap().path()).unwrap());
+    let files = services.flat_map(|process| std::fs::read_dir(process.unwrap().path()).unwrap());
+    let is_segment = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".seg"));
+    (files.filter(|file| is_segment(&file.as_ref().unwrap().file_name())).count(), told)
+}
+
+fn spans_on_disk() {
+    assert_eq!(files_with(&[]).0, 1);
+    assert_eq!(files_with(&[("LONGPOLE_SPOOL", "off")]).0, 0);
+    assert_eq!(files_with(&[("LONGPOLE_DURABILITY", "memory")]).0, 0);
+    assert_eq!(files_with(&[("LONGPOLE_DURABILITY", "strict")]).0, 1);
+    assert_eq!(files_with(&[("LONGPOLE_SPOOL_BYTES", "1KiB")]).0, 0, "nothing fits into an eighth of it");
+    assert!(files_with(&[("LONGPOLE_SPOOL_SEGMENT_BYTES", "1")]).0 > 1);
+    assert_eq!(files_with(&[("LONGPOLE_SPOOL_FSYNC", "always")]).0, 1);
+    let (_, told) = files_with(&[("LONGPOLE_SPOOL_FSYNC", "sometimes")]);
+    assert!(told.contains("one of never, interval, always"), "{told}");
+}
+
 fn protocols_and_tls() {
     let (_, receiver) = received_with(&[
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
@@ -303,6 +340,7 @@ fn timeouts_and_batches() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", silent.local_addr().unwrap());
     for (variable, other) in [
+        ("LONGPOLE_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_BSP_EXPORT_TIMEOUT"),
         ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"),
         ("OTEL_BSP_EXPORT_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"),
@@ -325,8 +363,9 @@ fn timeouts_and_batches() {
     }
     let (_, receiver) = received_with(&[("LONGPOLE_BATCH_BYTES", "1"), ("OTEL_METRICS_EXPORTER", "none")]);
     assert_eq!(receiver.seen().len(), 3);
-    for variable in ["OTEL_BSP_MAX_QUEUE_SIZE", "LONGPOLE_QUEUE_BYTES"] {
-        let (told, _) = received_with(&[(variable, "0")]);
+    for variable in ["OTEL_BSP_MAX_QUEUE_SIZE", "LONGPOLE_QUEUE_SPANS", "LONGPOLE_QUEUE_BYTES"] {
+        // With it they would wait on disk.
+        let (told, _) = received_with(&[(variable, "0"), ("LONGPOLE_SPOOL", "off")]);
         assert!(told.line.contains("acknowledged=0") && told.line.contains("full"), "{}", told.line);
     }
     for variable in ["OTEL_BSP_MAX_CONCURRENT_EXPORTS", "LONGPOLE_INFLIGHT"] {
@@ -392,6 +431,18 @@ fn limits() {
     assert_eq!(
         (step.dropped_attributes_count, step.dropped_events_count, step.dropped_links_count),
         (1, 2, 2)
+    );
+
+    let (_, receiver) = received_with(&[("LONGPOLE_SPAN_NAME_BYTES", "3")]);
+    let names = receiver.spans().into_iter().map(|span| span.name);
+    assert_eq!(
+        names.collect::<std::collections::BTreeSet<_>>(),
+        ["oth", "run", "ste"].map(str::to_owned).into()
+    );
+    let (_, receiver) = received_with(&[("LONGPOLE_SPAN_BYTES", "200")]);
+    let step = named(&receiver, "step");
+    assert!(
+        step.dropped_events_count > 0 && step.attributes.iter().any(|attribute| attribute.key == "number")
     );
 
     let (_, receiver) = received_with(&[("LONGPOLE_RUN_SPANS", "1")]);

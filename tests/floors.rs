@@ -16,8 +16,9 @@ const FLOORS: &[&[&str]] = &[
     &["report"],
     &["compare", "many_runs"],
     &["aggregate", "render"],
-    &["encode", "terminal", "sampler", "random", "restarts"],
+    &["encode", "terminal", "sampler", "random", "restarts", "sync"],
     &["privacy"],
+    &["pipeline::pressure"],
     &["pipeline::shard", "metrics"],
     &["clock", "delivery", "process_identity"],
     &["environment"],
@@ -26,7 +27,7 @@ const FLOORS: &[&[&str]] = &[
     &["handle"],
     &["propagation", "compat"],
     &["builder"],
-    &["testing"],
+    &["testing", "limits_page"],
 ];
 
 fn floor_of(module: &str) -> Option<usize> {

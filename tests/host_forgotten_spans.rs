@@ -43,6 +43,7 @@ fn left_by(program: impl FnOnce()) -> usize {
     bytes_held().saturating_sub(before)
 }
 
+#[allow(clippy::print_stdout, reason = "a figure for who runs it by hand")]
 fn check(count: usize) {
     // What the registry keeps of each is not ours.
     let registry = tracing::Dispatch::new(tracing_subscriber::registry());

@@ -7,7 +7,7 @@ use std::fs;
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use longpole::report::{QualityLevel, RunStatus, Source};
+use longpole::report::{QualityLevel, Reason, RunStatus, Source};
 use longpole::span_record::{Outcome, SpanRecord};
 use longpole::time::Timestamp;
 use longpole::{Report, ReportOptions, report_on};
@@ -64,6 +64,9 @@ fn a_run_with_fewer_spans_than_its_root_tells_is_incomplete_and_one_with_all_is_
     let quality = &torn.quality;
     assert_eq!((quality.closed_spans, quality.open_spans, quality.missing_spans), (4, 1, 1));
     assert_eq!(quality.not_claimed, ["wall", "critical_path", "savings", "cost"]);
+    let finding = torn.findings.iter().find(|finding| finding.code == "LP115").unwrap();
+    let [Reason::TraceQuality { counts }] = &finding.why[..] else { panic!("{:?}", finding.why) };
+    assert_eq!(counts.iter().collect::<Vec<_>>(), [(&"missing".to_owned(), &1)]);
     let text = torn.to_text();
     assert!(text.contains("4 of 5 spans\n") && text.contains("incomplete"), "{text}");
     assert!(text.contains("low: 4 of 5 spans closed") && text.contains("wall ≥"), "{text}");

@@ -137,7 +137,7 @@ pub enum InitError {
 }
 
 /// Bytes of finished spans that may wait for the io thread, and for the backend.
-const QUEUE_BYTES: usize = 16 << 20;
+pub(crate) const QUEUE_BYTES: usize = 16 << 20;
 
 /// Settings for a layer to put into a subscriber the program builds itself.
 ///

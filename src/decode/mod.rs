@@ -21,7 +21,7 @@ mod input;
 mod jaeger;
 mod json;
 mod json_documents;
-mod json_value;
+pub(crate) mod json_value;
 pub mod otlp;
 mod otlp_json;
 pub(crate) mod protobuf;

@@ -25,6 +25,19 @@ pub(crate) struct Endpoint {
     pub(super) tls: rustls::ClientConfig,
 }
 
+impl Endpoint {
+    /// How long one request may take if nobody says otherwise.
+    pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long a connection may take to be made.
+    pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How many bytes of an answer are read, as it comes and unpacked.
+    pub(crate) const MAX_RESPONSE: usize = 4 << 20;
+    /// The longest wait before a request is sent again, unless the backend asks for more.
+    pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(30);
+    /// The longest wait a backend may ask for.
+    pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+}
+
 impl fmt::Debug for Endpoint {
     /// Header values are secrets: names only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,9 +95,6 @@ fn example(protocol: Protocol) -> &'static str {
     }
 }
 
-/// How long one request may take if nobody says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Checks and prepares an address.
 pub(crate) fn endpoint(settings: &EndpointSettings) -> Result<Endpoint, EndpointError> {
     let protocol = settings.protocol;
@@ -117,7 +127,8 @@ pub(crate) fn endpoint(settings: &EndpointSettings) -> Result<Endpoint, Endpoint
         uri,
         protocol,
         headers,
-        timeout: settings.timeout.unwrap_or(TIMEOUT),
+        // No time at all would be no requests at all.
+        timeout: settings.timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(Endpoint::TIMEOUT),
         is_compressed: settings.is_compressed,
     })
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::endpoint::Endpoint;
 use super::queue::Queue;
 use super::recovery::AdoptedMetrics;
-use super::retry::{Verdict, backoff};
+use super::retry::{Pace, Verdict};
 use super::transport::{Answer, Signal, Transport};
 use super::waiting::Place;
 use super::{Protocol, SignalName};
@@ -59,7 +59,7 @@ pub(super) struct MetricsSender {
     interval: Duration,
     in_flight: JoinSet<(Sent, Answer)>,
     next: Option<Instant>,
-    failures: u32,
+    pace: Pace,
     /// The backend does not take metrics at all: it is told once and left alone.
     is_unwanted: bool,
     retry_adopted_at: Option<Instant>,
@@ -95,7 +95,7 @@ impl MetricsSender {
             interval: config.interval,
             in_flight: JoinSet::new(),
             next: Instant::now().checked_add(config.interval),
-            failures: 0,
+            pace: Pace::new(config.interval.min(Endpoint::MAX_BACKOFF)),
             is_unwanted: false,
             retry_adopted_at: None,
             adopted: VecDeque::new(),
@@ -112,6 +112,10 @@ impl MetricsSender {
         let is_due = self.next.is_some_and(|next| next <= now);
         if !self.in_flight.is_empty() {
             return;
+        }
+        if self.pace.asks_for_time(now) {
+            // A flush gets no further than a request that would be refused.
+            return self.queue.metrics_done(flush);
         }
         if !(is_asked || is_due) {
             return self.send_adopted(now);
@@ -196,7 +200,8 @@ impl MetricsSender {
             return None;
         }
         let adopted = (!self.adopted.is_empty()).then(|| self.retry_adopted_at.unwrap_or_else(Instant::now));
-        [self.next, adopted].into_iter().flatten().min()
+        let due = [self.next, adopted].into_iter().flatten().min()?;
+        Some(self.pace.not_before().map_or(due, |not_before| not_before.max(due)))
     }
 
     /// Waits for the answer and books it; never returns while nothing is in flight.
@@ -214,9 +219,7 @@ impl MetricsSender {
             Sent::Own { snapshot, flush } => (snapshot, flush),
             Sent::Adopted(adopted) => {
                 if let Verdict::Retry(after) = answer.verdict {
-                    self.failures = self.failures.saturating_add(1);
-                    let wait = after.unwrap_or_else(|| backoff(self.failures, random_share()));
-                    self.retry_adopted_at = now.checked_add(wait);
+                    self.retry_adopted_at = Some(self.pace.failed(after, now, random_share()));
                     self.adopted.push_back(adopted);
                 } else {
                     self.finish_adopted(&adopted);
@@ -231,16 +234,14 @@ impl MetricsSender {
         });
         match answer.verdict {
             Verdict::Accepted => {
-                self.failures = 0;
+                self.pace.settled();
                 self.has_all = true;
                 self.reader.acknowledge(snapshot);
             }
-            Verdict::Retry(after) => {
-                self.failures = self.failures.saturating_add(1);
-                let wait = after.unwrap_or_else(|| backoff(self.failures, random_share()));
-                self.next = now.checked_add(wait.min(self.interval));
-            }
+            // Not before the backend wants it, even if that is longer than the interval.
+            Verdict::Retry(after) => self.next = Some(self.pace.failed(after, now, random_share())),
             Verdict::TooLarge | Verdict::Rejected => {
+                self.pace.settled();
                 self.is_unwanted = answer.is_unknown_signal;
                 // Sent again it would be refused again; what it told is lost to this backend.
                 self.reader.acknowledge(snapshot);

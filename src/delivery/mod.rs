@@ -38,6 +38,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "otlp")]
 pub(crate) use endpoint::{Endpoint, endpoint};
+#[cfg(test)]
+pub(crate) use holding::UNDECIDED_BYTES;
 pub(crate) use loss_news::LossNews;
 #[cfg(feature = "otlp")]
 pub(crate) use metrics_sender::{MetricsConfig, MetricsTarget};
@@ -242,7 +244,13 @@ pub(crate) fn start(config: DeliveryConfig, shards: Arc<Shards>) -> std::io::Res
     let (takes_spans, keeps_by_outcome) = (config.takes_spans(), config.keeps_by_outcome);
     let has_spool = config.spool.is_some();
     net_thread::spawn(config, queue.clone())?;
-    Ok(Delivery { queue, takes_spans, keeps_by_outcome, has_spool, process: ProcessIdentity::of_this_process() })
+    Ok(Delivery {
+        queue,
+        takes_spans,
+        keeps_by_outcome,
+        has_spool,
+        process: ProcessIdentity::of_this_process(),
+    })
 }
 
 impl Delivery {
@@ -264,7 +272,7 @@ impl Delivery {
     pub(crate) fn shutdown(&self, deadline: Instant) -> DeliveryStatus {
         // A little of the time is for leaving the disk in order.
         let left = deadline.saturating_duration_since(Instant::now());
-        let flush_until = deadline.checked_sub(left / 16).unwrap_or(deadline);
+        let flush_until = deadline.checked_sub(left.checked_div(16).unwrap_or_default()).unwrap_or(deadline);
         let is_complete = self.queue.flush(flush_until).is_complete;
         self.queue.stop(deadline);
         DeliveryStatus { is_complete, ..self.queue.status() }

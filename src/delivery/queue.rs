@@ -17,7 +17,7 @@ use super::state::{Done, State, Written};
 use super::waiting::{Batch, Place, RequestLimits, Waiting, next_place};
 use super::{DeliveryConfig, DeliveryStatus, Refused, SignalName};
 use crate::ids::TraceId;
-use crate::pipeline::shard::pressure::Level;
+use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::{Chunk, Shards};
 
 /// Shared by whoever offers, whoever flushes and the net thread.
@@ -120,7 +120,7 @@ impl Queue {
             None => Written { lost: spans, ..Written::default() },
         };
         let mut state = self.state();
-        state.booked(spans, &written, spool.as_deref_mut());
+        state.booked(spans, &written, spool);
         if !has_room {
             return if written.lost > 0 { Err(Refused) } else { Ok(()) };
         }
@@ -180,7 +180,7 @@ impl Queue {
             spool.as_mut().and_then(|spool| spool.append(Kind::HeldRoot, 1, &[&message], keeps, now()));
         written.add(record, 1, keeps);
         let mut state = self.state();
-        state.booked(1, &written, spool.as_deref_mut());
+        state.booked(1, &written, spool);
         if !keeps {
             return if written.lost > 0 { Err(Refused) } else { Ok(()) };
         }

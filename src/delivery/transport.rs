@@ -1,30 +1,34 @@
 //! One request to a backend and its answer, over HTTP or gRPC.
 //!
-//! A request body is made once and goes out as it is, whatever the protocol: gRPC puts five bytes in front of it.
+//! A request body is made once and goes out as it is, whatever the protocol: gRPC puts five bytes in front of it. An
+//! answer is read within the request's time and up to a few MiB; what its head says for good stands, however the rest
+//! of it ends.
+
+mod grpc;
+mod partial_success;
 
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TE};
 use http::uri::PathAndQuery;
-use http::{Method, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{Method, Response, Uri, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::metadata::MetadataMap;
-use tonic::{Code, Status};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Instant, timeout_at};
 
 use super::Protocol;
 use super::endpoint::Endpoint;
-use super::retry::{Verdict, classify, classify_grpc};
-use crate::decode::protobuf::{Field, Fields, Value};
+use super::retry::{GrpcCode, Verdict, classify, classify_grpc};
 use crate::privacy::{REDACTED, mask, shown_address};
+use partial_success::PartialSuccess;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,22 +53,16 @@ impl Signal {
     }
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How much of an answer is read.
-const MAX_RESPONSE: usize = 4 << 20;
+const MAX_RESPONSE: usize = Endpoint::MAX_RESPONSE;
+/// How much is read of a refusal, of which the beginning is told.
+const MAX_REFUSAL: usize = 4 << 10;
 
 /// Sends one signal to one endpoint. Clones share connections.
 #[derive(Clone)]
 pub(super) struct Transport {
     endpoint: Endpoint,
     signal: Signal,
-    client: AnyClient,
-}
-
-#[derive(Clone)]
-enum AnyClient {
-    Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
-    Grpc(Client<HttpsConnector<HttpConnector>, tonic::body::Body>),
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 /// What came back, settled.
@@ -82,7 +80,7 @@ pub(super) struct Answer {
 impl Transport {
     pub(super) fn new(endpoint: Endpoint, signal: Signal) -> Self {
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_connect_timeout(Some(Endpoint::CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         // Otherwise it refuses what is not http before TLS gets to see it.
         connector.enforce_http(false);
@@ -90,11 +88,17 @@ impl Transport {
         let mut builder = Client::builder(TokioExecutor::new());
         let client = match endpoint.protocol {
             Protocol::Grpc => {
-                let connector = tls.enable_http2().wrap_connector(connector);
-                AnyClient::Grpc(builder.http2_only(true).build(connector))
+                // All requests share a connection. One on which nothing comes any more is found out and left by the
+                // time its request has waited in vain; otherwise every further try would wait on it too.
+                let half = endpoint.timeout.checked_div(2).unwrap_or(endpoint.timeout);
+                builder
+                    .timer(TokioTimer::new())
+                    .http2_keep_alive_interval(half)
+                    .http2_keep_alive_timeout(half);
+                builder.http2_only(true).build(tls.enable_http2().wrap_connector(connector))
             }
             Protocol::HttpProtobuf | Protocol::HttpJson => {
-                AnyClient::Http(builder.build(tls.enable_http1().wrap_connector(connector)))
+                builder.build(tls.enable_http1().wrap_connector(connector))
             }
         };
         Transport { endpoint, signal, client }
@@ -106,122 +110,240 @@ impl Transport {
 
     /// Makes a body of a message that is encoded as the protocol wants it.
     pub(super) fn body(&self, message: Vec<u8>) -> Bytes {
-        match self.client {
-            AnyClient::Http(_) if self.endpoint.is_compressed => gzip(&message).into(),
+        match self.endpoint.protocol {
+            Protocol::Grpc => grpc::frame(&message, self.endpoint.is_compressed),
+            _ if self.endpoint.is_compressed => gzip(&message).into(),
             _ => message.into(),
         }
     }
 
     /// Sends a body made by [`Transport::body`]; never fails, never takes longer than the endpoint's timeout.
     pub(super) async fn send(self, body: Bytes) -> Answer {
-        let timeout = self.endpoint.timeout;
-        let answer = async {
-            match &self.client {
-                AnyClient::Http(client) => self.post(client, body).await,
-                AnyClient::Grpc(client) => self.call(client, body).await,
-            }
-        };
-        let answer = match tokio::time::timeout(timeout, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Answer::failed(format!("no answer within {timeout:?}")),
+        let now = Instant::now();
+        let deadline = now.checked_add(self.endpoint.timeout).unwrap_or(now);
+        let answer = match self.endpoint.protocol {
+            Protocol::Grpc => self.call(body, deadline).await,
+            Protocol::HttpProtobuf | Protocol::HttpJson => self.post(body, deadline).await,
         };
         let shown =
             |error| format!("{}: {}", place(&self.endpoint.uri), without_secrets(error, &self.endpoint));
         Answer { error: answer.error.map(shown), ..answer }
     }
 
-    async fn post(&self, client: &Client<HttpsConnector<HttpConnector>, Full<Bytes>>, body: Bytes) -> Answer {
+    /// The head of the answer, or what became of the request without one.
+    async fn answered(
+        &self,
+        uri: Uri,
+        version: Version,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Response<Incoming>, Answer> {
         let mut message = http::Request::new(Full::new(body));
         *message.method_mut() = Method::POST;
-        *message.uri_mut() = self.endpoint.uri.clone();
-        *message.headers_mut() = self.endpoint.headers.clone();
-        let response = match client.request(message).await {
+        *message.uri_mut() = uri;
+        *message.version_mut() = version;
+        *message.headers_mut() = headers;
+        match timeout_at(deadline, self.client.request(message)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(Answer::failed(with_hint(causes(&error), &self.endpoint))),
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    fn late(&self) -> Answer {
+        Answer::failed(format!("no answer within {:?}", self.endpoint.timeout))
+    }
+
+    async fn post(&self, body: Bytes, deadline: Instant) -> Answer {
+        let (uri, headers) = (self.endpoint.uri.clone(), self.endpoint.headers.clone());
+        let response = match self.answered(uri, Version::HTTP_11, headers, body, deadline).await {
             Ok(response) => response,
-            Err(error) => return Answer::failed(with_hint(causes(&error), &self.endpoint)),
+            Err(answer) => return answer,
         };
+        if !response.status().is_success() || is_page(response.headers()) {
+            return refusal(response, deadline).await;
+        }
         let code = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after = header(RETRY_AFTER).map(str::to_owned);
-        let content_type = header(CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
-        let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
-        let body = body.map(http_body_util::Collected::to_bytes);
-        let is_page = content_type.starts_with("text/html");
-        let mut verdict = classify(code, retry_after.as_deref(), SystemTime::now());
-        if verdict == Verdict::Accepted && is_page {
-            verdict = Verdict::Rejected;
-        }
-        if verdict != Verdict::Accepted {
-            let said = body.as_deref().map_or_else(ToString::to_string, printable_start);
-            let hint = match code {
-                _ if is_page => "; that is a web page, so this is not the address of an OTLP receiver",
-                400 if said.contains("HTTPS") || said.contains("TLS") => "; use an https:// address",
-                404 => "; it has nothing at this path",
-                405 => "; it takes no such data at this path",
-                401 | 403 => "; OTEL_EXPORTER_OTLP_HEADERS is the place for credentials",
-                415 => "; it does not take this encoding: try another OTEL_EXPORTER_OTLP_PROTOCOL",
-                _ => "",
-            };
-            let said = if is_page || said.is_empty() { String::new() } else { format!(": {said}") };
+        let received = read(response.into_body(), MAX_RESPONSE, deadline).await;
+        if let Some(end) = received.end.problem() {
+            // It has said that it took the request: sent again, everything would be there twice.
             return Answer {
-                verdict,
-                error: Some(format!("the backend answered {code}{said}{hint}")),
-                rejected: 0,
-                is_unknown_signal: matches!(code, 404 | 405 | 501) || is_page,
+                error: Some(format!("the backend answered {code}, and the rest of its answer {end}")),
+                ..Answer::accepted(PartialSuccess::default())
             };
         }
-        let partial = match self.endpoint.protocol {
-            Protocol::HttpJson => {
-                body.map_or_else(|_| PartialSuccess::default(), |b| json_partial(&b, self.signal))
-            }
-            _ => body.map_or_else(|_| PartialSuccess::default(), |body| partial_success(&body)),
-        };
-        Answer::accepted(partial)
+        Answer::accepted(match self.endpoint.protocol {
+            Protocol::HttpJson => partial_success::from_json(&received.bytes, self.signal),
+            _ => partial_success::from_protobuf(&received.bytes),
+        })
     }
 
-    async fn call(
-        &self,
-        client: &Client<HttpsConnector<HttpConnector>, tonic::body::Body>,
-        body: Bytes,
-    ) -> Answer {
-        let mut grpc = tonic::client::Grpc::with_origin(client.clone(), origin(&self.endpoint.uri))
-            .max_decoding_message_size(MAX_RESPONSE);
+    async fn call(&self, body: Bytes, deadline: Instant) -> Answer {
+        let mut headers = self.endpoint.headers.clone();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.remove(ACCEPT_ENCODING);
+        let gzip = HeaderValue::from_static("gzip");
+        headers.insert(HeaderName::from_static("grpc-accept-encoding"), gzip.clone());
         if self.endpoint.is_compressed {
-            grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+            headers.insert(HeaderName::from_static("grpc-encoding"), gzip);
         }
-        grpc = grpc.accept_compressed(CompressionEncoding::Gzip);
-        if let Err(error) = grpc.ready().await {
-            return Answer::failed(with_hint(causes(&error), &self.endpoint));
+        if let Ok(timeout) = HeaderValue::try_from(grpc::timeout_header(self.endpoint.timeout)) {
+            headers.insert(HeaderName::from_static("grpc-timeout"), timeout);
         }
-        let mut request = tonic::Request::new(body);
-        *request.metadata_mut() = MetadataMap::from_headers(self.endpoint.headers.clone());
-        request.set_timeout(self.endpoint.timeout);
-        match grpc.unary(request, self.signal.grpc_path(), RawCodec).await {
-            Ok(response) => Answer::accepted(partial_success(response.get_ref())),
-            Err(status) => self.refusal(&status),
-        }
-    }
-
-    fn refusal(&self, status: &Status) -> Answer {
-        // A status that no backend sent comes from the connection.
-        if let Some(source) = std::error::Error::source(status) {
-            return Answer::failed(with_hint(causes(source), &self.endpoint));
-        }
-        let verdict = classify_grpc(status.code(), status.message(), retry_delay(status.details()));
-        let said = printable_start(status.message().as_bytes());
-        let hint = match status.code() {
-            Code::Unimplemented => "; it does not take this kind of data",
-            Code::Unauthenticated | Code::PermissionDenied => {
-                "; OTEL_EXPORTER_OTLP_HEADERS is the place for credentials"
-            }
-            _ => "",
+        let uri = with_path(&self.endpoint.uri, self.signal.grpc_path());
+        let response = match self.answered(uri, Version::HTTP_2, headers, body, deadline).await {
+            Ok(response) => response,
+            Err(answer) => return answer,
         };
-        Answer {
-            verdict,
-            error: Some(format!("the backend answered {:?}: {said}{hint}", status.code())),
-            rejected: 0,
-            is_unknown_signal: status.code() == Code::Unimplemented,
+        // Without a message, the status is in the head.
+        if let Some(status) = grpc::status(response.headers()) {
+            return settled(&status, &[]);
+        }
+        let header = |name: &str| response.headers().get(name).map_or(&[][..], HeaderValue::as_bytes);
+        if !response.status().is_success() || !header("content-type").starts_with(b"application/grpc") {
+            return refusal(response, deadline).await;
+        }
+        let is_gzip = header("grpc-encoding") == b"gzip";
+        let received = read(response.into_body(), MAX_RESPONSE, deadline).await;
+        match received.end {
+            End::Whole => match received.trailers.as_ref().and_then(grpc::status) {
+                Some(status) => {
+                    settled(&status, &grpc::message(&received.bytes, is_gzip).unwrap_or_default())
+                }
+                // What a proxy's reset of the stream looks like.
+                None => Answer::failed("the answer ended without a status".to_owned()),
+            },
+            End::Broken(error) => Answer::failed(with_hint(error, &self.endpoint)),
+            End::Late => self.late(),
+            // Its status stands behind it, where nobody looks: the next answer would be as long.
+            End::TooLong => Answer {
+                verdict: Verdict::Rejected,
+                error: Some(format!("the backend's answer {}", End::TOO_LONG)),
+                rejected: 0,
+                is_unknown_signal: false,
+            },
         }
     }
+}
+
+/// What a gRPC status means, with the message that came before it.
+fn settled(status: &grpc::Status, message: &[u8]) -> Answer {
+    let verdict = classify_grpc(status.code, status.retry_delay);
+    if verdict == Verdict::Accepted {
+        return Answer::accepted(partial_success::from_protobuf(message));
+    }
+    let hint = match status.code {
+        GrpcCode::Unimplemented => "; it does not take this kind of data",
+        GrpcCode::Unauthenticated | GrpcCode::PermissionDenied => HINT_CREDENTIALS,
+        _ => "",
+    };
+    Answer {
+        verdict,
+        error: Some(format!("the backend answered {:?}: {}{hint}", status.code, status.message)),
+        rejected: 0,
+        is_unknown_signal: status.code == GrpcCode::Unimplemented,
+    }
+}
+
+const HINT_CREDENTIALS: &str = "; OTEL_EXPORTER_OTLP_HEADERS is the place for credentials";
+
+fn is_page(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    content_type.to_ascii_lowercase().starts_with(b"text/html")
+}
+
+/// What an HTTP answer means that is no success, or that no receiver of OTLP gives.
+async fn refusal(response: Response<Incoming>, deadline: Instant) -> Answer {
+    let code = response.status().as_u16();
+    let is_html = is_page(response.headers());
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let verdict = match classify(code, retry_after, SystemTime::now()) {
+        Verdict::Accepted => Verdict::Rejected,
+        verdict => verdict,
+    };
+    // A proxy tells in a page, too, that a receiver is away.
+    let is_page = is_html && !matches!(verdict, Verdict::Retry(_));
+    let said = printable_start(&read(response.into_body(), MAX_REFUSAL, deadline).await.bytes);
+    let hint = match code {
+        _ if is_page => "; that is a web page, so this is not the address of an OTLP receiver",
+        200..=299 => "; that is no answer of an OTLP receiver: try another OTEL_EXPORTER_OTLP_PROTOCOL",
+        400 if said.contains("HTTPS") || said.contains("TLS") => "; use an https:// address",
+        404 => "; it has nothing at this path",
+        405 => "; it takes no such data at this path",
+        401 | 403 => HINT_CREDENTIALS,
+        415 => "; it does not take this encoding: try another OTEL_EXPORTER_OTLP_PROTOCOL",
+        _ => "",
+    };
+    let said = if is_html || said.is_empty() { String::new() } else { format!(": {said}") };
+    Answer {
+        verdict,
+        error: Some(format!("the backend answered {code}{said}{hint}")),
+        rejected: 0,
+        is_unknown_signal: matches!(code, 200..=299 | 404 | 405 | 501) || is_page,
+    }
+}
+
+/// What was read of an answer, and why no more.
+struct Received {
+    bytes: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    end: End,
+}
+
+enum End {
+    Whole,
+    TooLong,
+    Broken(String),
+    Late,
+}
+
+impl End {
+    const TOO_LONG: &str = "is longer than 4 MiB";
+
+    fn problem(&self) -> Option<String> {
+        match self {
+            End::Whole => None,
+            End::TooLong => Some(End::TOO_LONG.to_owned()),
+            End::Broken(error) => Some(format!("did not arrive: {error}")),
+            End::Late => Some("did not arrive in time".to_owned()),
+        }
+    }
+}
+
+/// Reads at most `limit` bytes until `deadline`.
+async fn read<B>(mut body: B, limit: usize, deadline: Instant) -> Received
+where
+    B: Body<Data = Bytes, Error: std::error::Error> + Unpin,
+{
+    let mut received = Received { bytes: Vec::new(), trailers: None, end: End::Whole };
+    loop {
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => break,
+            Ok(Some(Err(error))) => {
+                received.end = End::Broken(causes(&error));
+                break;
+            }
+            Err(_) => {
+                received.end = End::Late;
+                break;
+            }
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let room = limit.saturating_sub(received.bytes.len());
+                received.bytes.extend_from_slice(data.get(..room).unwrap_or(&data));
+                if data.len() > room {
+                    received.end = End::TooLong;
+                    break;
+                }
+            }
+            Err(frame) => received.trailers = frame.into_trailers().ok(),
+        }
+    }
+    received
 }
 
 impl Answer {
@@ -259,10 +381,10 @@ fn without_secrets(error: String, endpoint: &Endpoint) -> String {
     error
 }
 
-/// The address without the path of an OTLP/HTTP endpoint: gRPC's paths stand on their own.
-fn origin(uri: &Uri) -> Uri {
+/// The address with another path: gRPC's stand on their own.
+fn with_path(uri: &Uri, path: PathAndQuery) -> Uri {
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    parts.path_and_query = Some(path);
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
@@ -271,43 +393,6 @@ fn gzip(message: &[u8]) -> Vec<u8> {
     // Writing into memory does not fail.
     let _ = encoder.write_all(message);
     encoder.finish().unwrap_or_default()
-}
-
-/// Messages that are encoded already, and answers that are read later.
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = RawCodec;
-    type Decoder = RawCodec;
-
-    fn encoder(&mut self) -> RawCodec {
-        RawCodec
-    }
-
-    fn decoder(&mut self) -> RawCodec {
-        RawCodec
-    }
-}
-
-impl Encoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
-    }
 }
 
 /// An error and what caused it: the first alone rarely says why.
@@ -368,135 +453,9 @@ pub(super) fn printable_start(body: &[u8]) -> String {
     text.chars().filter(|character| !character.is_control()).take(200).collect()
 }
 
-#[derive(Debug, Default, PartialEq)]
-struct PartialSuccess {
-    rejected: u64,
-    message: Option<String>,
-}
-
-/// Reads `partial_success` of an `Export…ServiceResponse`; they are alike for all signals. What cannot be read is as
-/// if it were not there.
-fn partial_success(body: &[u8]) -> PartialSuccess {
-    let mut partial = PartialSuccess::default();
-    for field in Fields::new(body, 0).map_while(Result::ok) {
-        let Field { number: 1, value: Value::Bytes(message) } = field else { continue };
-        for field in Fields::new(message, 0).map_while(Result::ok) {
-            match field {
-                Field { number: 1, value: Value::Varint(rejected) } => {
-                    partial.rejected = u64::try_from(rejected.cast_signed()).unwrap_or(0);
-                }
-                Field { number: 2, value: Value::Bytes(text) } if !text.is_empty() => {
-                    partial.message = Some(printable_start(text));
-                }
-                _ => {}
-            }
-        }
-    }
-    partial
-}
-
-fn json_partial(body: &[u8], signal: Signal) -> PartialSuccess {
-    let Ok(response) = serde_json::from_slice::<serde_json::Value>(body) else {
-        return PartialSuccess::default();
-    };
-    let Some(partial) = response.get("partialSuccess") else { return PartialSuccess::default() };
-    let rejected = partial.get(signal.rejected_key());
-    let rejected = rejected.and_then(|count| count.as_u64().or_else(|| count.as_str()?.parse().ok()));
-    let message = partial.get("errorMessage").and_then(|text| text.as_str()).filter(|text| !text.is_empty());
-    PartialSuccess {
-        rejected: rejected.unwrap_or(0),
-        message: message.map(|text| printable_start(text.as_bytes())),
-    }
-}
-
-/// The delay of the `google.rpc.RetryInfo` among the details of a `google.rpc.Status`, if there is one; zero if it
-/// names none.
-fn retry_delay(details: &[u8]) -> Option<Duration> {
-    for field in Fields::new(details, 0).map_while(Result::ok) {
-        let Field { number: 3, value: Value::Bytes(any) } = field else { continue };
-        let mut is_retry_info = false;
-        let mut value: &[u8] = &[];
-        for field in Fields::new(any, 0).map_while(Result::ok) {
-            match field {
-                Field { number: 1, value: Value::Bytes(url) } => {
-                    is_retry_info = url.ends_with(b"google.rpc.RetryInfo");
-                }
-                Field { number: 2, value: Value::Bytes(bytes) } => value = bytes,
-                _ => {}
-            }
-        }
-        if is_retry_info {
-            return Some(duration_of_retry_info(value));
-        }
-    }
-    None
-}
-
-fn duration_of_retry_info(info: &[u8]) -> Duration {
-    let (mut seconds, mut nanos) = (0u64, 0u32);
-    for field in Fields::new(info, 0).map_while(Result::ok) {
-        let Field { number: 1, value: Value::Bytes(duration) } = field else { continue };
-        for field in Fields::new(duration, 0).map_while(Result::ok) {
-            match field {
-                Field { number: 1, value: Value::Varint(value) } => {
-                    seconds = u64::try_from(value.cast_signed()).unwrap_or(0);
-                }
-                Field { number: 2, value: Value::Varint(value) } => {
-                    nanos = u32::try_from(value.cast_signed()).unwrap_or(0).min(999_999_999);
-                }
-                _ => {}
-            }
-        }
-    }
-    Duration::new(seconds, nanos)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_partial_success_is_read_and_damage_is_ignored() {
-        let body = [0x0a, 0x06, 0x08, 0x03, 0x12, 0x02, b'n', b'o'];
-        let expected = PartialSuccess { rejected: 3, message: Some("no".to_owned()) };
-        assert_eq!(partial_success(&body), expected);
-        assert_eq!(partial_success(&[]), PartialSuccess::default());
-        assert_eq!(partial_success(&[0x0a, 0x60, 0x08]), PartialSuccess::default());
-        let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"no"}}"#;
-        assert_eq!(json_partial(json, Signal::Traces), expected);
-        assert_eq!(json_partial(json, Signal::Metrics).rejected, 0);
-        assert_eq!(json_partial(b"<html>", Signal::Traces), PartialSuccess::default());
-    }
-
-    #[test]
-    fn retry_info_is_found_among_other_details() {
-        // Status { code: 8, details: [Any { other }, Any { RetryInfo { retry_delay { seconds: 1, nanos: 5e8 } } }] }
-        let duration = [0x08, 1, 0x10, 0x80, 0xca, 0xb5, 0xee, 0x01];
-        let mut info = vec![0x0a, duration.len() as u8];
-        info.extend_from_slice(&duration);
-        let any = |url: &str, value: &[u8]| {
-            let mut any = vec![0x0a, url.len() as u8];
-            any.extend_from_slice(url.as_bytes());
-            any.extend_from_slice(&[0x12, value.len() as u8]);
-            any.extend_from_slice(value);
-            any
-        };
-        let mut details = vec![0x08, 8];
-        for any in [
-            any("type.googleapis.com/google.rpc.Help", &[]),
-            any("type.googleapis.com/google.rpc.RetryInfo", &info),
-        ] {
-            details.extend_from_slice(&[0x1a, any.len() as u8]);
-            details.extend_from_slice(&any);
-        }
-        assert_eq!(retry_delay(&details), Some(Duration::from_millis(1_500)));
-        assert_eq!(retry_delay(&[]), None);
-        assert_eq!(retry_delay(b"\x1a\xff"), None);
-        let bare = any("type.googleapis.com/google.rpc.RetryInfo", &[]);
-        let mut details = vec![0x1a, bare.len() as u8];
-        details.extend_from_slice(&bare);
-        assert_eq!(retry_delay(&details), Some(Duration::ZERO));
-    }
 
     #[test]
     fn an_address_is_shown_without_what_is_secret() {
@@ -507,6 +466,8 @@ mod tests {
 
     #[test]
     fn grpc_paths_replace_those_of_http() {
-        assert_eq!(origin(&"http://h:1/v1/traces".parse().unwrap()).to_string(), "http://h:1/");
+        let called = with_path(&"http://h:1/v1/traces?x=1".parse().unwrap(), Signal::Traces.grpc_path());
+        let expected = "http://h:1/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+        assert_eq!(called.to_string(), expected);
     }
 }

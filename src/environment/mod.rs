@@ -7,7 +7,7 @@
 pub(crate) mod privacy;
 mod reader;
 #[cfg(test)]
-mod table;
+pub(crate) mod table;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -104,6 +104,8 @@ impl Default for Propagators {
 pub(crate) struct LimitSettings {
     pub(crate) attributes_per_span: Option<usize>,
     pub(crate) attribute_value_bytes: Option<usize>,
+    pub(crate) name_bytes: Option<usize>,
+    pub(crate) span_bytes: Option<usize>,
     pub(crate) events_per_span: Option<usize>,
     pub(crate) links_per_span: Option<usize>,
     pub(crate) attributes_per_event: Option<usize>,

@@ -118,7 +118,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let asked_for = exporters.is_some_and(|exporters| exporters.otlp).then(|| with_path(default));
         let url = given.or(asked_for).filter(|_| exporters.is_none_or(|exporters| exporters.otlp));
         let [own_timeout, timeout] = name("TIMEOUT");
-        let timeout = self.millis(&[&own_timeout, &timeout]);
+        let ours = self.time("LONGPOLE_TIMEOUT").filter(|timeout| !timeout.is_zero());
+        let timeout = self.millis(&[&own_timeout, &timeout]).filter(|timeout| !timeout.is_zero());
         let export_timeout = self.millis(&[export_timeout]).filter(|timeout| !timeout.is_zero());
         let [own_compression, compression] = name("COMPRESSION");
         let is_compressed = self
@@ -141,12 +142,12 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
                 url: url.unwrap_or_default(),
                 protocol,
                 headers: self.headers(&[&headers, &own_headers]),
-                timeout: match (timeout, export_timeout) {
+                timeout: ours.or(match (timeout, export_timeout) {
                     (Some(one), Some(other)) => Some(one.min(other)),
                     // The request's own default is shorter than the default of the other.
                     (None, Some(other)) => Some(other.min(Duration::from_secs(10))),
                     (timeout, None) => timeout,
-                },
+                }),
                 is_compressed,
                 is_insecure,
                 certificate,
@@ -325,6 +326,15 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         millis
     }
 
+    pub(super) fn time(&mut self, name: &str) -> Option<Duration> {
+        let text = self.text(name)?;
+        let time = parse_time(text.trim());
+        if time.is_none() {
+            self.problem(name, &text, "a time such as 500ms, 10s or 5m", "the default is used");
+        }
+        time
+    }
+
     pub(super) fn spool(&mut self) -> SpoolSettings {
         let levels =
             [("normal", Durability::Normal), ("strict", Durability::Strict), ("memory", Durability::Memory)];
@@ -353,12 +363,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
                 "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
                 "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
             ]),
+            name_bytes: self.bytes("LONGPOLE_SPAN_NAME_BYTES"),
+            span_bytes: self.bytes("LONGPOLE_SPAN_BYTES"),
             events_per_span: self.number(&["LONGPOLE_SPAN_EVENT_COUNT", "OTEL_SPAN_EVENT_COUNT_LIMIT"]),
             links_per_span: self.number(&["LONGPOLE_SPAN_LINK_COUNT", "OTEL_SPAN_LINK_COUNT_LIMIT"]),
             attributes_per_event: self.number(&["OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"]),
             open_spans: self.number(&["LONGPOLE_OPEN_SPANS"]),
             queue_bytes: self.bytes("LONGPOLE_QUEUE_BYTES"),
-            queue_spans: self.number(&["OTEL_BSP_MAX_QUEUE_SIZE"]),
+            queue_spans: self.number(&["LONGPOLE_QUEUE_SPANS", "OTEL_BSP_MAX_QUEUE_SIZE"]),
             run_spans: self.number(&["LONGPOLE_RUN_SPANS"]),
             run_bytes: self.bytes("LONGPOLE_RUN_BYTES"),
             request_spans: self.number(&["LONGPOLE_BATCH_SPANS", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]),
@@ -386,6 +398,20 @@ fn percent_decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Into::into)
 }
 
+/// `10000` and `10000ms`, `10s`, `5m`, `1h`.
+fn parse_time(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let millis: u64 = match unit.trim() {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(millis).map(Duration::from_millis)
+}
+
 /// `65536`, `512KiB`, `16MiB`, `2GiB`, also with `KB`, `MB`, `GB` for powers of ten.
 fn parse_bytes(text: &str) -> Option<usize> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -406,6 +432,18 @@ fn parse_bytes(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_time("250"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_time("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_time("10 s"), Some(Duration::from_secs(10)));
+        assert_eq!(parse_time("5m"), Some(Duration::from_secs(300)));
+        assert_eq!(parse_time("1h"), Some(Duration::from_secs(3_600)));
+        for nonsense in ["s", "-1s", "1.5s", "1d", "99999999999999999999", "18446744073709551615h"] {
+            assert_eq!(parse_time(nonsense), None, "{nonsense}");
+        }
+    }
 
     #[test]
     fn sizes_have_binary_and_decimal_units() {

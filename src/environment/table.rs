@@ -3,16 +3,16 @@
 
 /// One variable.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Variable {
+pub(crate) struct Variable {
     /// With `*` where a signal's own name may stand: `OTEL_EXPORTER_OTLP_*ENDPOINT` is
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`, and with `TRACES_` or `METRICS_` in its place that signal's own.
-    pub(super) name: &'static str,
-    pub(super) default: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) default: &'static str,
     pub(super) meaning: &'static str,
 }
 
 /// A heading and what stands under it.
-pub(super) type Section = (&'static str, &'static [Variable]);
+pub(crate) type Section = (&'static str, &'static [Variable]);
 
 macro_rules! variables {
     ($($name:literal, $default:literal, $meaning:literal;)*) => {
@@ -20,7 +20,7 @@ macro_rules! variables {
     };
 }
 
-pub(super) const SECTIONS: &[Section] = &[
+pub(crate) const SECTIONS: &[Section] = &[
     (
         "Switching",
         variables! {
@@ -45,6 +45,7 @@ pub(super) const SECTIONS: &[Section] = &[
             "OTEL_EXPORTER_OTLP_*PROTOCOL", "`http/protobuf`", "`http/protobuf`, `http/json`, `grpc`.";
             "OTEL_EXPORTER_OTLP_*HEADERS", "none", "`key=value` pairs, separated by commas, values percent-encoded. A signal's own are added to the general ones and beat them.";
             "OTEL_EXPORTER_OTLP_*TIMEOUT", "`10000`", "How long one request may take, in milliseconds.";
+            "LONGPOLE_TIMEOUT", "`10s`", "The same for all signals, with a unit: `500ms`, `10s`. Beats every other timeout of a request.";
             "OTEL_EXPORTER_OTLP_*COMPRESSION", "`none`", "`gzip` or `none`.";
             "OTEL_EXPORTER_OTLP_*INSECURE", "`false`", "`true`: no TLS for a gRPC endpoint that names no scheme.";
             "OTEL_EXPORTER_OTLP_*CERTIFICATE", "the system's", "A PEM file of the certificates to trust.";
@@ -76,6 +77,7 @@ pub(super) const SECTIONS: &[Section] = &[
             "OTEL_BSP_SCHEDULE_DELAY", "`200`", "How long a request that is not full waits for more spans, in milliseconds.";
             "OTEL_BSP_EXPORT_TIMEOUT", "none", "How long one request with spans may take, in milliseconds, if that is less than `OTEL_EXPORTER_OTLP_TIMEOUT`.";
             "OTEL_BSP_MAX_QUEUE_SIZE", "none", "Spans that may wait for the backend; their bytes are bounded anyway.";
+            "LONGPOLE_QUEUE_SPANS", "none", "The same.";
             "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "`2048`", "Spans in a request.";
             "LONGPOLE_BATCH_SPANS", "`2048`", "The same.";
             "LONGPOLE_BATCH_BYTES", "`1MiB`", "Bytes in a request.";
@@ -104,6 +106,8 @@ pub(super) const SECTIONS: &[Section] = &[
             "LONGPOLE_ATTR_VALUE_BYTES", "`4096`", "Bytes of an attribute's value; longer ones are cut and end in `…`.";
             "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "`4096`", "The same.";
             "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "`4096`", "The same, unless the one above is set.";
+            "LONGPOLE_SPAN_NAME_BYTES", "`256`", "Bytes of a span's or an event's name; longer ones are cut.";
+            "LONGPOLE_SPAN_BYTES", "`64KiB`", "Bytes of a span's attributes, events and links together.";
             "LONGPOLE_SPAN_EVENT_COUNT", "`128`", "Events of a span.";
             "OTEL_SPAN_EVENT_COUNT_LIMIT", "`128`", "The same.";
             "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "`32`", "Attributes of an event.";
@@ -141,7 +145,7 @@ pub(super) const NOT_USED: &[Variable] = variables! {
 };
 
 /// Every name that may be asked for.
-pub(super) fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let listed = SECTIONS.iter().flat_map(|(_, variables)| *variables);
     let expanded = listed.flat_map(|variable| {
         let signals: &[&str] = if variable.name.contains('*') { &["", "TRACES_", "METRICS_"] } else { &[""] };

@@ -8,7 +8,7 @@ use crate::encode::span::{
     append_str, append_trace_state,
 };
 use crate::encode::timing;
-use crate::pipeline::shard::pressure::Level;
+use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 

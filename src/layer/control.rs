@@ -80,6 +80,8 @@ impl Limits {
         let count = |number: Option<usize>| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
         self.attributes = count(settings.attributes_per_span).unwrap_or(self.attributes);
         self.value_bytes = settings.attribute_value_bytes.unwrap_or(self.value_bytes);
+        self.name_bytes = settings.name_bytes.unwrap_or(self.name_bytes);
+        self.span_bytes = settings.span_bytes.unwrap_or(self.span_bytes);
         self.events = count(settings.events_per_span).unwrap_or(self.events);
         self.links = count(settings.links_per_span).unwrap_or(self.links);
         self.event_attributes = count(settings.attributes_per_event).unwrap_or(self.event_attributes);

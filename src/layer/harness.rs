@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::delivery::{EndpointSettings, endpoint};
 use crate::pipeline::shard::{Chunk, FrameHead, Shards};
 use crate::sampler::{RootSampler, Sampler};
 
@@ -37,6 +38,29 @@ pub enum Content {
 pub struct Harness {
     core: Arc<LayerCore>,
     spare: Chunk,
+}
+
+/// Reads every environment variable from `value` and prepares what it says to send to; certificates are not read.
+/// Returns how many things made no sense.
+pub fn read_environment(value: impl Fn(&str) -> Option<String>) -> usize {
+    let environment = crate::environment::read(value);
+    let mut problems = environment.problems.len();
+    for signal in [environment.traces, environment.metrics] {
+        let settings = EndpointSettings {
+            is_insecure: true,
+            certificate: None,
+            client_certificate: None,
+            client_key: None,
+            ..signal.endpoint
+        };
+        // The system's certificates would be read for that.
+        let is_encrypted =
+            settings.url.trim().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        if signal.has_endpoint && !is_encrypted && endpoint(&settings).is_err() {
+            problems = problems.saturating_add(1);
+        }
+    }
+    problems
 }
 
 const SHARD_BYTES: usize = 64 << 20;
@@ -111,4 +135,19 @@ pub fn recover_segment(bytes: &[u8]) -> (usize, u64, u64) {
         spans = spans.saturating_add(u64::from(record.spans));
     }
     (records, spans, reader.damage().skipped_bytes)
+}
+
+/// A file of unsent spans with these payloads, one record each, and where each record ends.
+pub fn write_segment(payloads: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+    use crate::delivery::spool::format::{Kind, append_record, append_segment_header};
+
+    let mut segment = Vec::new();
+    append_segment_header(&mut segment, 1);
+    let mut ends = Vec::new();
+    for (sequence, payload) in (1..).zip(payloads) {
+        if append_record(&mut segment, Kind::Traces, sequence, 1, &[payload]) {
+            ends.push(segment.len());
+        }
+    }
+    (segment, ends)
 }

@@ -21,7 +21,7 @@ mod field_visitor;
 #[doc(hidden)]
 pub mod harness;
 mod in_node;
-mod open_bytes;
+pub(crate) mod open_bytes;
 mod open_span;
 mod origin;
 #[cfg(feature = "otlp")]

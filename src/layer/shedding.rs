@@ -7,7 +7,7 @@
 use crate::decode::otlp::node_of_attributes;
 use crate::encode::shedding::cut_long_texts;
 use crate::encode::span::SpanHead;
-use crate::pipeline::shard::pressure::Level;
+use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
 use crate::span_record::Interner;
 

@@ -13,6 +13,7 @@
 pub(crate) mod io_thread;
 pub(crate) mod keep_runs;
 pub(crate) mod outputs;
+pub(crate) mod pressure;
 pub(crate) mod run_thread;
 pub(crate) mod shard;
 

@@ -253,10 +253,12 @@ impl RunThread {
         for run in runs {
             self.report_on(run);
         }
-        for root in self.assembler.take_dismissed() {
-            let key = SpanKey { trace_id: root.trace_id, span_id: root.span_id };
-            self.send_verdict(key, Vec::new());
-            self.decide(key, true);
+        for around in self.assembler.take_dismissed() {
+            // Whoever finds it inside a larger trace can tell whether that part is whole.
+            if let Some(key) = key_of(&around) {
+                self.send_verdict(key, count_attributes(&around));
+                self.decide(key, true);
+            }
         }
         for advice in self.assembler.take_advice() {
             self.outputs.note(format!(
@@ -268,8 +270,7 @@ impl RunThread {
     }
 
     fn report_on(&mut self, run: FinishedRun) {
-        let key = run.root.zip(run.records.first().map(|record| record.trace_id));
-        let key = key.map(|(span_id, trace_id)| SpanKey { trace_id, span_id });
+        let key = key_of(&run);
         let mut attributes = count_attributes(&run);
         let is_unmarked = || run.records.iter().all(|record| record.node_id().is_none());
         if self.config.marked_only && is_unmarked() {
@@ -365,6 +366,11 @@ impl RunThread {
             }
         }
     }
+}
+
+fn key_of(run: &FinishedRun) -> Option<SpanKey> {
+    let trace_id = run.records.first()?.trace_id;
+    run.root.map(|span_id| SpanKey { trace_id, span_id })
 }
 
 fn local_facts(head: &FrameHead) -> LocalFacts {

@@ -2,18 +2,14 @@
 //!
 //! A span is left as it goes onto the wire, `ScopeSpans.spans` tag and length included, so that nobody touches its
 //! bytes again; beside it stands a [`FrameHead`] with what the wire does not carry. Full means lost and counted:
-//! a closing thread never waits. Before that spans are made smaller; see [`pressure`].
+//! a closing thread never waits. Before that spans are made smaller; see [`super::pressure`].
 
-pub(crate) mod pressure;
-
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::Thread;
-
-use parking_lot::Mutex;
 
 use crate::encode::varint;
-use crate::pipeline::shard::pressure::Pressure;
+use crate::pipeline::pressure::Pressure;
+pub(crate) use crate::sync::thread_ordinal;
+use crate::sync::{AtomicBool, Mutex, Ordering, Thread};
 
 /// What stands beside a span's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,17 +114,6 @@ pub(crate) enum Refused {
     Closed,
 }
 
-static NEXT_THREAD: AtomicU32 = AtomicU32::new(0);
-thread_local! {
-    /// Which shard this thread leaves its spans in, before the modulus.
-    static THREAD_ORDINAL: u32 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
-}
-
-/// A small number that names this thread among those that ever closed or entered a span.
-pub(crate) fn thread_ordinal() -> u32 {
-    THREAD_ORDINAL.try_with(|ordinal| *ordinal).unwrap_or(u32::MAX)
-}
-
 impl Shards {
     /// Shards for `cores` cores that hold at most `max_bytes` in all, and an eighth more for the roots of runs.
     pub(crate) fn new(cores: usize, max_bytes: usize) -> Self {
@@ -173,11 +158,13 @@ impl Shards {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let index = thread_ordinal() as usize & self.shards.len().wrapping_sub(1);
         let Some(shard) = self.shards.get(index) else { return Err(Refused::Full) };
-        if self.is_closed.load(Ordering::Relaxed) {
-            return Err(Refused::Closed);
-        }
         {
             let mut chunk = shard.chunk.lock();
+            // Under the lock: before it, whoever closes might empty the shard in between, and nobody would take or
+            // count the span.
+            if self.is_closed.load(Ordering::Relaxed) {
+                return Err(Refused::Closed);
+            }
             let Chunk { bytes, heads } = &mut *chunk;
             if bytes.len().saturating_add(len) > limit {
                 return Err(Refused::Full);

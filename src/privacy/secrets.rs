@@ -100,16 +100,21 @@ pub(crate) fn mask_within(text: &str, limit: usize) -> Option<String> {
     Some(masked)
 }
 
-const SIGNS: [u8; 5] = *b"-_IJ@";
-
 /// The highest bit of each byte that is a sign, and of few that are none. (Mycroft's test for a zero byte, once for each
 /// sign.)
 #[inline]
 fn signs_in(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
+    const fn eight(sign: u8) -> u64 {
+        ONES.wrapping_mul(sign as u64)
+    }
     let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
-    let signs = SIGNS.map(|sign| zeros(word ^ u64::from(sign).wrapping_mul(ONES)));
-    signs.into_iter().fold(0, |all, signs| all | signs) & (ONES << 7)
+    let signs = zeros(word ^ const { eight(b'-') })
+        | zeros(word ^ const { eight(b'_') })
+        | zeros(word ^ const { eight(b'@') })
+        | zeros(word ^ const { eight(b'I') })
+        | zeros(word ^ const { eight(b'J') });
+    signs & (ONES << 7)
 }
 
 /// A text in which secrets are looked for from front to back. However many signs it has, each byte is looked at a
@@ -315,7 +320,7 @@ mod tests {
             assert_eq!(masked(&format!("{front}://a:b@c")), format!("{front}://a:{REDACTED}@c"));
         }
         for place in 0..8 {
-            for sign in SIGNS {
+            for sign in *b"-_@IJ" {
                 let mut word = [b'k'; 8];
                 word[place] = sign;
                 assert_eq!(signs_in(u64::from_le_bytes(word)), 0x80 << (8 * place));

@@ -86,7 +86,7 @@ pub struct RunAssembler {
     /// Traces whose last run ended with spans missing: what still comes is late.
     ended_short: VecDeque<TraceId>,
     advice: Vec<Advice>,
-    dismissed: Vec<SpanRecord>,
+    dismissed: Vec<FinishedRun>,
     bytes: usize,
     arrivals: u64,
     late: u64,
@@ -228,9 +228,9 @@ impl RunAssembler {
         std::mem::take(&mut self.advice)
     }
 
-    /// Local roots that closed around marked runs and are none themselves, each once. They may be sent: no verdict
-    /// comes for them.
-    pub fn take_dismissed(&mut self) -> Vec<SpanRecord> {
+    /// What is left of local roots that closed around marked runs and are none themselves, each once. The roots may be
+    /// sent: nothing is reported on them.
+    pub fn take_dismissed(&mut self) -> Vec<FinishedRun> {
         std::mem::take(&mut self.dismissed)
     }
 
@@ -253,13 +253,12 @@ impl RunAssembler {
                     continue;
                 }
                 let is_marked = root.is_marked();
-                let (root_record, (run, runs_inside)) =
-                    (root.record.clone(), pending.take_run(root, is_only_root));
+                let (run, runs_inside) = pending.take_run(root, is_only_root);
                 freed = run.records.iter().map(SpanRecord::weight).fold(freed, usize::saturating_add);
                 if is_marked || runs_inside == 0 {
                     runs.push(run);
                 } else {
-                    self.dismissed.push(root_record);
+                    self.dismissed.push(run);
                 }
             }
             self.bytes = self.bytes.saturating_sub(freed);

@@ -7,14 +7,16 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::GzDecoder;
+use futures::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -48,11 +50,34 @@ pub enum Answer {
     Http(u16, &'static str, &'static str),
     /// A gRPC status, with its details.
     Grpc(i32, &'static str, Vec<u8>),
+    /// A head, a body and trailers as they are.
+    Raw(RawAnswer),
+}
+
+/// What no decent backend answers.
+#[derive(Clone, Debug)]
+pub struct RawAnswer {
+    pub status: u16,
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+    pub body: RawBody,
+    pub trailers: Vec<(&'static str, Vec<u8>)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum RawBody {
+    Whole(Vec<u8>),
+    /// So many zeros; counts those that were asked for.
+    Zeros(usize, Arc<AtomicUsize>),
+    /// A byte every 10 ms, without an end.
+    Trickle,
+    /// Cut off after these bytes.
+    Broken(Vec<u8>),
 }
 
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub at: Instant,
     pub path: String,
     pub headers: HeaderMap,
     pub version: Version,
@@ -238,7 +263,11 @@ fn server_config(tls: &Tls) -> ServerConfig {
     config
 }
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+fn boxed(body: impl hyper::body::Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Body {
+    body.map_err(|never| match never {}).boxed_unsync()
+}
 
 async fn answer(request: Request<Incoming>, shared: &(Mutex<State>, Condvar)) -> Response<Body> {
     let (head, body) = request.into_parts();
@@ -277,6 +306,7 @@ async fn answer(request: Request<Incoming>, shared: &(Mutex<State>, Condvar)) ->
         let mut state = shared.0.lock().unwrap();
         let answer = state.answers.pop_front().unwrap_or(Answer::Take);
         state.seen.push(Seen {
+            at: Instant::now(),
             path,
             headers: head.headers,
             version: head.version,
@@ -313,7 +343,7 @@ fn response(answer: Answer, is_grpc: bool, is_json: bool, is_traces: bool) -> Re
         Answer::Http(code, content_type, body) => Response::builder()
             .status(code)
             .header("content-type", content_type)
-            .body(Full::from(body).boxed_unsync())
+            .body(boxed(Full::from(body)))
             .unwrap(),
         Answer::Grpc(code, text, details) => {
             // A status without a message: in the head alone.
@@ -321,7 +351,7 @@ fn response(answer: Answer, is_grpc: bool, is_json: bool, is_traces: bool) -> Re
                 .header("grpc-status", code)
                 .header("grpc-message", text)
                 .header("grpc-status-details-bin", base64(&details))
-                .body(Full::default().boxed_unsync())
+                .body(boxed(Full::default()))
                 .unwrap()
         }
         Answer::Take | Answer::Partial(..) if is_grpc => {
@@ -331,10 +361,59 @@ fn response(answer: Answer, is_grpc: bool, is_json: bool, is_traces: bool) -> Re
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", "0".parse().unwrap());
             let body = Full::from(framed.freeze()).with_trailers(async move { Some(Ok(trailers)) });
-            builder.body(body.boxed_unsync()).unwrap()
+            builder.body(boxed(body)).unwrap()
         }
-        Answer::Take | Answer::Partial(..) => builder.body(Full::from(message).boxed_unsync()).unwrap(),
+        Answer::Take | Answer::Partial(..) => builder.body(boxed(Full::from(message))).unwrap(),
+        Answer::Raw(raw) => raw_response(raw),
     }
+}
+
+fn raw_response(raw: RawAnswer) -> Response<Body> {
+    let mut head = Response::builder().status(raw.status);
+    for (name, value) in raw.headers {
+        head = head.header(name, value);
+    }
+    let mut trailers = HeaderMap::new();
+    for (name, value) in raw.trailers {
+        trailers.insert(name, value.try_into().unwrap());
+    }
+    let trailers = (!trailers.is_empty()).then_some(trailers);
+    let frame = |bytes: Bytes| Ok(Frame::data(bytes));
+    let body = match raw.body {
+        RawBody::Whole(bytes) => {
+            let body = Full::from(bytes);
+            match trailers {
+                Some(trailers) => boxed(body.with_trailers(async move { Some(Ok(trailers)) })),
+                None => boxed(body),
+            }
+        }
+        RawBody::Zeros(mut left, sent) => {
+            let zeros = std::iter::from_fn(move || {
+                let size = left.min(64 << 10);
+                left -= size;
+                sent.fetch_add(size, Ordering::Relaxed);
+                (size > 0).then(|| frame(vec![0; size].into()))
+            });
+            StreamBody::new(futures::stream::iter(zeros)).boxed_unsync()
+        }
+        RawBody::Trickle => {
+            let bytes = futures::stream::unfold((), move |()| async move {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Some((frame(Bytes::from_static(b"\0")), ()))
+            });
+            StreamBody::new(bytes).boxed_unsync()
+        }
+        RawBody::Broken(bytes) => {
+            // What is before the cut goes out first.
+            let cut = async {
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("cut off"))
+            };
+            let first = futures::stream::iter([frame(bytes.into())]);
+            StreamBody::new(first.chain(futures::stream::once(cut))).boxed_unsync()
+        }
+    };
+    head.body(body).unwrap()
 }
 
 /// `Export…ServiceResponse { partial_success { rejected, error_message } }`.

@@ -233,7 +233,7 @@ impl ProcessFolder {
 
     /// The acknowledgement file; empty if there is none.
     pub(crate) fn read_ack(&self) -> Vec<u8> {
-        read_file(&self.path.join(ACK), 2 * ACK_SLOT as u64).unwrap_or_default()
+        read_file(&self.path.join(ACK), ACK_FILE).unwrap_or_default()
     }
 
     /// The file of open spans; empty if there is none.
@@ -249,6 +249,9 @@ impl ProcessFolder {
 
 /// More open spans than fit are not kept.
 pub(crate) const MAX_OPEN_FILE: u64 = 8 << 20;
+
+/// Two slots.
+const ACK_FILE: u64 = 2 * ACK_SLOT as u64;
 
 fn read_file(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let file = private_file().read(true).open(path)?;

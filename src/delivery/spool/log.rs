@@ -146,8 +146,16 @@ struct Active<S> {
 struct Stored {
     number: u64,
     len: u64,
+    /// At most so much of a record that failed stands behind that.
+    tail: u64,
     /// Spans in it that are on disk only.
     unread: u64,
+}
+
+impl Stored {
+    fn bytes(&self) -> u64 {
+        self.len.saturating_add(self.tail)
+    }
 }
 
 /// A record read again from disk.
@@ -213,6 +221,8 @@ impl<F: Folder> Log<F> {
         if let Err(error) = write(active, &self.buffer) {
             // What is left of the record is cut when the segment is read.
             if active.file.truncate(active.stored.len).is_err() {
+                active.stored.tail = self.buffer.len() as u64;
+                self.bytes = self.bytes.saturating_add(active.stored.tail);
                 self.seal();
             }
             return Err(error.into());
@@ -239,7 +249,7 @@ impl<F: Folder> Log<F> {
         let number = self.next_segment;
         self.next_segment = self.next_segment.saturating_add(1);
         let file = self.folder.create(number)?;
-        let stored = Stored { number, len: 0, unread: 0 };
+        let stored = Stored { number, len: 0, tail: 0, unread: 0 };
         let mut active = Active { file, stored, since: now.instant, is_dirty: false };
         self.buffer.clear();
         append_segment_header(&mut self.buffer, now.unix_nanos);
@@ -280,7 +290,7 @@ impl<F: Folder> Log<F> {
     fn drop_oldest(&mut self, lost: &mut u64) -> bool {
         let Some(oldest) = self.sealed.pop_front() else { return false };
         let _ = self.folder.remove(oldest.number);
-        self.bytes = self.bytes.saturating_sub(oldest.len);
+        self.bytes = self.bytes.saturating_sub(oldest.bytes());
         *lost = lost.saturating_add(oldest.unread);
         if self.backlog.is_some_and(|backlog| backlog.segment <= oldest.number) {
             self.backlog = Some(self.first_place());
@@ -428,7 +438,7 @@ impl<F: Folder> Log<F> {
         }
         while let Some(oldest) = self.sealed.front().copied().filter(|oldest| oldest.number < done.segment) {
             let _ = self.folder.remove(oldest.number);
-            self.bytes = self.bytes.saturating_sub(oldest.len);
+            self.bytes = self.bytes.saturating_sub(oldest.bytes());
             self.sealed.pop_front();
         }
     }

@@ -9,11 +9,8 @@ mod events;
 mod forgotten;
 mod forked;
 mod parents;
-<<<<<<< HEAD
 mod partial;
-=======
 mod privacy;
->>>>>>> wip-privacy
 mod programs;
 mod shedding;
 mod threads;

@@ -145,6 +145,34 @@ fn a_span_never_entered_is_told_as_queued_no_longer_than_it_is_open() {
 }
 
 #[test]
+fn a_root_below_another_process_keeps_what_came_with_it() {
+    let origin =
+        super::super::config::ForeignContext { trace_state: "vendor=1".to_owned(), ..Default::default() };
+    let parent = super::super::config::RemoteParent {
+        trace_id: [1, 2],
+        span_id: 3,
+        is_sampled: true,
+        is_remote: true,
+        origin,
+    };
+    let mut bench = Bench::new(LayerConfig { process_parent: Some(parent), ..config() });
+    let core = bench.core();
+    let mut partials = Vec::new();
+    let finished = bench.run(|_| {
+        let _root = info_span!("root").entered();
+        let _child = info_span!("child").entered();
+        partials = write(&core, 0, usize::MAX).0;
+    });
+    for Partial { finished: partial, is_local_root } in &partials {
+        let closed = named(&finished, &partial.span.name);
+        assert_eq!((partial.span.trace_state.as_str(), partial.span.flags), ("vendor=1", closed.span.flags));
+        assert_eq!(partial.span.parent_span_id, closed.span.parent_span_id);
+        assert_eq!(partial.span.parent_span_id == 3u64.to_be_bytes(), *is_local_root);
+    }
+    assert_eq!(names(&partials), ["root", "child"]);
+}
+
+#[test]
 fn the_outcome_a_program_wrote_itself_makes_way() {
     let mut bench = Bench::new(config());
     let core = bench.core();

@@ -6,8 +6,8 @@ use tracing::{info, info_span};
 use super::super::SpanExt;
 use super::*;
 use crate::ids::{SpanId, TraceId};
+use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::flags;
-use crate::pipeline::shard::pressure::Level;
 use crate::sampler::{RootSampler, Sampler};
 
 const SHED: [&str; 6] = [
@@ -34,7 +34,7 @@ fn program() {
     let node = info_span!(parent: &*run, "node", node.id = "n");
     for span in [&*run, &*outer, &chat, &leaf, &node] {
         span.set_attribute("prompt", "p".repeat(2000));
-        span.set_attribute("input.value", "v".repeat(2000));
+        span.set_attribute("error.type", "v".repeat(2000));
         span.add_link(TraceId::from_bytes([7; 16]), SpanId::from_bytes([7; 8]));
         span.follows_from(&first);
         info!(parent: span, "event");
@@ -76,7 +76,7 @@ fn half_full_long_texts_are_cut_and_events_and_links_left_out_but_nothing_the_an
     assert_eq!(not_exported(&finished), [""; 0]);
     for it in &finished {
         assert_eq!(it.text("prompt"), Some("p".repeat(253) + "…"), "{}", it.span.name);
-        assert_eq!(it.text("input.value"), Some("v".repeat(2000)));
+        assert_eq!(it.text("error.type"), Some("v".repeat(2000)));
         let span = &it.span;
         let left_out = (span.dropped_events_count, span.dropped_links_count, span.dropped_attributes_count);
         assert_eq!((span.events.len(), span.links.len(), left_out), (0, 1, (1, 1, 0)));
@@ -131,6 +131,21 @@ fn what_is_not_exported_does_not_feel_the_delivery() {
                 .all(|it| it.frame.flags & (flags::SHED | flags::ANALYSIS_ONLY) == flags::ANALYSIS_ONLY)
         );
     }
+}
+
+#[test]
+fn a_span_of_too_many_bytes_keeps_the_links_that_say_what_it_waited_for() {
+    let limits = super::super::config::Limits { span_bytes: 400, ..Default::default() };
+    let finished = measure_with(LayerConfig { limits, ..config() }, || {
+        let first = info_span!("first");
+        let span = info_span!("n");
+        span.follows_from(&first);
+        (0..3).for_each(|_| span.add_link(TraceId::from_bytes([7; 16]), SpanId::from_bytes([7; 8])));
+        span.set_attribute("text", "t".repeat(250));
+    });
+    let span = &named(&finished, "n").span;
+    assert_eq!((span.links.len(), span.dropped_links_count, span.attributes.len()), (1, 3, 1));
+    assert_eq!(span.links[0].attributes[0].key, "longpole.edge");
 }
 
 #[test]

@@ -11,6 +11,8 @@ use super::*;
 use crate::pipeline::shard::Chunk;
 
 const THREADS: u64 = 16;
+/// How many spans may wait to be looked at.
+const AHEAD: u64 = 1_000_000;
 
 #[test]
 fn no_values_of_two_spans_are_mixed() {
@@ -36,14 +38,22 @@ fn wander(spans: u64) {
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..THREADS).map(|_| sync_channel::<(Span, u64, u64)>(64)).unzip();
     let mut seen = vec![0u64; THREADS as usize];
+    let (made, taken) = (AtomicU64::new(0), AtomicU64::new(0));
+    // Nobody gets so far ahead that its spans find no room.
+    let begin = || {
+        let made = made.fetch_add(1, Ordering::Relaxed);
+        while made > taken.load(Ordering::Relaxed) + AHEAD {
+            std::thread::yield_now();
+        }
+    };
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for (thread, mine) in receivers.into_iter().enumerate() {
             let thread = thread as u64;
             let next = senders[(thread as usize + 1) % senders.len()].clone();
-            let dispatch = dispatch.clone();
+            let (dispatch, begin) = (dispatch.clone(), &begin);
             threads.push(scope.spawn(move || {
-                tracing::dispatcher::with_default(&dispatch, || run(thread, per_thread, next, &mine));
+                tracing::dispatcher::with_default(&dispatch, || run(thread, per_thread, begin, next, &mine));
             }));
         }
         drop(senders);
@@ -51,6 +61,7 @@ fn wander(spans: u64) {
             // Looked at before the shards are: whoever ended has left all of its spans.
             let is_over = threads.iter().all(|thread| thread.is_finished());
             take_all(&core, &mut seen);
+            taken.store(seen.iter().sum(), Ordering::Relaxed);
             if is_over {
                 break;
             }
@@ -62,9 +73,16 @@ fn wander(spans: u64) {
 }
 
 /// Makes spans, and hands every other on to the next thread.
-fn run(thread: u64, spans: u64, next: SyncSender<(Span, u64, u64)>, mine: &Receiver<(Span, u64, u64)>) {
+fn run(
+    thread: u64,
+    spans: u64,
+    begin: &dyn Fn(),
+    next: SyncSender<(Span, u64, u64)>,
+    mine: &Receiver<(Span, u64, u64)>,
+) {
     let mut late = Vec::new();
     for number in 0..spans {
+        begin();
         let span = info_span!("n", thread, number, text = %number, check = tracing::field::Empty);
         match number % 4 {
             0 => {

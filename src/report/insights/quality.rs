@@ -16,7 +16,9 @@ pub(super) fn trace_quality(case: &Case<'_>, found: &mut Vec<Candidate>) {
     };
     let mut finding = case.finding("LP115", case.run_name(), Default::default(), severity);
     let mut counts = quality.warnings.clone();
-    for (what, number) in [("open", quality.open_spans), ("orphans", quality.orphans)] {
+    let never_ended = quality.open_spans.saturating_sub(quality.missing_spans);
+    let numbers = [("open", never_ended), ("missing", quality.missing_spans), ("orphans", quality.orphans)];
+    for (what, number) in numbers {
         if number > 0 {
             counts.insert(what.to_owned(), number);
         }
