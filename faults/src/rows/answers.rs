@@ -110,8 +110,9 @@ pub(super) fn partial_success(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// The most memory an answer may cost.
-const ANSWER_RSS_KIB: u64 = 8 << 10;
+/// The most memory an answer may cost: the 4 MiB that are read of it, twice while they are put together, and what the
+/// allocator keeps.
+const ANSWER_RSS_KIB: u64 = 12 << 10;
 /// A client reads 4 MiB of an answer; as much again and more may be under way in the system's buffers.
 const ANSWER_BYTES: u64 = 16 << 20;
 
