@@ -25,6 +25,7 @@ mod retry;
 #[cfg(feature = "otlp")]
 mod span_exporter;
 mod spans_file;
+#[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "there is no backend to keep spans for"))]
 pub(crate) mod spool;
 mod state;
 #[cfg(feature = "otlp")]
