@@ -276,6 +276,28 @@ fn what_a_backend_refuses_for_good_is_kept_for_a_person() {
 }
 
 #[test]
+fn what_waits_for_a_decision_when_a_program_is_gone_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sink, is_up) = switched();
+    let (layer, longpole) = builder(sink.url(), folder.path()).keep_runs(KeepRuns::failed()).build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let _open = info_span!("run", seq = 0).entered();
+        info_span!("step", node.id = "step", seq = 1).in_scope(|| ());
+        // The run has not ended, so nothing is decided; what is open goes along.
+        let last = longpole.shutdown_within(Duration::from_millis(300));
+        assert_eq!((last.flush.discarded, last.flush.pending, last.flush.spooled), (0, 2, 2), "{last}");
+    });
+    is_up.store(true, Ordering::Relaxed);
+    let next = builder(sink.url(), folder.path()).build().unwrap().1;
+    let deadline = Instant::now() + PATIENCE;
+    while next.flush().recovered < 2 {
+        assert!(Instant::now() < deadline, "{}", next.flush());
+    }
+    assert_each_once(&sink, 2);
+}
+
+#[test]
 fn only_runs_that_are_worth_it_are_sent() {
     let folder = tempfile::tempdir().unwrap();
     let sink = Sink::accepting();

@@ -77,3 +77,104 @@ impl KeepRuns {
         self.keeps(run, is_complete, earlier, random_id())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TraceId;
+    use crate::report::sums::{Execution, NodeSums};
+    use crate::run_profile::RunProfile;
+    use crate::time::{Duration, Timestamp};
+
+    /// A run of one execution of `step` that took so long and cost so much.
+    fn run(millis: u64, usd: f64) -> RunSums {
+        let duration = Duration::from_millis(millis);
+        let mut durations = crate::histogram::DurationStats::default();
+        durations.record(duration);
+        let step = NodeSums {
+            name: "step".into(),
+            counts_in_sum: true,
+            durations,
+            failures: 0,
+            on_path: duration,
+            self_time: duration,
+            queued: Duration::ZERO,
+            cost: Money::from_usd(usd),
+        };
+        let execution = Execution {
+            node: "step".into(),
+            depth: 1,
+            outcome: "ok",
+            error_type: None,
+            duration,
+            self_time: duration,
+            busy: None,
+            span_id: None,
+            end: Timestamp::EPOCH,
+        };
+        RunSums {
+            nodes: vec![step],
+            executions: vec![execution],
+            workflow: None,
+            outcome: "ok",
+            wall: duration,
+            end: Timestamp::EPOCH,
+            trace_id: TraceId::default(),
+            root_span: None,
+            is_sampled: true,
+            profile: RunProfile::default(),
+        }
+    }
+
+    /// So many runs of 100 ms.
+    fn earlier(count: u64) -> Aggregates {
+        let mut earlier = Aggregates::default();
+        (0..count).for_each(|_| earlier.add_run(Duration::from_millis(100), run(100, 0.0).nodes));
+        earlier
+    }
+
+    const ODD: u64 = 1;
+
+    #[test]
+    fn what_failed_in_any_way_is_kept() {
+        let keep = KeepRuns::failed();
+        let keeps = |run: &RunSums, is_complete| keep.keeps(run, is_complete, &earlier(0), ODD);
+        assert!(!keeps(&run(1, 0.0), true));
+        assert!(keeps(&run(1, 0.0), false), "incomplete");
+        assert!(keeps(&RunSums { outcome: "error", ..run(1, 0.0) }, true));
+        let mut failed = run(1, 0.0);
+        failed.executions[0].outcome = "cancelled";
+        assert!(keeps(&failed, true));
+        let mut retried = run(1, 0.0);
+        retried.nodes[0].failures = 1;
+        assert!(keeps(&retried, true));
+    }
+
+    #[test]
+    fn slow_is_more_than_twice_the_95th_percentile_of_ten_earlier_executions() {
+        let keep = KeepRuns::failed().slow(true);
+        let keeps = |millis, count| keep.keeps(&run(millis, 0.0), true, &earlier(count), ODD);
+        // The histogram knows 100 ms within four percent.
+        assert_eq!([190, 215].map(|millis| keeps(millis, 10)), [false, true]);
+        assert!(!keeps(1_000, 9), "nine are too few to know what is usual");
+        assert!(!KeepRuns::failed().keeps(&run(1_000, 0.0), true, &earlier(10), ODD));
+    }
+
+    #[test]
+    fn expensive_is_more_than_the_limit() {
+        let keep = KeepRuns::failed().costlier_than_usd(0.5);
+        let keeps = |usd| keep.keeps(&run(1, usd), true, &earlier(0), ODD);
+        assert_eq!([0.5, 0.500_001].map(keeps), [false, true]);
+        assert!(!KeepRuns::failed().costlier_than_usd(f64::NAN).keeps(&run(1, 9.0), true, &earlier(0), ODD));
+    }
+
+    #[test]
+    fn of_the_rest_one_in_so_many_is_kept() {
+        let kept = |keep: &KeepRuns| {
+            (0..1_000).filter(|number| keep.keeps(&run(1, 0.0), true, &earlier(0), *number)).count()
+        };
+        assert_eq!(kept(&KeepRuns::failed().one_in(10)), 100);
+        assert_eq!(kept(&KeepRuns::failed().one_in(1)), 1_000);
+        assert_eq!(kept(&KeepRuns::failed().one_in(0)), 0);
+    }
+}

@@ -16,6 +16,9 @@ pub(crate) mod outputs;
 pub(crate) mod pressure;
 pub(crate) mod run_thread;
 pub(crate) mod shard;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "of what the test made")]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,0 +1,96 @@
+//! A mistake of ours in a thread of ours costs what that thread held, counted, and no more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tracing::info_span;
+use tracing_subscriber::prelude::*;
+
+use super::io_thread::LossTelling;
+use super::run_thread::RunThreadConfig;
+use super::shard::Shards;
+use super::{Pipeline, PipelineSettings};
+use crate::layer::config::LayerConfig;
+use crate::layer::{LayerCore, LongpoleLayer};
+use crate::metrics::hub::MetricHub;
+use crate::metrics::store::MetricLimits;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A pipeline whose run thread panics on the first run, and whose io thread does when it is told to.
+fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
+    let run_panics = AtomicBool::new(true);
+    let config = RunThreadConfig {
+        assembler: Default::default(),
+        report: Default::default(),
+        compares_with_earlier_runs: false,
+        keep_runs: None,
+        marked_only: false,
+        origin: Default::default(),
+        on_run: Vec::new(),
+        metrics: Arc::new(MetricHub::new(MetricLimits::default())),
+        #[cfg(feature = "metrics")]
+        uses_facade: false,
+        layer_losses: Box::new(move || {
+            assert!(!run_panics.swap(false, Ordering::Relaxed), "a mistake of ours");
+            Default::default()
+        }),
+        open_spans: Box::new(Vec::new),
+        host_dispatch: Box::new(|| None),
+    };
+    let telling = LossTelling {
+        layer_losses: Box::new(move || {
+            assert!(!io_panics.swap(false, Ordering::Relaxed), "a mistake of ours");
+            Default::default()
+        }),
+        tell: None,
+    };
+    Pipeline::start(shards.clone(), None, config, PipelineSettings { is_strict: false, telling }).unwrap()
+}
+
+fn two_runs_with_a_panic_after_the_first(io_panics: bool) -> (Pipeline, Vec<String>) {
+    let shards = Arc::new(Shards::new(1, 1 << 20));
+    let panics = Arc::new(AtomicBool::new(false));
+    let pipeline = pipeline(&shards, panics.clone());
+    let core = Arc::new(LayerCore::new(LayerConfig::default(), shards));
+    let run = || {
+        let subscriber = tracing_subscriber::registry().with(LongpoleLayer::new(core.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            info_span!(target: "app", "run")
+                .in_scope(|| info_span!(target: "app", "step", node.id = "step").in_scope(|| ()));
+        });
+        pipeline.flush(Instant::now() + PATIENCE)
+    };
+    // The run thread drops whoever waits for it when it panics; the io thread's panic is noticed by nobody.
+    run();
+    panics.store(io_panics, Ordering::Relaxed);
+    let deadline = Instant::now() + PATIENCE;
+    while !run() {
+        assert!(Instant::now() < deadline);
+    }
+    let notes = pipeline.outputs.state().notes.clone();
+    (pipeline, notes)
+}
+
+#[test]
+fn the_run_thread_begins_anew_after_a_panic() {
+    let (pipeline, notes) = two_runs_with_a_panic_after_the_first(false);
+    assert!(notes.iter().any(|note| note.contains("analysis panicked and began anew")), "{notes:?}");
+    assert!(pipeline.outputs.runs.load(Ordering::Relaxed) >= 1);
+}
+
+#[test]
+fn the_io_thread_begins_anew_after_a_panic() {
+    let (pipeline, notes) = two_runs_with_a_panic_after_the_first(true);
+    let deadline = Instant::now() + PATIENCE;
+    let has_begun_anew = || {
+        pipeline.flush(deadline);
+        let notes = pipeline.outputs.state().notes.clone();
+        notes.iter().any(|note| note.contains("io thread panicked and began anew"))
+    };
+    while !has_begun_anew() {
+        assert!(Instant::now() < deadline, "{notes:?}");
+    }
+    assert!(pipeline.flush(deadline), "it works again");
+}
