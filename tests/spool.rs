@@ -390,3 +390,47 @@ fn a_killed_program_loses_what_closed_in_its_last_moment_at_most() {
         assert!(Instant::now() < deadline, "{} of {closed}", next.flush());
     }
 }
+
+/// The disk refuses while records wait there that are in memory no more: what comes is kept in memory meanwhile.
+#[test]
+fn a_disk_that_refuses_during_an_outage_loses_nothing_that_fits_into_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sink, is_up) = switched();
+    let long = "x".repeat(1_000);
+    let (tell, told) = std::sync::mpsc::channel();
+    let builder = builder(sink.url(), folder.path()).on_run(move |report| {
+        let _ = tell.send(report.run.spans);
+    });
+    let (layer, longpole) = builder.build().unwrap();
+    let mut seq = 0_u64;
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let mut run = |steps: u64| {
+            info_span!("run", seq).in_scope(|| {
+                seq += 1;
+                for _ in 0..steps {
+                    info_span!("step", node.id = "step", seq, long).in_scope(|| ());
+                    seq += 1;
+                }
+            });
+            assert_eq!(told.recv_timeout(PATIENCE).unwrap(), steps + 1);
+        };
+        // More than memory holds.
+        (0..160).for_each(|_| run(128));
+        // No further file can be made: the next record that needs one is refused.
+        let process = std::fs::read_dir(folder.path().join("spool/v1/agent")).unwrap().next().unwrap().unwrap();
+        for number in 2..60 {
+            // Refused even to those who may write everywhere.
+            let _ = std::fs::create_dir(process.path().join(format!("{number:012}.seg")));
+        }
+        (0..80).for_each(|_| run(128));
+        is_up.store(true, Ordering::Relaxed);
+        let last = longpole.flush_within(PATIENCE);
+        let notes = longpole.diagnostics().notes;
+        assert!(notes.iter().any(|note| note.contains("cannot write spans to")), "{notes:?}");
+        assert_conserved(&last);
+        let lost: u64 = last.lost.values().sum();
+        assert_eq!(last.acknowledged + lost, last.closed, "{last}");
+        // Memory was full when the disk refused, so some may be; what is counted is all there is.
+        assert_eq!(taken(&sink).len() as u64, last.acknowledged, "{last}");
+    });
+}

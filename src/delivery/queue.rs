@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 
 use super::holding::Decided;
 use super::record::{Record, SpanKey, goes_with_its_chunk};
-use super::spool::adopted::Preamble;
+use super::spool::adopted::{Preamble, span_messages};
 use super::spool::format::Kind;
 use super::spool::{Spool, now};
-use super::state::{Done, State, Written};
+use super::state::{Done, Room, State, Written};
 use super::waiting::{Batch, Place, RequestLimits, Waiting, next_place};
 use super::{DeliveryConfig, DeliveryStatus, Refused, SignalName};
 use crate::ids::TraceId;
@@ -95,7 +95,7 @@ impl Queue {
     }
 
     /// Whether so much more may be kept in memory; an error if nothing is taken any more.
-    fn room(&self, spans: u64, bytes: usize) -> Result<bool, Refused> {
+    fn room(&self, spans: u64, bytes: usize) -> Result<Room, Refused> {
         let mut state = self.state();
         if state.is_stopped {
             state.offered(spans);
@@ -104,7 +104,11 @@ impl Queue {
         }
         let pending = state.pending().saturating_sub(state.disk_spans).saturating_add(spans);
         let fits = state.bytes.saturating_add(bytes) <= self.max_bytes && pending <= self.max_spans;
-        Ok(fits && !state.has_backlog)
+        Ok(match fits {
+            true if state.has_backlog => Room::IfNotOnDisk,
+            true => Room::Yes,
+            false => Room::No,
+        })
     }
 
     fn offer_chunk(&self, spool: Option<&mut Spool>, chunk: Arc<Chunk>) -> Result<(), Refused> {
@@ -112,16 +116,24 @@ impl Queue {
         let (spans, bytes) = heads.fold((0u64, 0usize), |(spans, bytes), head| {
             (spans.saturating_add(1), bytes.saturating_add(chunk.field(head).len()))
         });
-        let has_room = self.room(spans, bytes)?;
+        let room = self.room(spans, bytes)?;
         let mut spool = spool;
-        let written = match &mut spool {
-            Some(spool) => self.write_chunk(spool, &chunk, has_room),
-            None if has_room => Written { places: nowhere(spans).into(), ..Written::default() },
-            None => Written { lost: spans, ..Written::default() },
+        let mut written = match &mut spool {
+            Some(spool) => self.write_chunk(spool, &chunk, room),
+            None if room == Room::No => Written { lost: spans, ..Written::default() },
+            None => Written { places: nowhere(spans).into(), ..Written::default() },
         };
         let mut state = self.state();
         state.booked(spans, &written, spool);
-        if !has_room {
+        if room != Room::Yes {
+            let (rest, spans) = std::mem::take(&mut written.rest);
+            state.bytes = state.bytes.saturating_add(rest.len());
+            let bytes = rest.len();
+            if self.keeps_by_outcome {
+                span_messages(&rest).for_each(|message| state.decide_on_span(message, Place::default()));
+            } else {
+                state.wait(Waiting::fields(rest, nowhere(spans).into()), spans, bytes);
+            }
             return if written.lost > 0 { Err(Refused) } else { Ok(()) };
         }
         state.bytes = state.bytes.saturating_add(bytes);
@@ -138,7 +150,7 @@ impl Queue {
     }
 
     /// Writes the spans of a chunk that go with it.
-    fn write_chunk(&self, spool: &mut Spool, chunk: &Chunk, keeps: bool) -> Written {
+    fn write_chunk(&self, spool: &mut Spool, chunk: &Chunk, room: Room) -> Written {
         let kind = if self.keeps_by_outcome { Kind::Undecided } else { Kind::Traces };
         let mut written = Written::default();
         let now = now();
@@ -151,7 +163,8 @@ impl Queue {
             }
             let parts: Vec<&[u8]> =
                 pieces.iter().map(|piece| chunk.bytes.get(piece.clone()).unwrap_or_default()).collect();
-            written.add(spool.append(kind, spans, &parts, keeps, now), spans, keeps);
+            let record = spool.append(kind, spans, &parts, room == Room::Yes, now);
+            written.add(record, spans, room, || parts.concat());
             pieces.clear();
         };
         for head in chunk.heads.iter().filter(|head| goes_with_its_chunk(head)) {
@@ -173,16 +186,21 @@ impl Queue {
     }
 
     fn offer_root(&self, spool: Option<&mut Spool>, key: SpanKey, message: Vec<u8>) -> Result<(), Refused> {
-        let keeps = self.room(1, message.len())?;
+        let room = self.room(1, message.len())?;
         let mut spool = spool;
         let mut written = Written::default();
-        let record =
-            spool.as_mut().and_then(|spool| spool.append(Kind::HeldRoot, 1, &[&message], keeps, now()));
-        written.add(record, 1, keeps);
+        let record = spool
+            .as_mut()
+            .and_then(|spool| spool.append(Kind::HeldRoot, 1, &[&message], room == Room::Yes, now()));
+        // What is not on disk is held here, if there is room at all.
+        written.add(record, 1, room, Vec::new);
         let mut state = self.state();
         state.booked(1, &written, spool);
-        if !keeps {
-            return if written.lost > 0 { Err(Refused) } else { Ok(()) };
+        if written.lost > 0 {
+            return Err(Refused);
+        }
+        if written.on_disk > 0 {
+            return Ok(());
         }
         state.bytes = state.bytes.saturating_add(message.len());
         let place = written.places.front().copied().unwrap_or_default();
@@ -213,8 +231,7 @@ impl Queue {
             .and_then(|spool| spool.append(Kind::RootAttributes, 0, &[&ids, &attributes], keeps, now()));
         let mut state = self.state();
         state.is_spool_dirty |= record.is_some();
-        if !keeps {
-            state.has_backlog = spool.as_ref().is_some_and(|spool| spool.has_backlog());
+        if !keeps && record.is_some() {
             return Ok(());
         }
         let mut released = state.holding.verdict(key, attributes, true);

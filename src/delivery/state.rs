@@ -75,17 +75,40 @@ pub(super) struct Written {
     pub(super) places: VecDeque<Place>,
     /// Spans on disk only.
     pub(super) on_disk: u64,
+    /// Fields of spans that should have been, and are kept in memory after all, and how many.
+    pub(super) rest: (Vec<u8>, u64),
     /// Spans that are neither there nor kept in memory.
     pub(super) lost: u64,
 }
 
+/// Whether there is room in memory for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Yes,
+    /// There is, but what came before is on disk only, so this should be too.
+    IfNotOnDisk,
+    No,
+}
+
 impl Written {
-    /// Notes where so many spans were written; `keeps`: they are in memory too.
-    pub(super) fn add(&mut self, record: Option<Position>, spans: u32, keeps: bool) {
-        match (record, keeps) {
-            (record, true) => self.places.push_back(Place { record, verdict: None, spans }),
-            (Some(_), false) => self.on_disk = self.on_disk.saturating_add(u64::from(spans)),
-            (None, false) => self.lost = self.lost.saturating_add(u64::from(spans)),
+    /// Notes where so many spans were written. `fields` gives those that are kept in memory instead.
+    pub(super) fn add(
+        &mut self,
+        record: Option<Position>,
+        spans: u32,
+        room: Room,
+        fields: impl FnOnce() -> Vec<u8>,
+    ) {
+        let count = u64::from(spans);
+        match (record, room) {
+            (record, Room::Yes) => self.places.push_back(Place { record, verdict: None, spans }),
+            (Some(_), _) => self.on_disk = self.on_disk.saturating_add(count),
+            (None, Room::IfNotOnDisk) => {
+                let (rest, kept) = &mut self.rest;
+                rest.extend_from_slice(&fields());
+                *kept = kept.saturating_add(count);
+            }
+            (None, Room::No) => self.lost = self.lost.saturating_add(count),
         }
     }
 }
