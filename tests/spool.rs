@@ -417,7 +417,8 @@ fn a_disk_that_refuses_during_an_outage_loses_nothing_that_fits_into_memory() {
         // More than memory holds.
         (0..160).for_each(|_| run(128));
         // No further file can be made: the next record that needs one is refused.
-        let process = std::fs::read_dir(folder.path().join("spool/v1/agent")).unwrap().next().unwrap().unwrap();
+        let process =
+            std::fs::read_dir(folder.path().join("spool/v1/agent")).unwrap().next().unwrap().unwrap();
         for number in 2..60 {
             // Refused even to those who may write everywhere.
             let _ = std::fs::create_dir(process.path().join(format!("{number:012}.seg")));

@@ -15,6 +15,7 @@ mod loss_news;
 #[cfg(feature = "otlp")]
 mod metrics_sender;
 mod net_thread;
+mod offering;
 mod queue;
 pub(crate) mod record;
 #[cfg(feature = "otlp")]

@@ -1,46 +1,41 @@
 //! What waits to be delivered, and the counts of everything that did.
 //!
-//! Records go to disk first, if there is a spool, and then into memory, as long as there is room. What is on disk
-//! only is read again when there is. Locks are taken in one order: the spool's, then the state's.
+//! Locks are taken in one order: the spool's, then the state's. How records come in is in `offering`.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::holding::Decided;
-use super::record::{Record, SpanKey, goes_with_its_chunk};
-use super::spool::adopted::{Preamble, span_messages};
+use super::record::SpanKey;
+use super::spool::adopted::Preamble;
 use super::spool::format::Kind;
 use super::spool::{Spool, now};
-use super::state::{Done, Room, State, Written};
-use super::waiting::{Batch, Place, RequestLimits, Waiting, next_place};
-use super::{DeliveryConfig, DeliveryStatus, Refused, SignalName};
-use crate::ids::TraceId;
+use super::state::{Done, State};
+use super::waiting::{Batch, Place, RequestLimits};
+use super::{DeliveryConfig, DeliveryStatus, SignalName};
 use crate::pipeline::pressure::Level;
-use crate::pipeline::shard::{Chunk, Shards};
+use crate::pipeline::shard::Shards;
 
 /// Shared by whoever offers, whoever flushes and the net thread.
 pub(super) struct Queue {
     shards: Arc<Shards>,
-    spool: Option<Mutex<Spool>>,
+    pub(super) spool: Option<Mutex<Spool>>,
     state: Mutex<State>,
     /// Tells the net thread that there is something to look at.
     pub(super) wake: Notify,
     /// Tells those who flush that something is done.
-    progress: Condvar,
-    max_bytes: usize,
-    max_spans: u64,
+    pub(super) progress: Condvar,
+    pub(super) max_bytes: usize,
+    pub(super) max_spans: u64,
     hold: Duration,
     has_metrics: bool,
-    keeps_by_outcome: bool,
+    pub(super) keeps_by_outcome: bool,
     tell: Option<fn(&str)>,
 }
 
 /// How many sentences are kept for the user.
 const MAX_NOTES: usize = 32;
-/// About how long a record on disk gets.
-const RECORD_BYTES: usize = 1 << 20;
 /// How much is read from disk at a time.
 const READ_BYTES: usize = 1 << 20;
 
@@ -65,201 +60,12 @@ impl Queue {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spool(&self) -> Option<MutexGuard<'_, Spool>> {
+    pub(super) fn spool(&self) -> Option<MutexGuard<'_, Spool>> {
         Some(self.spool.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn offer(&self, record: Record) -> Result<(), Refused> {
-        let taken = {
-            let mut locked = self.spool();
-            let spool = locked.as_deref_mut();
-            let taken = match record {
-                Record::Traces(chunk) => self.offer_chunk(spool, chunk),
-                Record::HeldRoot { key, message } => self.offer_root(spool, key, message),
-                Record::RootAttributes { key, attributes } => self.offer_verdict(spool, key, attributes),
-                Record::Decision { trace_id, keeps } => {
-                    self.offer_decision(spool, trace_id, keeps);
-                    Ok(())
-                }
-            };
-            self.tell_pressure(locked.as_deref());
-            taken
-        };
-        self.tell_news();
-        self.wake.notify_one();
-        taken
-    }
-
-    /// Whether so much more may be kept in memory; an error if nothing is taken any more.
-    fn room(&self, spans: u64, bytes: usize) -> Result<Room, Refused> {
-        let mut state = self.state();
-        if state.is_stopped {
-            state.offered(spans);
-            state.drop_spans("after_shutdown", spans);
-            return Err(Refused);
-        }
-        let pending = state.pending().saturating_sub(state.disk_spans).saturating_add(spans);
-        let fits = state.bytes.saturating_add(bytes) <= self.max_bytes && pending <= self.max_spans;
-        Ok(match fits {
-            true if state.has_backlog => Room::IfNotOnDisk,
-            true => Room::Yes,
-            false => Room::No,
-        })
-    }
-
-    fn offer_chunk(&self, spool: Option<&mut Spool>, chunk: Arc<Chunk>) -> Result<(), Refused> {
-        let heads = chunk.heads.iter().filter(|head| goes_with_its_chunk(head));
-        let (spans, bytes) = heads.fold((0u64, 0usize), |(spans, bytes), head| {
-            (spans.saturating_add(1), bytes.saturating_add(chunk.field(head).len()))
-        });
-        let room = self.room(spans, bytes)?;
-        let mut spool = spool;
-        let mut written = match &mut spool {
-            Some(spool) => self.write_chunk(spool, &chunk, room),
-            None if room == Room::No => Written { lost: spans, ..Written::default() },
-            None => Written { places: nowhere(spans).into(), ..Written::default() },
-        };
-        let mut state = self.state();
-        state.booked(spans, &written, spool);
-        if room != Room::Yes {
-            let (rest, spans) = std::mem::take(&mut written.rest);
-            state.bytes = state.bytes.saturating_add(rest.len());
-            let bytes = rest.len();
-            if self.keeps_by_outcome {
-                span_messages(&rest).for_each(|message| state.decide_on_span(message, Place::default()));
-            } else {
-                state.wait(Waiting::fields(rest, nowhere(spans).into()), spans, bytes);
-            }
-            return if written.lost > 0 { Err(Refused) } else { Ok(()) };
-        }
-        state.bytes = state.bytes.saturating_add(bytes);
-        if self.keeps_by_outcome {
-            let mut places = written.places;
-            for head in chunk.heads.iter().filter(|head| goes_with_its_chunk(head)) {
-                let place = next_place(&mut places);
-                state.decide_on_span(chunk.message(head), place);
-            }
-        } else {
-            state.wait(Waiting::Chunk { chunk, next: 0, places: written.places }, spans, bytes);
-        }
-        Ok(())
-    }
-
-    /// Writes the spans of a chunk that go with it.
-    fn write_chunk(&self, spool: &mut Spool, chunk: &Chunk, room: Room) -> Written {
-        let kind = if self.keeps_by_outcome { Kind::Undecided } else { Kind::Traces };
-        let mut written = Written::default();
-        let now = now();
-        // Neighbours in the chunk are written as one piece.
-        let mut pieces: Vec<std::ops::Range<usize>> = Vec::new();
-        let (mut bytes, mut spans) = (0usize, 0u32);
-        let mut write = |pieces: &mut Vec<std::ops::Range<usize>>, spans: u32| {
-            if spans == 0 {
-                return;
-            }
-            let parts: Vec<&[u8]> =
-                pieces.iter().map(|piece| chunk.bytes.get(piece.clone()).unwrap_or_default()).collect();
-            let record = spool.append(kind, spans, &parts, room == Room::Yes, now);
-            written.add(record, spans, room, || parts.concat());
-            pieces.clear();
-        };
-        for head in chunk.heads.iter().filter(|head| goes_with_its_chunk(head)) {
-            let (start, len) = (head.tag as usize, chunk.field(head).len());
-            let end = start.saturating_add(len);
-            if bytes.saturating_add(len) > RECORD_BYTES {
-                write(&mut pieces, std::mem::take(&mut spans));
-                bytes = 0;
-            }
-            match pieces.last_mut() {
-                Some(last) if last.end == start => last.end = end,
-                _ => pieces.push(start..end),
-            }
-            bytes = bytes.saturating_add(len);
-            spans = spans.saturating_add(1);
-        }
-        write(&mut pieces, spans);
-        written
-    }
-
-    fn offer_root(&self, spool: Option<&mut Spool>, key: SpanKey, message: Vec<u8>) -> Result<(), Refused> {
-        let room = self.room(1, message.len())?;
-        let mut spool = spool;
-        let mut written = Written::default();
-        let record = spool
-            .as_mut()
-            .and_then(|spool| spool.append(Kind::HeldRoot, 1, &[&message], room == Room::Yes, now()));
-        // What is not on disk is held here, if there is room at all.
-        written.add(record, 1, room, Vec::new);
-        let mut state = self.state();
-        state.booked(1, &written, spool);
-        if written.lost > 0 {
-            return Err(Refused);
-        }
-        if written.on_disk > 0 {
-            return Ok(());
-        }
-        state.bytes = state.bytes.saturating_add(message.len());
-        let place = written.places.front().copied().unwrap_or_default();
-        let released = state.holding.hold(key, message, place, Instant::now(), false);
-        state.go_on(released, self.keeps_by_outcome);
-        Ok(())
-    }
-
-    fn offer_verdict(
-        &self,
-        spool: Option<&mut Spool>,
-        key: SpanKey,
-        attributes: Vec<u8>,
-    ) -> Result<(), Refused> {
-        let (holds, has_backlog) = {
-            let state = self.state();
-            if state.is_stopped && !state.holding.holds(&key) {
-                return Err(Refused);
-            }
-            (state.holding.holds(&key), state.has_backlog)
-        };
-        let mut spool = spool;
-        let ids = ids_of(key);
-        // A root on disk only is followed there by its verdict.
-        let keeps = holds || !has_backlog;
-        let record = spool
-            .as_mut()
-            .and_then(|spool| spool.append(Kind::RootAttributes, 0, &[&ids, &attributes], keeps, now()));
-        let mut state = self.state();
-        state.is_spool_dirty |= record.is_some();
-        if !keeps && record.is_some() {
-            return Ok(());
-        }
-        let mut released = state.holding.verdict(key, attributes, true);
-        match (&mut released, record) {
-            (Some(released), record) => released.place.verdict = record,
-            // What waits for a root is not worth keeping the disk's records for.
-            (None, Some(record)) => {
-                state.finished.push(Place { record: Some(record), verdict: None, spans: 1 });
-            }
-            (None, None) => {}
-        }
-        state.go_on(released, self.keeps_by_outcome);
-        Ok(())
-    }
-
-    fn offer_decision(&self, spool: Option<&mut Spool>, trace: TraceId, keeps: bool) {
-        let payload = [&trace.to_bytes()[..], &[u8::from(keeps)]].concat();
-        let record = spool.and_then(|spool| spool.append(Kind::Decision, 0, &[&payload], true, now()));
-        let mut state = self.state();
-        if let Some(record) = record {
-            // The records of its spans, which stand before it, keep its segment.
-            state.finished.push(Place { record: Some(record), verdict: None, spans: 1 });
-        }
-        let mut decided = Decided::default();
-        state.holding.decide(trace, keeps, &mut decided);
-        state.take_decided(decided);
-        drop(state);
-        self.progress.notify_all();
     }
 
     pub(super) fn flush(&self, deadline: Instant) -> DeliveryStatus {
@@ -368,7 +174,7 @@ impl Queue {
     }
 
     /// Tells the closing threads how much of what may wait does: on disk if spans go there, else in memory.
-    fn tell_pressure(&self, spool: Option<&Spool>) {
+    pub(super) fn tell_pressure(&self, spool: Option<&Spool>) {
         let level = match spool.and_then(Spool::fill) {
             Some((used, of)) => Level::of(used, of),
             None => Level::of(self.state().bytes as u64, self.max_bytes as u64),
@@ -617,7 +423,7 @@ impl Queue {
     }
 
     /// Tells of losses, and what the spool has to say.
-    fn tell_news(&self) {
+    pub(super) fn tell_news(&self) {
         let said = {
             let mut state = self.state();
             if !state.has_new_losses && state.unsaid.is_empty() {
@@ -663,17 +469,4 @@ impl Queue {
             error => state.status.last_metrics_error = error,
         }
     }
-}
-
-/// The place of spans that are in memory alone.
-fn nowhere(spans: u64) -> [Place; 1] {
-    [Place { spans: u32::try_from(spans).unwrap_or(u32::MAX), ..Place::default() }]
-}
-
-fn ids_of(key: SpanKey) -> [u8; 24] {
-    let mut ids = [0; 24];
-    let (trace, span) = ids.split_at_mut(16);
-    trace.copy_from_slice(&key.trace_id.to_bytes());
-    span.copy_from_slice(&key.span_id.to_bytes());
-    ids
 }
