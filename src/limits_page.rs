@@ -249,7 +249,7 @@ fn of_the_way() -> Vec<Limit> {
         limit(
             "a shutdown",
             Time(crate::SHUTDOWN_TIMEOUT),
-            &[],
+            &["LONGPOLE_SHUTDOWN_TIMEOUT"],
             "it returns with what is done",
             By("`FlushReport::is_complete`, `pending`"),
         ),

@@ -18,8 +18,6 @@ use tracing_subscriber::prelude::*;
 const IS_CHILD: &str = "LONGPOLE_TEST_CHILD";
 /// Not to flush before so many spans were taken, and so many requests with metrics.
 const WAIT: &str = "LONGPOLE_TEST_WAIT";
-/// How long to wait at the end, in milliseconds.
-const SHUTDOWN: &str = "LONGPOLE_TEST_SHUTDOWN";
 const TEST: &str = "what_the_variables_say_is_done";
 
 /// One run of one step, and what the handle says afterwards.
@@ -60,18 +58,21 @@ fn program() {
             std::thread::yield_now();
         }
     }
-    let patience = std::env::var(SHUTDOWN).ok().and_then(|millis| millis.parse().ok());
-    let last = longpole.shutdown_within(patience.map_or(PATIENCE, Duration::from_millis));
+    let last = match std::env::var("LONGPOLE_SHUTDOWN_TIMEOUT") {
+        Ok(_) => longpole.shutdown(),
+        Err(_) => longpole.shutdown_within(PATIENCE),
+    };
     let diagnostics = longpole.diagnostics();
     println!(
-        "\ndestinations={:?} acknowledged={} closed={} runs={} lost={:?} last_error={:?} notes={:?}",
+        "\ndestinations={:?} acknowledged={} closed={} runs={} lost={:?} last_error={:?} notes={:?} took={}",
         diagnostics.destinations,
         last.flush.acknowledged,
         last.flush.closed,
         last.flush.runs,
         last.flush.lost,
         diagnostics.last_error,
-        diagnostics.notes
+        diagnostics.notes,
+        last.flush.took.as_millis()
     );
 }
 
@@ -246,7 +247,7 @@ fn files_with(variables: &[(&str, &str)]) -> (usize, String) {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", base.as_str()),
         ("OTEL_METRICS_EXPORTER", "none"),
         ("LONGPOLE_SPOOL_DIR", spool.to_str().unwrap()),
-        (SHUTDOWN, "300"),
+        ("LONGPOLE_SHUTDOWN_TIMEOUT", "300ms"),
     ];
     let told = run_with(&[&own, variables].concat()).line;
     let processes = std::fs::read_dir(spool.join("v1")).into_iter().flatten();
@@ -266,6 +267,8 @@ fn spans_on_disk() {
     assert_eq!(files_with(&[("LONGPOLE_SPOOL_FSYNC", "always")]).0, 1);
     let (_, told) = files_with(&[("LONGPOLE_SPOOL_FSYNC", "sometimes")]);
     assert!(told.contains("one of never, interval, always"), "{told}");
+    let took: u64 = told.rsplit_once("took=").unwrap().1.parse().unwrap();
+    assert!((250..2_000).contains(&took), "a shutdown of 300 ms took {took}");
 }
 
 fn protocols_and_tls() {

@@ -17,7 +17,7 @@ use crate::delivery::spool::Durability;
 use crate::delivery::{Delivery, Protocol};
 use crate::encode::resource::{ResourceAttributes, encode_resource};
 use crate::environment::{self, Environment, LimitSettings};
-use crate::handle::{Inner, Longpole, open_spans};
+use crate::handle::{Inner, Longpole, SHUTDOWN_TIMEOUT, open_spans};
 use crate::layer::config::{LayerConfig, Selector};
 use crate::layer::{LayerCore, LongpoleLayer};
 use crate::metrics::hub::{MetricHub, Observed};
@@ -461,6 +461,7 @@ impl Builder {
         }
         let inner = Inner {
             process: ProcessIdentity::of_this_process(),
+            shutdown_timeout: limits.shutdown_timeout.unwrap_or(SHUTDOWN_TIMEOUT),
             layer: core.clone(),
             pipeline,
             metrics,

@@ -118,6 +118,7 @@ pub(crate) struct LimitSettings {
     pub(crate) request_bytes: Option<usize>,
     pub(crate) requests_in_flight: Option<usize>,
     pub(crate) send_delay: Option<Duration>,
+    pub(crate) shutdown_timeout: Option<Duration>,
 }
 
 /// Whether and where spans are kept on disk.

@@ -377,6 +377,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             request_spans: self.number(&["LONGPOLE_BATCH_SPANS", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]),
             request_bytes: self.bytes("LONGPOLE_BATCH_BYTES"),
             requests_in_flight: self.number(&["LONGPOLE_INFLIGHT", "OTEL_BSP_MAX_CONCURRENT_EXPORTS"]),
+            shutdown_timeout: self.time("LONGPOLE_SHUTDOWN_TIMEOUT"),
             send_delay: self.millis(&["OTEL_BSP_SCHEDULE_DELAY"]),
         }
     }

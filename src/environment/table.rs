@@ -84,6 +84,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             "LONGPOLE_BATCH_BYTES", "`1MiB`", "Bytes in a request.";
             "OTEL_BSP_MAX_CONCURRENT_EXPORTS", "`4`", "Requests on their way at once.";
             "LONGPOLE_INFLIGHT", "`4`", "The same.";
+            "LONGPOLE_SHUTDOWN_TIMEOUT", "`2s`", "How long a shutdown that is given no time of its own waits for what is left, with a unit.";
             "LONGPOLE_QUEUE_BYTES", "`16MiB`", "Bytes of finished spans that may wait, once for the pipeline and once for the backend.";
         },
     ),

@@ -42,6 +42,7 @@ pub struct Longpole {
 pub(crate) struct Inner {
     /// Where the threads are: a forked child has none of them.
     pub(crate) process: ProcessIdentity,
+    pub(crate) shutdown_timeout: Duration,
     pub(crate) layer: Arc<LayerCore>,
     /// Absent where longpole is disabled: then there are no threads.
     pub(crate) pipeline: Option<Pipeline>,
@@ -140,7 +141,7 @@ pub enum State {
 
 /// How long [`Longpole::flush`] waits at most.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long [`Longpole::shutdown`] waits at most.
+/// How long [`Longpole::shutdown`] waits at most if `LONGPOLE_SHUTDOWN_TIMEOUT` does not say.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Longpole {
@@ -336,10 +337,10 @@ impl Longpole {
     }
 
     /// Ends measuring: reports on everything, sends what is left and stops the threads. Waits at most
-    /// [`SHUTDOWN_TIMEOUT`], on any thread and in any runtime. Later calls give the first one's report; spans
+    /// [`SHUTDOWN_TIMEOUT`], or what `LONGPOLE_SHUTDOWN_TIMEOUT` says, on any thread and in any runtime. Later calls give the first one's report; spans
     /// closed later are counted and lost.
     pub fn shutdown(&self) -> ShutdownReport {
-        self.shutdown_within(SHUTDOWN_TIMEOUT)
+        self.shutdown_within(self.inner.shutdown_timeout)
     }
 
     /// The same with another timeout.
@@ -602,7 +603,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shutdown(SHUTDOWN_TIMEOUT);
+        self.shutdown(self.shutdown_timeout);
     }
 }
 
