@@ -37,7 +37,8 @@ impl Queue {
             self.tell_pressure(locked.as_deref());
             taken
         };
-        self.tell_news();
+        // What there is to tell is told by the net thread: this one may be a closing thread that holds the lock of
+        // where it would be printed.
         self.wake.notify_one();
         taken
     }
