@@ -247,6 +247,26 @@ impl ProcessFolder {
     }
 }
 
+/// Numbers of file systems over a network, or by a program, whose locks may not hold: NFS, SMB of three kinds, FUSE.
+#[cfg(target_os = "linux")]
+const NETWORK_FILE_SYSTEMS: [i64; 5] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546];
+
+impl ProcessFolder {
+    /// Whether locks may not hold here, so that two processes might send the same spans.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_on_a_network(&self) -> bool {
+        // The numbers have 32 bits, the field as many as the platform likes.
+        #[allow(clippy::useless_conversion, reason = "not on every platform")]
+        let kind = rustix::fs::statfs(&self.path).map_or(0, |disk| i64::from(disk.f_type) & 0xffff_ffff);
+        NETWORK_FILE_SYSTEMS.contains(&kind)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn is_on_a_network(&self) -> bool {
+        false
+    }
+}
+
 /// More open spans than fit are not kept.
 pub(crate) const MAX_OPEN_FILE: u64 = 8 << 20;
 

@@ -165,6 +165,13 @@ impl Spool {
             none => {
                 let config = &self.config;
                 let folder = ProcessFolder::create(&config.root, &config.service, random_id())?;
+                if folder.is_on_a_network() {
+                    self.news.told.push(format!(
+                        "unsent spans are kept in {}, which is on a network: locks may not hold there, and spans be \
+                         sent twice; LONGPOLE_SPOOL_DIR names another place",
+                        folder.path().display()
+                    ));
+                }
                 let share = folder.free_bytes().map_or(u64::MAX, |free| free / FREE_SHARE);
                 let max_bytes = config.max_bytes.min(share);
                 let limits = LogLimits {
