@@ -26,6 +26,7 @@ pub(super) struct Holding {
     early: HashMap<SpanKey, Vec<u8>>,
     undecided: BTreeMap<TraceId, Undecided>,
     undecided_bytes: usize,
+    undecided_spans: u64,
     decided: HashMap<TraceId, bool>,
     /// The same, oldest first.
     decisions: VecDeque<TraceId>,
@@ -136,12 +137,17 @@ impl Holding {
         roots.chain(traces).min()
     }
 
+    /// Whether anything waits here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.undecided.is_empty()
+    }
+
     pub(super) fn roots(&self) -> u64 {
         self.held.len() as u64
     }
 
     pub(super) fn undecided_spans(&self) -> u64 {
-        self.undecided.values().map(|trace| trace.spans).sum()
+        self.undecided_spans
     }
 
     /// What becomes of a span of `trace`, as far as is known.
@@ -165,6 +171,7 @@ impl Holding {
         append_field(&mut undecided.fields, 0x12, message);
         undecided.places.push_back(Place { spans: 1, ..place });
         undecided.spans = undecided.spans.saturating_add(1);
+        self.undecided_spans = self.undecided_spans.saturating_add(1);
         let grown = undecided.fields.len().saturating_sub(before);
         self.undecided_bytes = self.undecided_bytes.saturating_add(grown);
     }
@@ -183,6 +190,7 @@ impl Holding {
         }
         let Some(waiting) = self.undecided.remove(&trace) else { return };
         self.undecided_bytes = self.undecided_bytes.saturating_sub(waiting.fields.len());
+        self.undecided_spans = self.undecided_spans.saturating_sub(waiting.spans);
         if keeps {
             decided.sent.push(Waiting::fields(waiting.fields, waiting.places));
         } else {

@@ -198,8 +198,6 @@ pub(crate) struct DeliveryStatus {
     pub(crate) recovered_spans: u64,
     /// Those that could not be sent, by reason.
     pub(crate) recovery_losses: BTreeMap<&'static str, u64>,
-    /// By how much the counts do not add up.
-    pub(crate) unaccounted_spans: u64,
     pub(crate) held_roots: u64,
     pub(crate) roots_without_verdict: u64,
     pub(crate) requests: u64,
@@ -313,9 +311,9 @@ impl Delivery {
 
     /// Spans that will not arrive, by reason; those a backend rejected are counted by [`DeliveryStatus`].
     pub(crate) fn losses(&self) -> BTreeMap<String, u64> {
-        let status = self.queue.status();
-        let unaccounted = Some(("unaccounted", status.unaccounted_spans)).filter(|(_, spans)| *spans > 0);
-        let dropped = status.dropped.into_iter().chain(unaccounted);
+        let (dropped, unaccounted) = self.queue.losses();
+        let unaccounted = Some(("unaccounted", unaccounted)).filter(|(_, spans)| *spans > 0);
+        let dropped = dropped.into_iter().chain(unaccounted);
         dropped.map(|(reason, spans)| (format!("delivery_{reason}"), spans)).collect()
     }
 

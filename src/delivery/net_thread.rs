@@ -304,6 +304,7 @@ impl<'q> Net<'q> {
 
     /// Until there is something to do: a word from the queue, a deadline, an answer.
     async fn wait(&mut self) {
+        self.queue.falls_asleep();
         // While no further request may be on its way, spans that wait are no reason to look.
         let next = if self.has_room() { self.queue.next_deadline(self.config.send_delay) } else { None };
         let look = self.queue.is_spool_dirty().then_some(self.next_look);

@@ -39,7 +39,10 @@ impl Queue {
         };
         // What there is to tell is told by the net thread: this one may be a closing thread that holds the lock of
         // where it would be printed.
-        self.wake.notify_one();
+        let is_news = self.state().has_new_calls(self.request_limits);
+        if is_news {
+            self.wake.notify_one();
+        }
         taken
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Locks are taken in one order: the spool's, then the state's. How records come in is in `offering`.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub(super) struct Queue {
     pub(super) progress: Condvar,
     pub(super) max_bytes: usize,
     pub(super) max_spans: u64,
+    pub(super) request_limits: RequestLimits,
     hold: Duration,
     has_metrics: bool,
     pub(super) keeps_by_outcome: bool,
@@ -50,6 +52,10 @@ impl Queue {
             progress: Condvar::new(),
             max_bytes: config.max_queue_bytes,
             max_spans: config.max_queue_spans,
+            request_limits: RequestLimits {
+                bytes: config.max_request_bytes,
+                spans: config.max_request_spans,
+            },
             hold: config.hold,
             #[cfg(feature = "otlp")]
             has_metrics: config.metrics.is_some(),
@@ -173,6 +179,12 @@ impl Queue {
         state.current_status()
     }
 
+    /// Spans that were dropped, by reason, and by how much the counts do not add up. Cheap: every report asks.
+    pub(super) fn losses(&self) -> (BTreeMap<&'static str, u64>, u64) {
+        let state = self.state();
+        (state.status.dropped.clone(), state.unaccounted())
+    }
+
     /// Tells the closing threads how much of what may wait does: on disk if spans go there, else in memory.
     pub(super) fn tell_pressure(&self, spool: Option<&Spool>) {
         let level = match spool.and_then(Spool::fill) {
@@ -192,6 +204,11 @@ impl Queue {
             let decided = state.holding.keep_overdue(now, is_last_read);
             state.take_decided(decided);
         }
+    }
+
+    /// For the net thread, before it looks how long to sleep: from now on it is woken by what is new.
+    pub(super) fn falls_asleep(&self) {
+        self.state().falls_asleep(self.request_limits);
     }
 
     /// When there is next something to do without anybody's word: a request to be sent half full, or a root that
@@ -214,7 +231,7 @@ impl Queue {
         if state.waiting.is_empty() || !is_due {
             return None;
         }
-        let limits = RequestLimits { bytes: config.max_request_bytes, spans: config.max_request_spans };
+        let limits = self.request_limits;
         let mut batch = Batch::default();
         let mut moved = 0usize;
         while let Some(next) = state.waiting.pop_front() {

@@ -11,7 +11,7 @@ use super::spool::Spool;
 use super::spool::adopted::{decision, root_attributes, span_messages};
 use super::spool::format::{Kind, Position};
 use super::spool::log::ReadRecord;
-use super::waiting::{Place, Waiting};
+use super::waiting::{Place, RequestLimits, Waiting};
 use crate::decode::otlp::span_ids;
 
 /// See the module.
@@ -47,6 +47,8 @@ pub(super) struct State {
     /// Whether the backend of a signal is known to be away.
     #[cfg(feature = "otlp")]
     pub(super) away: [bool; 2],
+    /// What the net thread knows that there is to do.
+    known_calls: [bool; 6],
     pub(super) is_stopped: bool,
     /// Until when whoever stops waits.
     pub(super) stop_deadline: Option<Instant>,
@@ -299,8 +301,33 @@ impl State {
         }
     }
 
+    /// The net thread is about to sleep until there is something that it does not know of now.
+    pub(super) fn falls_asleep(&mut self, limits: RequestLimits) {
+        self.known_calls = self.calls(limits);
+    }
+
+    /// Whether there is.
+    pub(super) fn has_new_calls(&mut self, limits: RequestLimits) -> bool {
+        let calls = self.calls(limits);
+        let known = std::mem::replace(&mut self.known_calls, calls);
+        calls.iter().zip(known).any(|(is_there, is_known)| *is_there && !is_known)
+    }
+
+    /// What there is to do, by kind.
+    fn calls(&self, limits: RequestLimits) -> [bool; 6] {
+        let is_full = self.waiting_spans >= limits.spans as u64 || self.waiting_bytes >= limits.bytes;
+        [
+            !self.waiting.is_empty(),
+            is_full,
+            !self.holding.is_empty(),
+            self.has_backlog,
+            self.is_spool_dirty,
+            self.has_new_losses || !self.unsaid.is_empty(),
+        ]
+    }
+
     /// Spans that are neither done with nor anywhere. There are none: if there were, the counts would be wrong.
-    fn unaccounted(&self) -> u64 {
+    pub(super) fn unaccounted(&self) -> u64 {
         let found = [
             self.waiting_spans,
             self.holding.roots(),
@@ -315,7 +342,6 @@ impl State {
         DeliveryStatus {
             pending_spans: self.pending().saturating_add(self.status.left_spans),
             held_roots: self.holding.roots(),
-            unaccounted_spans: self.unaccounted(),
             ..self.status.clone()
         }
     }
