@@ -81,6 +81,22 @@ fn retryable_answers_are_tried_again_until_the_spans_are_taken_once() {
     }
 }
 
+/// After so many failures the next try of its own would be half a minute away.
+#[test]
+fn a_flush_tries_at_once_however_long_the_backend_was_away() {
+    let sink = Sink::start(|number| if number < 25 { Reply::code(503) } else { Reply::ok() });
+    let longpole = run_against(sink.url());
+    let deadline = Instant::now() + otlp_sink::PATIENCE;
+    let mut report = longpole.flush_within(Duration::from_millis(50));
+    while !report.is_complete {
+        assert!(Instant::now() < deadline, "{report}");
+        assert_conserved(&report);
+        report = longpole.flush_within(Duration::from_millis(50));
+    }
+    assert_eq!(report.acknowledged, SPANS);
+    assert_eq!(sink.spans().len() as u64, SPANS);
+}
+
 #[test]
 fn a_partial_success_is_counted_and_not_sent_again() {
     // partial_success { rejected_spans: 2, error_message: "no" }

@@ -114,6 +114,17 @@ impl Backend {
         }
     }
 
+    /// Tries again now what waits, unless the backend itself asked for time: somebody flushes, or it is back.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if self.pace.asks_for_time(now) {
+            return;
+        }
+        self.pace.hurry();
+        for (due, _) in &mut self.retries {
+            *due = now.min(*due);
+        }
+    }
+
     pub(super) fn next_retry(&self) -> Option<Instant> {
         if self.pace.is_probing() && !self.in_flight.is_empty() {
             return None;
@@ -143,6 +154,7 @@ impl Backend {
         match verdict {
             Verdict::Accepted => {
                 self.pace.settled();
+                self.hurry(Instant::now());
                 self.queue.is_back(SignalName::Spans);
                 let rejected = rejected.min(spans);
                 if let Some(error) = &error {

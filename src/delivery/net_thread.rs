@@ -294,7 +294,11 @@ impl<'q> Net<'q> {
 
     #[cfg(feature = "otlp")]
     fn start_due_requests(&mut self, now: Instant) {
+        let is_asked = self.queue.take_new_flush();
         if let Some(backend) = &mut self.backend {
+            if is_asked {
+                backend.hurry(now);
+            }
             backend.start_due_retries(now);
         }
         if let Some(metrics) = &mut self.metrics {

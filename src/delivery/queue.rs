@@ -78,6 +78,7 @@ impl Queue {
         let mut state = self.state();
         let target = state.status.offered_spans;
         state.flushes = state.flushes.saturating_add(1);
+        state.has_new_flush = true;
         state.let_go(|holding| holding.release_all(), self.keeps_by_outcome);
         let undecided = state.holding.keep_overdue(Instant::now(), true);
         state.take_decided(undecided);
@@ -204,6 +205,12 @@ impl Queue {
             let decided = state.holding.keep_overdue(now, is_last_read);
             state.take_decided(decided);
         }
+    }
+
+    /// Whether somebody has begun to flush since this was asked last.
+    #[cfg(feature = "otlp")]
+    pub(super) fn take_new_flush(&self) -> bool {
+        std::mem::take(&mut self.state().has_new_flush)
     }
 
     /// For the net thread, before it looks how long to sleep: from now on it is woken by what is new.

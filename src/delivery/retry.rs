@@ -177,6 +177,11 @@ impl Pace {
         self.not_before().map_or(due, |not_before| not_before.max(due))
     }
 
+    /// Somebody is waiting, or the backend is known to be back: only what it asked for itself still holds.
+    pub(super) fn hurry(&mut self) {
+        self.probe = None;
+    }
+
     /// Whether only one request may be on its way.
     pub(super) fn is_probing(&self) -> bool {
         self.failures >= FAILURES_UNTIL_PROBING

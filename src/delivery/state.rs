@@ -41,6 +41,7 @@ pub(super) struct State {
     pub(super) finished_adopted: Vec<(usize, Place)>,
     /// How many flushes are on.
     pub(super) flushes: u32,
+    pub(super) has_new_flush: bool,
     /// The number of the last flush that asked for metrics, and of the last whose metrics are done with.
     pub(super) metrics_flush: u64,
     pub(super) metrics_flushed: u64,
