@@ -287,18 +287,22 @@ fn damage(spool: &Path, kind: Damage, random: &mut Random) -> anyhow::Result<()>
     let path = files.first().context("the spool has no file")?;
     let mut bytes = fs::read(path)?;
     let length = bytes.len() as u64;
+    // Not the first page: a file whose head is gone is passed over whole, and counted. Nor the last: damage there is
+    // an end that was torn off.
+    let pages = (length / 4_096).saturating_sub(2).max(1);
+    let inside = |random: &mut Random| 4_096 + random.below(pages * 4_096 - 4_095);
     match kind {
         Damage::None => {}
         Damage::FlippedBits => {
             for _ in 0..=random.below(8) {
-                if let Some(byte) = bytes.get_mut(random.below(length) as usize) {
+                if let Some(byte) = bytes.get_mut(inside(random) as usize) {
                     *byte ^= 1 << random.below(8);
                 }
             }
         }
         Damage::CutShort => bytes.truncate(random.below(length) as usize),
         Damage::ZeroedPage => {
-            let start = (random.below(length) & !4_095) as usize;
+            let start = (inside(random) & !4_095) as usize;
             bytes.iter_mut().skip(start).take(4_096).for_each(|byte| *byte = 0);
         }
         Damage::FileTwice => {
