@@ -31,7 +31,7 @@ use crate::pipeline::shard::Shards;
 use crate::pipeline::{Pipeline, PipelineSettings};
 use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
-use crate::report::{Report, Source};
+use crate::report::{PipelineLosses, Report, Source};
 use crate::run_assembler::AssemblerConfig;
 use crate::terminal;
 
@@ -391,7 +391,7 @@ impl Builder {
             notes.push("disabled by OTEL_SDK_DISABLED or LONGPOLE_DISABLED".to_owned());
             None
         } else {
-            let (dispatch_of, losses_of) = (Arc::downgrade(&core), Arc::downgrade(&core));
+            let dispatch_of = Arc::downgrade(&core);
             let config = RunThreadConfig {
                 assembler: assembler_config(&limits),
                 report: analysis.clone(),
@@ -405,20 +405,15 @@ impl Builder {
                 metrics: metrics.clone(),
                 #[cfg(feature = "metrics")]
                 uses_facade: self.uses_facade,
-                layer_losses: Box::new(move || {
-                    losses_of.upgrade().map_or_else(Default::default, |core| core.lost_spans())
-                }),
+                layer_losses: losses_of(&core),
                 open_spans: open_spans_of(&core),
                 host_dispatch: Box::new(move || dispatch_of.upgrade()?.host_dispatch()),
             };
-            let losses_of = Arc::downgrade(&core);
             let settings = PipelineSettings {
                 is_strict: self.durability == Some(Durability::Strict)
                     && delivery.as_ref().is_some_and(|delivery| delivery.has_spool()),
                 telling: LossTelling {
-                    layer_losses: Box::new(move || {
-                        losses_of.upgrade().map_or_else(Default::default, |core| core.lost_spans())
-                    }),
+                    layer_losses: losses_of(&core),
                     tell: prints_notes.then_some(terminal::print_note),
                 },
             };
@@ -505,6 +500,12 @@ impl Builder {
     fn read_process_parent(&mut self) -> u64 {
         0
     }
+}
+
+/// Spans a layer lost so far, by reason, for whoever asks again and again.
+fn losses_of(core: &Arc<LayerCore>) -> Box<dyn Fn() -> PipelineLosses + Send> {
+    let core = Arc::downgrade(core);
+    Box::new(move || core.upgrade().map_or_else(Default::default, |core| core.lost_spans()))
 }
 
 /// The spans of a layer that have been open for a while.

@@ -177,8 +177,7 @@ impl MetricsSender {
     }
 
     fn finish_adopted(&mut self, adopted: &AdoptedMetrics) {
-        let place = Place { record: Some(adopted.position), verdict: None, spans: 1 };
-        self.finished.push((adopted.log, place));
+        self.finished.push((adopted.log, Place::of_record(adopted.position)));
     }
 
     /// At the end: what the backend has not taken, for the next start.

@@ -51,6 +51,7 @@ pub(crate) use spans_file::{SpansOutput, check as check_spans_file};
 
 use crate::delivery::queue::Queue;
 use crate::delivery::record::{Record, SpanKey};
+use crate::delivery::waiting::RequestLimits;
 use crate::pipeline::shard::Shards;
 use crate::process_identity::ProcessIdentity;
 
@@ -223,6 +224,10 @@ pub(crate) struct Delivery {
 }
 
 impl DeliveryConfig {
+    fn request_limits(&self) -> RequestLimits {
+        RequestLimits { bytes: self.max_request_bytes, spans: self.max_request_spans }
+    }
+
     /// Whether the thread can begin anew with it: an exporter of the program's is gone with the first.
     fn can_restart(&self) -> bool {
         self.endpoint.is_some() || self.spans_output.is_some()

@@ -18,7 +18,7 @@ use super::spool::FSYNC_INTERVAL;
 use super::state::Done;
 use super::waiting::Batch;
 #[cfg(feature = "otlp")]
-use super::waiting::{Place, RequestLimits};
+use super::waiting::Place;
 use crate::restarts::Restarts;
 
 const NAME: &str = "longpole-net";
@@ -157,17 +157,13 @@ impl<'q> Net<'q> {
 
     #[cfg(feature = "otlp")]
     fn next_adopted(&mut self) -> Option<Batch> {
-        let limits =
-            RequestLimits { bytes: self.config.max_request_bytes, spans: self.config.max_request_spans };
         let recovery = self.recovery.as_mut()?;
-        let batch = recovery.next_batch(limits);
+        let batch = recovery.next_batch(self.config.request_limits());
         let metrics = recovery.take_metrics();
         match &mut self.metrics {
             Some(sender) => sender.adopt(metrics),
             None => {
-                let finished = metrics.into_iter().map(|metrics| {
-                    (metrics.log, Place { record: Some(metrics.position), verdict: None, spans: 1 })
-                });
+                let finished = metrics.into_iter().map(|it| (it.log, Place::of_record(it.position)));
                 recovery.finish(&finished.collect::<Vec<_>>());
             }
         }

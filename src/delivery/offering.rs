@@ -175,7 +175,7 @@ impl Queue {
             (state.holding.holds(&key), state.has_backlog)
         };
         let mut spool = spool;
-        let ids = ids_of(key);
+        let ids = key.to_bytes();
         // A root on disk only is followed there by its verdict.
         let keeps = holds || !has_backlog;
         let record = spool
@@ -191,7 +191,7 @@ impl Queue {
             (Some(released), record) => released.place.verdict = record,
             // What waits for a root is not worth keeping the disk's records for.
             (None, Some(record)) => {
-                state.finished.push(Place { record: Some(record), verdict: None, spans: 1 });
+                state.finished.push(Place::of_record(record));
             }
             (None, None) => {}
         }
@@ -205,7 +205,7 @@ impl Queue {
         let mut state = self.state();
         if let Some(record) = record {
             // The records of its spans, which stand before it, keep its segment.
-            state.finished.push(Place { record: Some(record), verdict: None, spans: 1 });
+            state.finished.push(Place::of_record(record));
         }
         let mut decided = Decided::default();
         state.holding.decide(trace, keeps, &mut decided);
@@ -218,12 +218,4 @@ impl Queue {
 /// The place of spans that are in memory alone.
 fn nowhere(spans: u64) -> [Place; 1] {
     [Place { spans: u32::try_from(spans).unwrap_or(u32::MAX), ..Place::default() }]
-}
-
-fn ids_of(key: SpanKey) -> [u8; 24] {
-    let mut ids = [0; 24];
-    let (trace, span) = ids.split_at_mut(16);
-    trace.copy_from_slice(&key.trace_id.to_bytes());
-    span.copy_from_slice(&key.span_id.to_bytes());
-    ids
 }

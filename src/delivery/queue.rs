@@ -52,10 +52,7 @@ impl Queue {
             progress: Condvar::new(),
             max_bytes: config.max_queue_bytes,
             max_spans: config.max_queue_spans,
-            request_limits: RequestLimits {
-                bytes: config.max_request_bytes,
-                spans: config.max_request_spans,
-            },
+            request_limits: config.request_limits(),
             hold: config.hold,
             #[cfg(feature = "otlp")]
             has_metrics: config.metrics.is_some(),
@@ -232,13 +229,15 @@ impl Queue {
         let waited = state
             .waiting_since
             .is_some_and(|since| now.saturating_duration_since(since) >= config.send_delay);
-        let is_full = state.waiting_spans >= config.max_request_spans as u64
-            || state.waiting_bytes >= config.max_request_bytes;
-        let is_due = waited || is_full || state.flushes > 0 || state.is_stopped || state.has_backlog;
+        let limits = self.request_limits;
+        let is_due = waited
+            || state.fills_a_request(limits)
+            || state.flushes > 0
+            || state.is_stopped
+            || state.has_backlog;
         if state.waiting.is_empty() || !is_due {
             return None;
         }
-        let limits = self.request_limits;
         let mut batch = Batch::default();
         let mut moved = 0usize;
         while let Some(next) = state.waiting.pop_front() {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::decode::otlp::span_ids;
 use crate::ids::{SpanId, TraceId};
 use crate::pipeline::shard::{Chunk, FrameHead, flags};
 
@@ -39,6 +40,22 @@ pub(crate) enum Record {
 pub(crate) struct SpanKey {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
+}
+
+impl SpanKey {
+    /// What a `Span` message says of itself; `None` if it does not.
+    pub(crate) fn of(message: &[u8]) -> Option<SpanKey> {
+        span_ids(message).map(|(trace_id, span_id)| SpanKey { trace_id, span_id })
+    }
+
+    /// Trace id and span id, one behind the other.
+    pub(crate) fn to_bytes(self) -> [u8; 24] {
+        let mut ids = [0; 24];
+        let (trace, span) = ids.split_at_mut(TraceId::LEN);
+        trace.copy_from_slice(&self.trace_id.to_bytes());
+        span.copy_from_slice(&self.span_id.to_bytes());
+        ids
+    }
 }
 
 /// Whether a frame goes out with its chunk: roots go by themselves, and some spans are for the report only.

@@ -267,11 +267,8 @@ impl State {
             }
             Kind::HeldRoot => {
                 self.bytes = self.bytes.saturating_add(payload.len());
-                let released = match span_ids(&payload) {
-                    Some((trace_id, span_id)) => {
-                        let key = SpanKey { trace_id, span_id };
-                        self.holding.hold(key, payload, place, Instant::now(), true)
-                    }
+                let released = match SpanKey::of(&payload) {
+                    Some(key) => self.holding.hold(key, payload, place, Instant::now(), true),
                     None => Some(Released { counted: payload.len(), message: payload, place }),
                 };
                 self.go_on(released, by_outcome);
@@ -285,7 +282,7 @@ impl State {
                         released.place.verdict = Some(position);
                         self.go_on(Some(released), by_outcome);
                     }
-                    None => self.finished.push(Place { spans: 1, ..place }),
+                    None => self.finished.push(Place::of_record(position)),
                 }
             }
             Kind::Decision => {
@@ -294,10 +291,10 @@ impl State {
                     self.holding.decide(trace, keeps == 1, &mut decided);
                     self.take_decided(decided);
                 }
-                self.finished.push(Place { spans: 1, ..place });
+                self.finished.push(Place::of_record(position));
             }
             Kind::Preamble | Kind::Metrics | Kind::Partial | Kind::Ended => {
-                self.finished.push(Place { spans: 1, ..place });
+                self.finished.push(Place::of_record(position));
             }
         }
     }
@@ -314,12 +311,16 @@ impl State {
         calls.iter().zip(known).any(|(is_there, is_known)| *is_there && !is_known)
     }
 
+    /// Whether what waits is as much as goes into one request.
+    pub(super) fn fills_a_request(&self, limits: RequestLimits) -> bool {
+        self.waiting_spans >= limits.spans as u64 || self.waiting_bytes >= limits.bytes
+    }
+
     /// What there is to do, by kind.
     fn calls(&self, limits: RequestLimits) -> [bool; 6] {
-        let is_full = self.waiting_spans >= limits.spans as u64 || self.waiting_bytes >= limits.bytes;
         [
             !self.waiting.is_empty(),
-            is_full,
+            self.fills_a_request(limits),
             !self.holding.is_empty(),
             self.has_backlog,
             self.is_spool_dirty,

@@ -18,6 +18,13 @@ pub(super) struct Place {
     pub(super) spans: u32,
 }
 
+impl Place {
+    /// That of a record that is done with as a whole: it holds no spans, or one.
+    pub(super) fn of_record(record: Position) -> Place {
+        Place { record: Some(record), verdict: None, spans: 1 }
+    }
+}
+
 /// Spans that wait to be put into a request.
 #[derive(Debug)]
 pub(super) enum Waiting {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::decode::otlp::span_ids;
 use crate::delivery::record::{Record, SpanKey};
 use crate::delivery::{Delivery, LossNews};
 use crate::pipeline::outputs::Outputs;
@@ -184,8 +183,7 @@ impl Drain {
                 continue;
             }
             let message = chunk.message(head);
-            if let Some((trace_id, span_id)) = span_ids(message) {
-                let key = SpanKey { trace_id, span_id };
+            if let Some(key) = SpanKey::of(message) {
                 // Refusals are counted by the delivery.
                 let _ = delivery.offer(Record::HeldRoot { key, message: message.to_vec() });
             }
@@ -195,10 +193,7 @@ impl Drain {
         }
         // Behind its end: a process that dies between the two tells of the span twice, rather than not at all.
         let had_partial = chunk.heads.iter().filter(|head| head.flags & flags::HAD_PARTIAL != 0);
-        let ended: Vec<SpanKey> = had_partial
-            .filter_map(|head| span_ids(chunk.message(head)))
-            .map(|(trace_id, span_id)| SpanKey { trace_id, span_id })
-            .collect();
+        let ended: Vec<SpanKey> = had_partial.filter_map(|head| SpanKey::of(chunk.message(head))).collect();
         if !ended.is_empty() {
             delivery.strike_open(&ended);
         }

@@ -250,7 +250,7 @@ impl Adopted {
                 }
             }
             Some(Kind::HeldRoot) => {
-                let Some(key) = root_key(record.payload).filter(|_| !self.is_discarded(record.payload))
+                let Some(key) = SpanKey::of(record.payload).filter(|_| !self.is_discarded(record.payload))
                 else {
                     return;
                 };
@@ -288,7 +288,7 @@ impl Adopted {
     /// What ended is not open, whatever the file of open spans says.
     fn has_ended(&mut self, message: &[u8]) {
         if !self.open.is_empty()
-            && let Some(key) = root_key(message)
+            && let Some(key) = SpanKey::of(message)
         {
             self.open.remove(&key);
         }
@@ -368,10 +368,6 @@ pub(crate) fn span_messages(fields: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn root_key(message: &[u8]) -> Option<SpanKey> {
-    span_ids(message).map(|(trace_id, span_id)| SpanKey { trace_id, span_id })
-}
-
 /// The payload of a [`Kind::RootAttributes`] record.
 pub(crate) fn root_attributes(payload: &[u8]) -> Option<(SpanKey, &[u8])> {
     let (trace_id, rest) = payload.split_at_checked(16)?;
@@ -398,7 +394,7 @@ fn open_spans(file: &[u8]) -> BTreeMap<SpanKey, Vec<u8>> {
     for record in SegmentReader::new(file, SEGMENT_HEADER) {
         match Kind::of(record.kind) {
             Some(Kind::Partial) => {
-                if let Some(key) = root_key(record.payload) {
+                if let Some(key) = SpanKey::of(record.payload) {
                     open.insert(key, record.payload.to_vec());
                 }
             }

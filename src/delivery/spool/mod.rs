@@ -265,11 +265,7 @@ impl Spool {
     /// Strikes spans from the file of open ones.
     pub(crate) fn strike_open(&mut self, ended: &[SpanKey]) {
         let Some(log) = &mut self.log else { return };
-        let mut ids = Vec::new();
-        for key in ended {
-            ids.extend_from_slice(&key.trace_id.to_bytes());
-            ids.extend_from_slice(&key.span_id.to_bytes());
-        }
+        let ids: Vec<u8> = ended.iter().flat_map(|key| key.to_bytes()).collect();
         let mut record = Vec::new();
         if append_record(&mut record, Kind::Ended, next_in_time(), 0, &[&ids]) {
             let _ = log.folder.append_open(&record);
