@@ -168,14 +168,15 @@ pub(crate) struct ReadRecord {
 }
 
 impl<F: Folder> Log<F> {
-    pub(crate) fn new(folder: F, preamble: Vec<u8>, limits: LogLimits) -> Self {
+    /// A log whose first segment has this number, from 1.
+    pub(crate) fn new(folder: F, preamble: Vec<u8>, limits: LogLimits, first_segment: u64) -> Self {
         Log {
             folder,
             limits,
             preamble,
             active: None,
             sealed: VecDeque::new(),
-            next_segment: 1,
+            next_segment: first_segment,
             next_sequence: 1,
             bytes: 0,
             progress: Progress::default(),
@@ -322,6 +323,11 @@ impl<F: Folder> Log<F> {
             self.in_memory.clear();
             self.loaded = None;
         }
+    }
+
+    /// A number no segment has had.
+    pub(crate) fn unused_segment(&self) -> u64 {
+        self.next_segment
     }
 
     /// Whether records are on disk that are not in memory.

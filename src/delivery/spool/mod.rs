@@ -87,6 +87,8 @@ pub(crate) struct Spool {
     config: SpoolConfig,
     preamble: Preamble,
     log: Option<Log<ProcessFolder>>,
+    /// The number of the next log's first segment: spans in memory may still stand in one of a log that is gone.
+    first_segment: u64,
     retry_at: Option<Instant>,
     /// Spans that were still there when it was closed.
     left: u64,
@@ -116,7 +118,16 @@ pub(crate) fn now() -> Now {
 
 impl Spool {
     pub(crate) fn new(config: SpoolConfig, preamble: Preamble) -> Self {
-        Spool { config, preamble, log: None, retry_at: None, left: 0, told_fill: 0, news: News::default() }
+        Spool {
+            config,
+            preamble,
+            log: None,
+            first_segment: 1,
+            retry_at: None,
+            left: 0,
+            told_fill: 0,
+            news: News::default(),
+        }
     }
 
     /// Writes a record; see [`Log::append`]. `None`: it is not on disk.
@@ -179,7 +190,7 @@ impl Spool {
                     segment_bytes: config.segment_bytes.min(max_bytes / 8),
                     segment_age: SEGMENT_AGE,
                 };
-                Ok(none.insert(Log::new(folder, self.preamble.encode(), limits)))
+                Ok(none.insert(Log::new(folder, self.preamble.encode(), limits, self.first_segment)))
             }
         }
     }
@@ -243,6 +254,7 @@ impl Spool {
     /// Once a second: which files to bring to the disk. Finds out, too, whether somebody has removed the folder.
     pub(crate) fn look(&mut self) -> Vec<Arc<File>> {
         if let Some(log) = self.log.take_if(|log| !log.folder.is_there()) {
+            self.first_segment = log.unused_segment();
             self.news.unreadable = self.news.unreadable.saturating_add(log.unread_spans());
             self.news.told.push(format!(
                 "{} has been removed; unsent spans are in memory alone until a new folder is made",

@@ -174,7 +174,7 @@ impl Model {
         disk.borrow_mut().room = room;
         Model {
             disk,
-            log: Log::new(folder, b"resource".to_vec(), LIMITS),
+            log: Log::new(folder, b"resource".to_vec(), LIMITS, 1),
             started: Instant::now(),
             seconds: 0,
             next_span: 0,
@@ -384,4 +384,24 @@ fn a_segment_goes_when_everything_in_it_is_noted_as_done() {
     model.log.advance();
     assert_eq!(there(&model), [2]);
     assert_eq!(read_ack(&model.disk.borrow().ack), Some(third));
+}
+
+#[test]
+fn what_stood_in_a_folder_that_was_removed_says_nothing_of_the_next_one() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("spool");
+    let config = super::SpoolConfig {
+        root: root.clone(),
+        service: "agent".to_owned(),
+        max_bytes: 1 << 20,
+        segment_bytes: 1 << 17,
+        fsync: super::Fsync::Never,
+    };
+    let mut spool = super::Spool::new(config, Default::default());
+    let first = spool.append(Kind::Traces, 1, &[b"first"], true, super::now()).unwrap();
+    std::fs::remove_dir_all(&root).unwrap();
+    spool.look();
+    spool.append(Kind::Traces, 1, &[b"second"], true, super::now()).unwrap();
+    spool.finish(first, 1);
+    assert_eq!(spool.stored_spans(), 1, "the second is still to be delivered");
 }

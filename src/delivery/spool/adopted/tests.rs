@@ -40,7 +40,7 @@ fn left(root: &Path, records: &[(Kind, u32, Vec<u8>)], segment_bytes: u64) -> Pa
     let folder = ProcessFolder::create(root, "agent", 7).unwrap();
     let path = folder.path().to_owned();
     let limits = LogLimits { max_bytes: 1 << 20, segment_bytes, segment_age: Duration::from_secs(10) };
-    let mut log = Log::new(folder, preamble().encode(), limits);
+    let mut log = Log::new(folder, preamble().encode(), limits, 1);
     let now = Now { instant: Instant::now(), unix_nanos: 1_000 };
     for (kind, spans, payload) in records {
         log.append(*kind, *spans, &[payload], true, now, &mut 0).unwrap();
