@@ -37,6 +37,46 @@ impl Money {
     }
 }
 
+/// What something cost, and for what.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct CostParts {
+    /// Input that was neither read from a cache nor written to one.
+    #[serde(rename = "input_usd")]
+    pub input: Money,
+    /// Output, reasoning included.
+    #[serde(rename = "output_usd")]
+    pub output: Money,
+    /// Input read from a cache.
+    #[serde(rename = "cache_read_usd")]
+    pub cache_read: Money,
+    /// Input written to a cache.
+    #[serde(rename = "cache_write_usd")]
+    pub cache_write: Money,
+    /// All else: charges by request, searches, pages.
+    #[serde(rename = "other_usd")]
+    pub other: Money,
+}
+
+impl CostParts {
+    /// All of it.
+    pub fn total(&self) -> Money {
+        [self.input, self.output, self.cache_read, self.cache_write, self.other].into_iter().sum()
+    }
+
+    /// The sum, part by part; saturates.
+    pub fn saturating_add(&self, other: &CostParts) -> CostParts {
+        CostParts {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            other: self.other.saturating_add(other.other),
+        }
+    }
+}
+
 impl std::iter::Sum for Money {
     fn sum<I: Iterator<Item = Money>>(iter: I) -> Money {
         iter.fold(Money::ZERO, Money::saturating_add)

@@ -9,7 +9,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::ids::{SpanId, TraceId};
-use crate::money::Money;
+use crate::money::{CostParts, Money};
+use crate::prices::{Unit, Unpriced};
 use crate::time::{Duration, Timestamp};
 
 /// One finished span.
@@ -147,7 +148,27 @@ pub struct NodeFacts {
     pub input_bytes: Option<u64>,
     pub output_bytes: Option<u64>,
     pub cost: Option<Money>,
+    /// Who says so; `None` where `cost` is.
+    pub cost_source: Option<CostSource>,
+    /// What the cost is made of, where that is known.
+    pub cost_parts: Option<Box<CostParts>>,
+    /// The price table of an estimate, or that which had no price.
+    pub cost_table: Option<Arc<str>>,
+    /// Why a call of a model has no price, where it was tried to give it one.
+    pub unpriced: Option<Unpriced>,
     pub tokens: TokenCounts,
+    /// What else was used, by unit: kinds of tokens beyond `tokens`, searches, pages.
+    pub other_usage: Vec<(Unit, u64)>,
+    /// A count of what was used is negative, not whole or beyond 2⁶³.
+    pub has_bad_count: bool,
+    /// How the call was processed: `batch`.
+    pub processing: Option<Arc<str>>,
+    /// The tier of service that answered.
+    pub service_tier: Option<Arc<str>>,
+    /// The host called.
+    pub server_address: Option<Arc<str>>,
+    /// The answer came in pieces.
+    pub is_streamed: bool,
     pub detached: bool,
     pub is_http: bool,
     pub is_db: bool,
@@ -166,6 +187,47 @@ pub struct TokenCounts {
     pub cache_read: Option<u64>,
     pub cache_write: Option<u64>,
     pub reasoning: Option<u64>,
+}
+
+/// Who says what something cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CostSource {
+    /// The program, by longpole's own key.
+    Recorded,
+    /// The provider, in `gen_ai.usage.cost`.
+    GenAi,
+    /// The provider, or a library, in OpenInference's `llm.cost`.
+    OpenInference,
+    /// A library, in MLflow's `mlflow.llm.cost`.
+    Mlflow,
+    /// A library, in `langfuse.observation.cost_details`.
+    Langfuse,
+    /// longpole, from token counts and a table of prices.
+    Estimated,
+}
+
+impl CostSource {
+    /// The sort of source: `recorded`, `provider` or `estimated`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CostSource::Recorded => "recorded",
+            CostSource::Estimated => "estimated",
+            CostSource::GenAi | CostSource::OpenInference | CostSource::Mlflow | CostSource::Langfuse => {
+                "provider"
+            }
+        }
+    }
+
+    /// The attribute it was read from.
+    pub const fn key(self) -> &'static str {
+        match self {
+            CostSource::Recorded | CostSource::Estimated => "longpole.cost.usd",
+            CostSource::GenAi => "gen_ai.usage.cost",
+            CostSource::OpenInference => "llm.cost.total",
+            CostSource::Mlflow => "mlflow.llm.cost",
+            CostSource::Langfuse => "langfuse.observation.cost_details",
+        }
+    }
 }
 
 /// How a span's work ended, where the status does not say it.
@@ -204,6 +266,9 @@ pub struct LocalFacts {
     /// How many children were started under it in this process. With these a run knows when all of it arrived.
     pub children: u32,
 }
+
+/// The operations that are one call of a model.
+const INFERENCE: [&str; 5] = ["chat", "generate_content", "text_completion", "embeddings", "rerank"];
 
 impl SpanRecord {
     /// The id of the node this span is, by its own attributes: a given node id, else one made from its GenAI
@@ -245,6 +310,12 @@ impl SpanRecord {
     /// Whether the program said that nobody waits for it.
     pub fn is_detached(&self) -> bool {
         self.facts.as_ref().is_some_and(|facts| facts.detached)
+    }
+
+    /// Whether it is one call of a model, which is what is billed: a node above it that tells tokens repeats them.
+    pub fn is_inference(&self) -> bool {
+        let operation = self.facts.as_ref().and_then(|facts| facts.operation.as_deref());
+        operation.is_some_and(|operation| INFERENCE.contains(&operation))
     }
 
     /// Bytes this record holds on the heap and in itself, roughly; what bounds count with.

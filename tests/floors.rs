@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 /// Modules from the ground up; those in one row may not import each other.
 const FLOORS: &[&[&str]] = &[
     &["time", "ids", "money", "conventions"],
+    &["prices"],
     &["span_record"],
-    &["attribute_reader"],
+    &["attribute_reader", "cost"],
     &["decode"],
     &["run", "run_assembler"],
     &["histogram"],

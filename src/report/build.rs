@@ -8,7 +8,9 @@ use crate::analysis::declared_graph::greedy_bounds;
 use crate::analysis::replay::{Changes, ReplayedSegment};
 use crate::analysis::shares::{self, Share};
 use crate::analysis::time_breakdown::peak_leaves;
+use crate::cost::price_spans;
 use crate::histogram::DurationStats;
+use crate::prices::PriceTable;
 use crate::report::analysed::Analysed;
 use crate::report::booking::{Booking, NodeTally};
 use crate::report::bounds::bounds;
@@ -52,6 +54,8 @@ pub struct ReportOptions {
     /// Roots of other runs of the same program, which may have been meant to be part of this one. The order in which
     /// they come changes nothing, but only the first [`OtherRoot::MAX`] are looked at.
     pub other_roots: Vec<OtherRoot>,
+    /// What calls of models cost that do not say so; `None`: the table that comes with longpole.
+    pub prices: Option<PriceTable>,
 }
 
 impl ReportOptions {
@@ -72,6 +76,7 @@ impl Default for ReportOptions {
             simple_variance_rules: false,
             history: Arc::default(),
             other_roots: Vec::new(),
+            prices: None,
         }
     }
 }
@@ -142,8 +147,9 @@ fn report_and<T>(
     options: &ReportOptions,
     tell: impl FnOnce(&Analysed<'_>, RunStatus) -> T,
 ) -> Option<(Report, T)> {
-    let (missing, left_out) = (finished.missing, finished.left_out);
-    let run = Run::with_options(finished.records, &options.run)?;
+    let (missing, left_out, mut records) = (finished.missing, finished.left_out, finished.records);
+    price_spans(&mut records, options.prices.as_ref());
+    let run = Run::with_options(records, &options.run)?;
     let analysed = Analysed::of(&run);
     let report = build(&analysed, missing, left_out, options);
     let told = tell(&analysed, report.run.status);
