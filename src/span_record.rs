@@ -303,7 +303,7 @@ impl NodeFacts {
 
 impl SpanRecord {
     /// The id of the node this span is, by its own attributes: a given node id, else one made from its GenAI
-    /// operation; `None` if it is no node.
+    /// operation; `None` if it is no node, or says that it is a phase of the one around it.
     pub fn node_id(&self) -> Option<Arc<str>> {
         Some(match self.node_id_parts()? {
             (operation, Some(subject)) => format!("{operation} {subject}").into(),
@@ -316,6 +316,9 @@ impl SpanRecord {
         let facts = self.facts.as_deref()?;
         if let Some(id) = &facts.node_id {
             return Some((id, None));
+        }
+        if facts.phase.is_some() {
+            return None;
         }
         let operation = facts.operation.as_ref()?;
         let subject = match &**operation {
