@@ -6,14 +6,12 @@ use std::sync::Arc;
 use super::RunStatus;
 use super::analysed::Analysed;
 use super::booking::{NodeIx, NodeTally};
-use super::charges::Call;
 use crate::histogram::DurationStats;
 use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
-use crate::prices::Unpriced;
 use crate::run::SpanIx;
 use crate::run_profile::RunProfile;
-use crate::span_record::{CostSource, NodeFacts, Outcome, SpanRecord, Status, TokenCounts};
+use crate::span_record::{Outcome, SpanRecord, Status};
 use crate::time::{Duration, Timestamp};
 
 /// What one run adds to sums over many.
@@ -23,8 +21,6 @@ pub(crate) struct RunSums {
     pub(crate) nodes: Vec<NodeSums>,
     /// Every execution that counts in statistics, in order of the nodes.
     pub(crate) executions: Vec<Execution>,
-    /// Every call of a model, each once, in order of the spans.
-    pub(crate) calls: Vec<ModelCall>,
     pub(crate) workflow: Option<Arc<str>>,
     pub(crate) outcome: &'static str,
     pub(crate) wall: Duration,
@@ -56,40 +52,11 @@ pub(crate) struct Execution {
     pub(crate) end: Timestamp,
 }
 
-/// One call of a model.
-#[derive(Debug)]
-#[cfg_attr(not(feature = "layer"), allow(dead_code, reason = "metrics are of the live half"))]
-pub(crate) struct ModelCall {
-    pub(crate) operation: Option<Arc<str>>,
-    pub(crate) provider: Option<Arc<str>>,
-    pub(crate) request_model: Option<Arc<str>>,
-    pub(crate) response_model: Option<Arc<str>>,
-    pub(crate) server_address: Option<Arc<str>>,
-    /// The node it belongs to.
-    pub(crate) node: Option<Arc<str>>,
-    /// How many executions that node's is nested in.
-    pub(crate) depth: u32,
-    /// What it used; input includes cached tokens, output includes reasoning.
-    pub(crate) tokens: TokenCounts,
-    pub(crate) cost: Option<Money>,
-    /// Who says what it cost.
-    pub(crate) cost_source: Option<CostSource>,
-    /// Why it has no price, where it was tried to give it one.
-    pub(crate) unpriced: Option<Unpriced>,
-    /// Absent where its end or its start is wrong.
-    pub(crate) duration: Option<Duration>,
-    /// The class of its error, if it failed.
-    pub(crate) error_type: Option<Arc<str>>,
-    pub(crate) span_id: Option<SpanId>,
-    pub(crate) end: Timestamp,
-}
-
 pub(super) fn run_sums(analysed: &Analysed<'_>, status: RunStatus) -> RunSums {
     let run = analysed.run;
     let root = run.span(run.root);
     RunSums {
         executions: executions(analysed),
-        calls: calls(analysed),
         nodes: node_sums(analysed),
         workflow: root.record.workflow_name().cloned(),
         outcome: match status {
@@ -121,22 +88,35 @@ pub(super) fn profile(analysed: &Analysed<'_>, status: RunStatus) -> RunProfile 
 fn executions(analysed: &Analysed<'_>) -> Vec<Execution> {
     let Analysed { run, booking, self_times, .. } = analysed;
     let mut own_times = vec![Duration::ZERO; self_times.len()];
+    let mut depths = vec![0u32; self_times.len()];
+    // A parent stands before its children.
     for ix in run.indices() {
         let Some(execution) = booking.execution_of[ix.index()] else { continue };
         let own = &mut own_times[execution.index()];
         *own = own.saturating_add(self_times[ix.index()]);
+        let around = run.span(ix).parent.and_then(|parent| booking.execution_of[parent.index()]);
+        if execution == ix
+            && let Some(around) = around
+        {
+            depths[ix.index()] = depths[around.index()].saturating_add(1);
+        }
     }
-    let depths = analysed.depths();
     let of_node = |tally: &NodeTally| {
         let node = tally.name.clone();
         let counted = tally.executions.iter().copied().filter(|ix| run.span(*ix).in_statistics);
         let execution = |ix: SpanIx| {
             let record = &run.span(ix).record;
+            let outcome = outcome(record);
+            let facts = record.facts.as_deref();
+            let class = facts.and_then(|facts| facts.error_type.clone());
             Execution {
                 node: node.clone(),
                 depth: depths[ix.index()],
-                outcome: outcome(record),
-                error_type: error_type(record),
+                outcome,
+                error_type: record.failed().then(|| match outcome {
+                    "error" => class.unwrap_or_else(|| "_OTHER".into()),
+                    other => class.unwrap_or_else(|| other.into()),
+                }),
                 duration: record.end.saturating_since(record.start),
                 self_time: own_times[ix.index()],
                 busy: record.timing.busy,
@@ -147,50 +127,6 @@ fn executions(analysed: &Analysed<'_>) -> Vec<Execution> {
         counted.map(execution).collect::<Vec<_>>()
     };
     booking.nodes.iter().flat_map(of_node).collect()
-}
-
-fn calls(analysed: &Analysed<'_>) -> Vec<ModelCall> {
-    let (run, booking) = (analysed.run, &analysed.booking);
-    if booking.charges.calls.is_empty() {
-        return Vec::new();
-    }
-    let depths = analysed.depths();
-    let call = |call: &Call| {
-        let span = run.span(call.span);
-        let record = &span.record;
-        let facts = record.facts.as_deref();
-        let text = |pick: fn(&NodeFacts) -> &Option<Arc<str>>| facts.and_then(|facts| pick(facts).clone());
-        let execution = booking.execution_of[call.span.index()];
-        ModelCall {
-            operation: text(|facts| &facts.operation),
-            provider: text(|facts| &facts.provider),
-            request_model: text(|facts| &facts.request_model),
-            response_model: text(|facts| &facts.response_model),
-            server_address: text(|facts| &facts.server_address),
-            node: booking.node_of[call.span.index()].map(|node| booking.nodes[node].name.clone()),
-            depth: execution.map_or(0, |execution| depths[execution.index()]),
-            tokens: call.tokens,
-            cost: facts.and_then(|facts| facts.cost),
-            cost_source: facts.and_then(|facts| facts.cost_source),
-            unpriced: facts.and_then(|facts| facts.unpriced),
-            duration: span.in_statistics.then(|| record.end.saturating_since(record.start)),
-            error_type: error_type(record),
-            span_id: (!span.is_synthetic).then_some(record.span_id),
-            end: record.end,
-        }
-    };
-    booking.charges.calls.iter().map(call).collect()
-}
-
-/// The class of its error, if it failed.
-fn error_type(record: &SpanRecord) -> Option<Arc<str>> {
-    let class = record.facts.as_deref().and_then(|facts| facts.error_type.clone());
-    record.failed().then(|| {
-        class.unwrap_or_else(|| match outcome(record) {
-            "error" => "_OTHER".into(),
-            other => other.into(),
-        })
-    })
 }
 
 /// How an execution ended, as metrics tell it.
