@@ -3,6 +3,8 @@
 //! longpole, OpenTelemetry, OpenInference and OpenLLMetry name the same things differently. The table of keys is in
 //! [`conventions`](crate::conventions); here is what becomes of the values.
 
+mod kept;
+
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -23,6 +25,8 @@ pub struct AttributeReader {
     span_kind: Option<SpanSort>,
     entity_name: Option<Arc<str>>,
     system: Option<Arc<str>>,
+    /// What was read, where it is kept.
+    kept: Vec<u8>,
 }
 
 /// A span in the words of OpenInference and OpenLLMetry.
@@ -38,7 +42,13 @@ enum SpanSort {
 
 impl Default for AttributeReader {
     fn default() -> Self {
-        AttributeReader { told_by: [None; Fact::COUNT], span_kind: None, entity_name: None, system: None }
+        AttributeReader {
+            told_by: [None; Fact::COUNT],
+            span_kind: None,
+            entity_name: None,
+            system: None,
+            kept: Vec::new(),
+        }
     }
 }
 
@@ -52,6 +62,9 @@ impl AttributeReader {
         interner: &mut Interner,
     ) {
         let Some((fact, dialect)) = meaning_of(key) else { return };
+        if interner.keeps_attributes {
+            kept::keep(&mut self.kept, fact, key, value);
+        }
         let Some(told_by) = self.told_by.get_mut(fact as usize) else { return };
         if told_by.is_some_and(|told_by| told_by < dialect) {
             return;
@@ -93,6 +106,9 @@ impl AttributeReader {
         }
         forget_partial_input(&self.told_by, record);
         record.settle();
+        if !self.kept.is_empty() {
+            record.facts.get_or_insert_default().told = Some(self.kept.into());
+        }
     }
 }
 

@@ -65,6 +65,7 @@ pub mod histogram;
 pub mod ids;
 pub mod many_runs;
 pub mod money;
+pub mod otlp_bytes;
 pub mod prices;
 pub mod render;
 pub mod report;

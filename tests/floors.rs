@@ -8,6 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["time", "ids", "money", "conventions"],
     &["prices"],
     &["span_record"],
+    &["otlp_bytes"],
     &["attribute_reader", "cost"],
     &["decode"],
     &["run", "run_assembler"],

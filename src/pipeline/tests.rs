@@ -29,6 +29,7 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         marked_only: false,
         origin: Default::default(),
         on_run: Vec::new(),
+        on_run_spans: Vec::new(),
         metrics: Arc::new(MetricHub::new(MetricLimits::default())),
         #[cfg(feature = "metrics")]
         uses_facade: false,
