@@ -1,19 +1,6 @@
 //! What a call used, by unit.
 
-/// Something that is counted and billed: input tokens, cached audio tokens, web searches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Unit(u8);
-
-impl Unit {
-    /// Input tokens, cached ones included.
-    pub const INPUT: Unit = Unit(0);
-    /// Output tokens, reasoning ones included.
-    pub const OUTPUT: Unit = Unit(1);
-    /// Input tokens read from a cache.
-    pub const CACHE_READ: Unit = Unit(2);
-    /// Input tokens written to a cache.
-    pub const CACHE_WRITE: Unit = Unit(3);
-}
+use super::units::Unit;
 
 /// What a call used: counts by unit. A unit that is not told counts as none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,8 +22,21 @@ impl Usage {
         self.counts.iter().find(|(told, _)| *told == unit).map(|(_, count)| *count)
     }
 
-    /// The counts.
+    /// The counts, in the order they were told.
     pub fn iter(&self) -> impl Iterator<Item = (Unit, u64)> + '_ {
         self.counts.iter().copied()
+    }
+
+    /// Whether nothing is told, not even a zero.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+}
+
+impl FromIterator<(Unit, u64)> for Usage {
+    fn from_iter<I: IntoIterator<Item = (Unit, u64)>>(counts: I) -> Self {
+        let mut usage = Usage::default();
+        counts.into_iter().for_each(|(unit, count)| usage.set(unit, count));
+        usage
     }
 }
