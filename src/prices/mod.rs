@@ -83,4 +83,6 @@ pub enum Unpriced {
     BadCount,
     /// The amount is beyond what any bill has.
     TooLarge,
+    /// The call failed and nothing says that a model used anything: most such calls are not billed.
+    FailedWithoutUsage,
 }

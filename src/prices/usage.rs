@@ -13,6 +13,28 @@ impl Unit {
     pub const CACHE_READ: Unit = Unit(2);
     /// Input tokens written to a cache.
     pub const CACHE_WRITE: Unit = Unit(3);
+    pub const CACHE_WRITE_5M: Unit = Unit(4);
+    pub const CACHE_WRITE_1H: Unit = Unit(5);
+    pub const INPUT_TEXT: Unit = Unit(6);
+    pub const INPUT_AUDIO: Unit = Unit(7);
+    pub const INPUT_IMAGE: Unit = Unit(8);
+    pub const INPUT_VIDEO: Unit = Unit(9);
+    pub const CACHE_AUDIO_READ: Unit = Unit(10);
+    pub const CACHE_IMAGE_READ: Unit = Unit(11);
+    pub const OUTPUT_TEXT: Unit = Unit(12);
+    pub const OUTPUT_AUDIO: Unit = Unit(13);
+    pub const OUTPUT_IMAGE: Unit = Unit(14);
+    pub const OUTPUT_VIDEO: Unit = Unit(15);
+    pub const REASONING: Unit = Unit(16);
+    pub const WEB_SEARCHES: Unit = Unit(17);
+    pub fn from_name(name: &str) -> Option<Unit> {
+        Some(match name {
+            "input_tokens" => Unit::INPUT,
+            "cache_write_1h_tokens" => Unit::CACHE_WRITE_1H,
+            "web_searches" => Unit::WEB_SEARCHES,
+            _ => return None,
+        })
+    }
 }
 
 /// What a call used: counts by unit. A unit that is not told counts as none.
