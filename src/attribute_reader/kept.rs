@@ -47,3 +47,8 @@ pub(super) fn keep(kept: &mut Vec<u8>, fact: Fact, key: &str, value: &AttributeV
     append_field(&mut attribute, 2, &encoded);
     append_field(kept, 9, &attribute);
 }
+
+/// Appends who wrote the span, which its scope told.
+pub(super) fn keep_scope(kept: &mut Vec<u8>, name: &str) {
+    keep(kept, Fact::Scope, "otel.scope.name", &AttributeValue::Str(name));
+}
