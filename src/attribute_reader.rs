@@ -208,7 +208,10 @@ impl AttributeReader {
             }
         }
         forget_partial_input(&self.told_by, record);
-        if interner.keeps_attributes && self.call.scope_leaves_out && told(&self.told_by, Fact::Scope).is_none() {
+        if interner.keeps_attributes
+            && self.call.scope_leaves_out
+            && told(&self.told_by, Fact::Scope).is_none()
+        {
             kept::keep_scope(&mut self.kept, token_counts::SCOPE_THAT_LEAVES_OUT);
         }
         self.call.finish(self.told_by, record);

@@ -71,6 +71,7 @@ pub mod render;
 pub mod report;
 pub mod run;
 pub mod run_assembler;
+pub mod run_list;
 pub mod run_profile;
 pub mod span_record;
 pub mod time;

@@ -60,7 +60,9 @@ fn span(record: &SpanRecord) -> Vec<u8> {
         bytes.push(number << 3 | 1);
         bytes.extend_from_slice(&time.as_unix_nanos().to_le_bytes());
     }
-    bytes.extend_from_slice(record.facts.as_deref().and_then(|facts| facts.told.as_deref()).unwrap_or_default());
+    bytes.extend_from_slice(
+        record.facts.as_deref().and_then(|facts| facts.told.as_deref()).unwrap_or_default(),
+    );
     for link in record.links.iter().flatten() {
         append_link(&mut bytes, link);
     }

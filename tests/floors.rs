@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["analysis"],
     &["run_profile"],
     &["report"],
-    &["compare", "many_runs"],
+    &["compare", "many_runs", "run_list", "trend"],
     &["aggregate", "render"],
     &["encode", "terminal", "sampler", "random", "restarts", "sync"],
     &["privacy"],

@@ -4,6 +4,7 @@ mod analysis;
 mod args;
 mod context;
 mod failure;
+mod history;
 mod in_parallel;
 mod input;
 mod output;
