@@ -41,6 +41,8 @@ keys! {
     NODE_PHASE = "longpole.node.phase";
     /// What a node cost, in USD (double).
     COST_USD = "longpole.cost.usd";
+    /// Who says what it cost: `recorded`, `provider` or `estimated`.
+    COST_SOURCE = "longpole.cost.source";
     /// Marks a span as the root of a run and names the workflow.
     WORKFLOW_NAME = "longpole.workflow.name";
     /// The version of the workflow.
@@ -64,8 +66,14 @@ keys! {
     EDGE = "longpole.edge";
     /// On metrics: how many nodes an execution is nested in.
     DEPTH = "longpole.depth";
-    /// On metrics: why spans were lost.
+    /// On metrics: why spans were lost, or why calls have no price.
     REASON = "longpole.reason";
+    /// On metrics: which budget a run has exceeded, `cost_usd` or `tokens`.
+    BUDGET = "longpole.budget";
+    /// On metrics: `input` or `output`.
+    GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
+    /// The host called.
+    SERVER_ADDRESS = "server.address";
 
     /// On the run's root: the node to fix first.
     BOTTLENECK_NODE = "longpole.bottleneck.node";

@@ -33,6 +33,8 @@ pub(crate) struct Booking {
     pub(crate) cost: Option<Money>,
     /// What tokens it used, likewise.
     pub(crate) tokens: Option<Tokens>,
+    /// For each span what is charged there; adds up to `cost`.
+    pub(crate) charged: Vec<Option<Money>>,
     /// For each span whether it is an execution that is a second or later try.
     pub(crate) is_retry: Vec<bool>,
 }
@@ -91,11 +93,13 @@ impl Booking {
             .map(|execution| node_by_name[of_span[execution.as_ref()?.index()]?])
             .collect();
         let (mut cost, mut tokens) = (None, None);
+        let mut charged: Vec<Option<Money>> = vec![None; run.spans.len()];
         for ix in run.indices() {
             let span = run.span(ix);
             let told_cost = span.record.facts.as_ref().and_then(|facts| facts.cost);
             let told_cost = told_cost.filter(|_| reported[ix.index()].cost);
             cost = add_money(cost, told_cost);
+            charged[ix.index()] = told_cost;
             if reported[ix.index()].tokens {
                 add_tokens(&mut tokens, &span.record);
             }
@@ -115,7 +119,7 @@ impl Booking {
                 *total = total.saturating_add(span.record.end.saturating_since(span.record.start));
             }
         }
-        let mut booking = Booking { nodes, execution_of, node_of, cost, tokens, is_retry };
+        let mut booking = Booking { nodes, execution_of, node_of, cost, tokens, charged, is_retry };
         booking.settle(run, self_times);
         booking
     }

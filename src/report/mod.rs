@@ -15,6 +15,7 @@ mod finding;
 mod history;
 pub mod insights;
 mod lost_context;
+pub(crate) mod model_calls;
 mod node_names;
 mod path;
 mod quality;
