@@ -272,7 +272,7 @@ const INFERENCE: [&str; 5] = ["chat", "generate_content", "text_completion", "em
 
 impl SpanRecord {
     /// The id of the node this span is, by its own attributes: a given node id, else one made from its GenAI
-    /// operation; `None` if it is no node.
+    /// operation; `None` if it is no node, or says that it is a phase of the one around it.
     pub fn node_id(&self) -> Option<Arc<str>> {
         Some(match self.node_id_parts()? {
             (operation, Some(subject)) => format!("{operation} {subject}").into(),
@@ -285,6 +285,9 @@ impl SpanRecord {
         let facts = self.facts.as_deref()?;
         if let Some(id) = &facts.node_id {
             return Some((id, None));
+        }
+        if facts.phase.is_some() {
+            return None;
         }
         let operation = facts.operation.as_ref()?;
         let subject = match &**operation {
