@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::analysed::Analysed;
+use super::charges::Call;
 use super::sums::error_class;
 use crate::ids::SpanId;
 use crate::money::Money;
@@ -68,40 +69,25 @@ pub(crate) enum AgentStepKind {
     Workflow,
 }
 
-/// The calls of models, in the run's order. Where libraries wrap each other's spans, one inside another is the call.
+/// The calls of models, in the run's order, each once.
 pub(super) fn model_calls(analysed: &Analysed<'_>) -> Vec<ModelCall> {
-    let run = analysed.run;
-    let has_call_below = calls_below(run);
-    let is_call = |ix: &SpanIx| !has_call_below[ix.index()] && run.span(*ix).record.is_inference();
-    run.indices().filter(is_call).filter_map(|ix| model_call(analysed, ix)).collect()
+    analysed.booking.charges.calls.iter().filter_map(|call| model_call(analysed, call)).collect()
 }
 
-/// For each span whether a call of a model is below it.
-fn calls_below(run: &Run) -> Vec<bool> {
-    let mut below = vec![false; run.spans.len()];
-    // A parent stands before its children.
-    for ix in run.indices().rev() {
-        let span = run.span(ix);
-        if let Some(parent) = span.parent {
-            below[parent.index()] |= below[ix.index()] || span.record.is_inference();
-        }
-    }
-    below
-}
-
-fn model_call(analysed: &Analysed<'_>, ix: SpanIx) -> Option<ModelCall> {
-    let span = analysed.run.span(ix);
+fn model_call(analysed: &Analysed<'_>, call: &Call) -> Option<ModelCall> {
+    let span = analysed.run.span(call.span);
     let facts = span.record.facts.as_deref()?;
+    let is_paid_for = facts.cost.is_some() || call.is_covered;
     Some(ModelCall {
         operation: facts.operation.clone()?,
         provider: facts.provider.clone(),
         request_model: facts.request_model.clone(),
         response_model: facts.response_model.clone(),
         server_address: facts.server_address.clone(),
-        node: node_of(analysed, ix),
-        input_tokens: facts.tokens.input,
-        output_tokens: facts.tokens.output,
-        unpriced: facts.unpriced.filter(|_| facts.cost.is_none()),
+        node: node_of(analysed, call.span),
+        input_tokens: call.tokens.input,
+        output_tokens: call.tokens.output,
+        unpriced: facts.unpriced.filter(|_| !is_paid_for),
         duration: span.in_statistics.then(|| span.record.end.saturating_since(span.record.start)),
         error_type: error_class(&span.record),
         span_id: span.record.span_id,
@@ -116,12 +102,11 @@ fn node_of(analysed: &Analysed<'_>, ix: SpanIx) -> Option<Arc<str>> {
 /// Everything charged, by node and source; adds up to what the run cost.
 pub(super) fn charges(analysed: &Analysed<'_>) -> Vec<Charge> {
     let mut sums: BTreeMap<(Option<usize>, &'static str), Money> = BTreeMap::new();
-    for ix in analysed.run.indices() {
-        let Some(cost) = analysed.booking.charged[ix.index()] else { continue };
-        let facts = analysed.run.span(ix).record.facts.as_deref();
+    for (ix, cost) in &analysed.booking.charges.costs {
+        let facts = analysed.run.span(*ix).record.facts.as_deref();
         let source = facts.and_then(|facts| facts.cost_source).unwrap_or(CostSource::Recorded).as_str();
         let sum = sums.entry((analysed.booking.node_of[ix.index()], source)).or_default();
-        *sum = sum.saturating_add(cost);
+        *sum = sum.saturating_add(*cost);
     }
     let name = |node: usize| analysed.booking.nodes[node].name.clone();
     sums.into_iter().map(|((node, source), cost)| Charge { node: node.map(name), source, cost }).collect()
@@ -156,18 +141,16 @@ fn kind_and_name(facts: &NodeFacts) -> Option<(AgentStepKind, Option<&Arc<str>>)
     }
 }
 
-/// Tokens of each execution's calls, nested executions included, by span; `None` where nothing told any.
+/// Tokens of each span and everything below it, by span; `None` where nothing told any.
 pub(super) fn tokens_with_nested(analysed: &Analysed<'_>) -> Vec<Option<u64>> {
     let run = analysed.run;
     let mut tokens: Vec<Option<u64>> = vec![None; run.spans.len()];
+    for ix in &analysed.booking.charges.tokens {
+        tokens[ix.index()] = run.span(*ix).record.facts.as_deref().and_then(told_tokens);
+    }
     for ix in run.indices().rev() {
-        let span = run.span(ix);
-        let told = span.record.facts.as_deref().and_then(told_tokens);
-        // What is above calls that tell tokens repeats them.
-        let own = tokens[ix.index()].or(told);
-        tokens[ix.index()] = own;
-        if let (Some(parent), Some(own)) = (span.parent, own) {
-            let sum = tokens[parent.index()].unwrap_or(0).saturating_add(own);
+        if let (Some(parent), Some(below)) = (run.span(ix).parent, tokens[ix.index()]) {
+            let sum = tokens[parent.index()].unwrap_or(0).saturating_add(below);
             tokens[parent.index()] = Some(sum);
         }
     }
