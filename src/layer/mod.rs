@@ -23,6 +23,7 @@ pub mod harness;
 mod in_node;
 pub(crate) mod open_bytes;
 mod open_span;
+pub(crate) mod open_tree;
 mod origin;
 #[cfg(feature = "otlp")]
 pub(crate) mod otel_context;

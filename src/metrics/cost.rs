@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::conventions as keys;
 use crate::money::Money;
 use crate::prices::Unpriced;
+use crate::report::BudgetUse;
 use crate::report::sums::RunSums;
 use crate::time::Timestamp;
 
@@ -27,6 +28,20 @@ impl MetricStore {
             let mut labels = self.labels_of(call.node.as_ref(), workflow);
             labels.push((keys::REASON, LabelValue::Text(unpriced_reason(reason).into())));
             self.add(Instrument::NodeUnpricedCalls, labels, 1, now);
+        }
+    }
+
+    /// Counts the budgets a run has exceeded.
+    pub(crate) fn record_budgets(
+        &mut self,
+        budgets: &[BudgetUse],
+        workflow: Option<&Arc<str>>,
+        now: Timestamp,
+    ) {
+        for budget in budgets.iter().filter(|budget| budget.is_exceeded()) {
+            let mut labels = self.labels_of(None, workflow);
+            labels.push((keys::BUDGET, LabelValue::Text(budget.name().into())));
+            self.add(Instrument::RunBudgetsExceeded, labels, 1, now);
         }
     }
 

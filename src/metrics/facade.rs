@@ -6,6 +6,7 @@ use metrics::{Label, counter, gauge, histogram};
 
 use crate::conventions as keys;
 use crate::money::Money;
+use crate::report::BudgetUse;
 use crate::report::sums::RunSums;
 
 use super::cost::unpriced_reason;
@@ -51,7 +52,7 @@ pub(crate) fn emit(of: Instrument, labels: &Labels, change: Change) {
 }
 
 /// Passes on what a finished run adds.
-pub(crate) fn emit_run(run: &RunSums) {
+pub(crate) fn emit_run(run: &RunSums, budgets: &[BudgetUse]) {
     let text = |text: &str| LabelValue::Text(text.into());
     let workflow = run.workflow.as_ref().map(|name| (keys::WORKFLOW_NAME, LabelValue::Text(name.clone())));
     for execution in &run.executions {
@@ -91,6 +92,11 @@ pub(crate) fn emit_run(run: &RunSums) {
         let mut labels = labels_of(call.node.as_ref());
         labels.push((keys::REASON, text(unpriced_reason(reason))));
         emit(Instrument::NodeUnpricedCalls, &labels, Change::Add(1));
+    }
+    for budget in budgets.iter().filter(|budget| budget.is_exceeded()) {
+        let mut labels = labels_of(None);
+        labels.push((keys::BUDGET, text(budget.name())));
+        emit(Instrument::RunBudgetsExceeded, &labels, Change::Add(1));
     }
     for measured in gen_ai::measurements(run) {
         emit(measured.instrument, &measured.labels, Change::Record(measured.value));

@@ -9,6 +9,7 @@ mod analysed;
 mod blocking;
 pub(crate) mod booking;
 mod bounds;
+mod budget;
 pub(crate) mod build;
 pub(crate) mod charges;
 mod detached;
@@ -28,6 +29,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::budget::{BudgetUse, Budgets};
 pub use self::finding::{Combined, CombinedChange, Confidence, Finding, Reason, Suggestion};
 pub use self::history::{History, PastNode, PastRun};
 pub use self::lost_context::{OtherRoot, OtherRoots};
@@ -72,6 +74,9 @@ pub struct Report {
     pub blocking: Vec<BlockingRow>,
     /// Work nobody in the run waited for, by name, longest first: the largest few.
     pub detached: Vec<DetachedRow>,
+    /// What it used of each budget it was given; absent where none was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetUse>,
     /// Shares of the sum of node times, as a summary.
     pub bottleneck_info: Summary,
     /// How much to trust it.
