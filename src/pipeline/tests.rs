@@ -28,6 +28,8 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         keep_runs: None,
         marked_only: false,
         origin: Default::default(),
+        budgets: None,
+        on_budget: Vec::new(),
         on_run: Vec::new(),
         metrics: Arc::new(MetricHub::new(MetricLimits::default())),
         #[cfg(feature = "metrics")]
