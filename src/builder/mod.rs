@@ -2,6 +2,7 @@
 
 mod analysis;
 mod budget;
+mod cost;
 mod destinations;
 mod opentelemetry;
 mod privacy;
@@ -16,6 +17,7 @@ use crate::conventions as keys;
 use crate::delivery::record::SpanKey;
 use crate::delivery::spool::Durability;
 use crate::delivery::{Delivery, Protocol};
+use crate::encode::cost::CostMirror;
 use crate::encode::resource::{ResourceAttributes, encode_resource};
 use crate::environment::{self, Environment, LimitSettings};
 use crate::handle::{Inner, Longpole, SHUTDOWN_TIMEOUT, open_spans};
@@ -67,6 +69,7 @@ pub struct Builder {
     #[cfg(feature = "metrics")]
     uses_facade: bool,
     report: ReportOptions,
+    cost_mirrors: Option<Vec<CostMirror>>,
     compares_with_earlier_runs: bool,
     marked_only: bool,
     on_run: Vec<OnRun>,
@@ -192,6 +195,7 @@ pub fn builder() -> Builder {
         #[cfg(feature = "metrics")]
         uses_facade: false,
         report: ReportOptions::default(),
+        cost_mirrors: None,
         compares_with_earlier_runs: false,
         marked_only: false,
         on_run: Vec::new(),
@@ -369,6 +373,7 @@ impl Builder {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
         self.settle_privacy();
+        let prices = self.settle_prices(&mut notes);
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -388,6 +393,7 @@ impl Builder {
         self.layer.sampler = self.environment.sampler;
         let traceparents = self.read_process_parent();
         let (workflow, prints_notes) = (self.layer.workflow.clone(), self.prints_notes());
+        self.layer.prices = self.report.prices.clone();
         let analysis = ReportOptions { source: Source::Live, ..std::mem::take(&mut self.report) };
         let core = Arc::new(LayerCore::new(self.layer, shards.clone()));
         core.counters.traceparents_malformed.add(traceparents);
@@ -418,6 +424,7 @@ impl Builder {
             let settings = PipelineSettings {
                 is_strict: self.durability == Some(Durability::Strict)
                     && delivery.as_ref().is_some_and(|delivery| delivery.has_spool()),
+                prices,
                 telling: LossTelling {
                     layer_losses: losses_of(&core),
                     tell: prints_notes.then_some(terminal::print_note),

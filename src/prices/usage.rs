@@ -13,6 +13,11 @@ impl Unit {
     pub const CACHE_READ: Unit = Unit(2);
     /// Input tokens written to a cache.
     pub const CACHE_WRITE: Unit = Unit(3);
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"][usize::from(self.0)]
+    }
 }
 
 /// What a call used: counts by unit. A unit that is not told counts as none.
@@ -22,6 +27,18 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// A call that read and wrote so many tokens, and used nothing else.
+    pub fn tokens(input: u64, output: u64) -> Usage {
+        Usage { counts: vec![(Unit::INPUT, input), (Unit::OUTPUT, output)] }
+    }
+
+    /// The same, and so much of another unit; replaces an earlier count of it.
+    #[must_use]
+    pub fn with(mut self, unit: Unit, count: u64) -> Usage {
+        self.set(unit, count);
+        self
+    }
+
     /// Says how much of a unit was used; replaces an earlier count.
     pub fn set(&mut self, unit: Unit, count: u64) {
         match self.counts.iter_mut().find(|(told, _)| *told == unit) {
