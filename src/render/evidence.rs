@@ -2,6 +2,7 @@
 
 use super::page::{Page, Part, Role, no_break, plain};
 use super::units;
+use crate::money::Money;
 use crate::report::{Reason, Suggestion};
 use crate::time::Duration;
 
@@ -106,9 +107,17 @@ pub(super) fn reason(page: &Page, subject: &str, reason: &Reason) -> String {
                 time(*median_ns)
             )
         }
-        Reason::LostToRetries { failures, retries, lost_ns, on_path_ns } => {
+        Reason::LostToRetries { failures, retries, lost_ns, on_path_ns, cost_usd } => {
             let (failed, retried) = (units::count(*failures), units::counted(*retries, "retry", "retries"));
-            format!("{failed} failed, {retried}; {} lost, {} on the path", time(*lost_ns), time(*on_path_ns))
+            let cost = cost_usd
+                .filter(|cost| *cost > Money::ZERO)
+                .map(|cost| format!(" and {}", units::money(cost)));
+            format!(
+                "{failed} failed, {retried}; {}{} lost, {} on the path",
+                time(*lost_ns),
+                no_break(&cost.unwrap_or_default()),
+                time(*on_path_ns)
+            )
         }
         Reason::Varies { rule, value, calls, .. } => {
             let what = match rule.as_str() {

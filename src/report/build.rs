@@ -12,8 +12,9 @@ use crate::cost::price_spans;
 use crate::histogram::DurationStats;
 use crate::prices::PriceTable;
 use crate::report::analysed::Analysed;
-use crate::report::booking::{Booking, NodeTally};
+use crate::report::booking::{Booking, NodeTally, PhaseTally};
 use crate::report::bounds::bounds;
+use crate::report::cost_rows::cost_section;
 use crate::report::insights::{Case, findings};
 use crate::report::path::path_segments;
 use crate::report::quality::quality;
@@ -194,6 +195,7 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
         blocking: blocking::rows(analysed, &blocking),
         detached: detached::rows(analysed),
         budgets: options.budgets.used_by(booking.cost, booking.tokens),
+        cost: cost_section(analysed, &quality),
         bottleneck_info: bottleneck_info(run, booking, options.bottleneck_threshold_percent),
         quality,
         pipeline: None,
@@ -328,6 +330,7 @@ fn node_reports(
 ) -> Vec<NodeReport> {
     let Analysed { run, booking, path, .. } = analysed;
     let savings = analysed.savings();
+    let with_nested = booking.costs_with_nested();
     let sum: Duration = summed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
     let least = |floats: &[Option<Duration>], tally: &NodeTally| {
         tally.executions.iter().filter_map(|ix| floats[ix.index()]).min()
@@ -367,6 +370,7 @@ fn node_reports(
                 critical_path_ratio: on_path.ratio_of(run.wall()).unwrap_or(0.0),
                 peak_concurrency: tally.peak_concurrency,
                 cost_usd: tally.cost,
+                cost_with_nested_usd: with_nested[node],
                 tokens: tally.tokens,
                 phases: phases(tally),
                 untracked_ns: tally.untracked,
@@ -381,10 +385,11 @@ fn node_reports(
 }
 
 fn phases(tally: &NodeTally) -> Vec<PhaseReport> {
-    let phase = |(name, (calls, total)): (&Arc<str>, &(u64, Duration))| PhaseReport {
+    let phase = |(name, phase): (&Arc<str>, &PhaseTally)| PhaseReport {
         name: name.to_string(),
-        calls: *calls,
-        total_ns: *total,
+        calls: phase.calls,
+        total_ns: phase.total,
+        cost_usd: phase.cost,
     };
     let mut phases: Vec<PhaseReport> = tally.phases.iter().map(phase).collect();
     phases.sort_by(|a, b| b.total_ns.cmp(&a.total_ns).then_with(|| a.name.cmp(&b.name)));

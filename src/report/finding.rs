@@ -191,6 +191,9 @@ pub enum Reason {
         lost_ns: Duration,
         /// How much of that, and of the waiting, is on the path.
         on_path_ns: Duration,
+        /// What the failed ones cost; absent where that is not known.
+        #[serde(default)]
+        cost_usd: Option<Money>,
     },
     /// How long it takes varies much.
     Varies {

@@ -12,6 +12,8 @@ mod bounds;
 mod budget;
 pub(crate) mod build;
 pub(crate) mod charges;
+mod cost_rows;
+mod cost_section;
 mod detached;
 mod finding;
 mod history;
@@ -30,6 +32,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::budget::{BudgetUse, Budgets};
+pub use self::cost_section::{
+    CostSection, CostSourceRow, DepthCost, ModelCost, NodeCost, RollUpDifference, TokenSums, UnpricedRow,
+};
 pub use self::finding::{Combined, CombinedChange, Confidence, Finding, Reason, Suggestion};
 pub use self::history::{History, PastNode, PastRun};
 pub use self::lost_context::{OtherRoot, OtherRoots};
@@ -77,6 +82,9 @@ pub struct Report {
     /// What it used of each budget it was given; absent where none was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetUse>,
+    /// What it cost; absent where nothing tells a cost or tokens and no model was called.
+    #[serde(default)]
+    pub cost: Option<CostSection>,
     /// Shares of the sum of node times, as a summary.
     pub bottleneck_info: Summary,
     /// How much to trust it.
@@ -203,7 +211,7 @@ pub struct Totals {
     pub unattributed_ns: Duration,
     /// How long the executions on the path waited before they ran, together.
     pub queued_ns: Duration,
-    /// What the run cost; absent where nothing recorded a cost.
+    /// What the run cost as far as that is known, see [`CostSection::is_lower_bound`]; absent where no cost is known.
     pub cost_usd: Option<Money>,
     /// Input and output tokens of the leaf calls; absent where none were recorded.
     pub tokens: Option<Tokens>,
@@ -429,9 +437,12 @@ pub struct NodeReport {
     pub critical_path_ratio: f64,
     /// The most of its executions that ran at once.
     pub peak_concurrency: u64,
-    /// What it cost.
+    /// What it cost itself, not through nested nodes; absent where that is not known.
     pub cost_usd: Option<Money>,
-    /// What tokens it used.
+    /// What it cost with everything inside it, an execution inside another of the same node counted once.
+    #[serde(default)]
+    pub cost_with_nested_usd: Option<Money>,
+    /// What tokens it used itself.
     pub tokens: Option<Tokens>,
     /// Named parts of it, longest first.
     pub phases: Vec<PhaseReport>,
@@ -448,6 +459,9 @@ pub struct PhaseReport {
     pub calls: u64,
     /// How long they took together.
     pub total_ns: Duration,
+    /// What they cost; absent where that is not known.
+    #[serde(default)]
+    pub cost_usd: Option<Money>,
 }
 
 /// How long executions took. Quantiles are exact up to 64 executions and within 1.1 % beyond.

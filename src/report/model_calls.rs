@@ -9,7 +9,7 @@ use super::sums::error_class;
 use crate::ids::SpanId;
 use crate::money::Money;
 use crate::prices::Unpriced;
-use crate::run::{Run, SpanIx};
+use crate::run::{Run, RunSpan, SpanIx};
 use crate::span_record::{CostSource, NodeFacts};
 use crate::time::{Duration, Timestamp};
 
@@ -28,7 +28,8 @@ pub(crate) struct ModelCall {
     pub(crate) output_tokens: Option<u64>,
     /// Why it has no price, where it was tried to give it one.
     pub(crate) unpriced: Option<Unpriced>,
-    /// Absent where it says nothing: the span never ended, or before it started.
+    /// Absent where it says nothing: the span never ended, or before it started, or stands for a call that nobody
+    /// timed.
     pub(crate) duration: Option<Duration>,
     pub(crate) error_type: Option<Arc<str>>,
     pub(crate) span_id: SpanId,
@@ -88,11 +89,16 @@ fn model_call(analysed: &Analysed<'_>, call: &Call) -> Option<ModelCall> {
         input_tokens: call.tokens.input,
         output_tokens: call.tokens.output,
         unpriced: facts.unpriced.filter(|_| !is_paid_for),
-        duration: span.in_statistics.then(|| span.record.end.saturating_since(span.record.start)),
+        duration: duration_of(span),
         error_type: error_class(&span.record),
         span_id: span.record.span_id,
         end: span.record.end,
     })
+}
+
+fn duration_of(span: &RunSpan) -> Option<Duration> {
+    let duration = span.record.end.saturating_since(span.record.start);
+    (span.in_statistics && !duration.is_zero()).then_some(duration)
 }
 
 fn node_of(analysed: &Analysed<'_>, ix: SpanIx) -> Option<Arc<str>> {

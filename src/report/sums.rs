@@ -107,19 +107,12 @@ pub(super) fn profile(analysed: &Analysed<'_>, status: RunStatus) -> RunProfile 
 fn executions(analysed: &Analysed<'_>) -> Vec<Execution> {
     let Analysed { run, booking, self_times, .. } = analysed;
     let mut own_times = vec![Duration::ZERO; self_times.len()];
-    let mut depths = vec![0u32; self_times.len()];
-    // A parent stands before its children.
     for ix in run.indices() {
         let Some(execution) = booking.execution_of[ix.index()] else { continue };
         let own = &mut own_times[execution.index()];
         *own = own.saturating_add(self_times[ix.index()]);
-        let around = run.span(ix).parent.and_then(|parent| booking.execution_of[parent.index()]);
-        if execution == ix
-            && let Some(around) = around
-        {
-            depths[ix.index()] = depths[around.index()].saturating_add(1);
-        }
     }
+    let depths = analysed.depths();
     let tokens = tokens_with_nested(analysed);
     let of_node = |tally: &NodeTally| {
         let node = tally.name.clone();

@@ -232,8 +232,9 @@ impl<'a> Case<'a> {
         self.analysed.run.span(ix).run_interval().duration()
     }
 
+    /// What an execution cost, with everything inside it.
     fn cost_of(&self, ix: SpanIx) -> Option<Money> {
-        self.analysed.run.span(ix).record.facts.as_ref()?.cost
+        self.analysed.booking.charges.within(ix)
     }
 }
 
