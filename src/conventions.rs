@@ -59,6 +59,16 @@ keys! {
     USAGE = "longpole.usage.";
     /// How a call of a model was processed: `batch`.
     CALL_PROCESSING = "longpole.call.processing";
+    /// What became of a batch of subagents: `complete`, `partial` or `failed`.
+    BATCH_STATUS = "longpole.batch.status";
+    /// How many parts of a batch succeeded.
+    BATCH_SUCCESSFUL = "longpole.batch.successful";
+    /// How many parts of a batch failed.
+    BATCH_FAILED = "longpole.batch.failed";
+    /// Tokens all parts of a batch used.
+    BATCH_TOKENS = "longpole.batch.tokens";
+    /// What all parts of a batch cost, in USD (double).
+    BATCH_COST_USD = "longpole.batch.cost_usd";
     /// Marks a span as the root of a run and names the workflow.
     WORKFLOW_NAME = "longpole.workflow.name";
     /// The version of the workflow.
@@ -144,6 +154,11 @@ keys! {
 
 /// The value of [`COST_SOURCE`] where nobody can say what a call cost.
 pub const UNPRICED: &str = "unpriced";
+
+/// The class of an error under the one name it goes by: `max_depth_reached` is called `depth_limit` too.
+pub fn error_class(told: &str) -> &str {
+    if told == "max_depth_reached" { "depth_limit" } else { told }
+}
 
 /// What an attribute tells the analysis. Whoever reads attributes goes through [`meaning_of`] or [`fact_of`]; nothing
 /// else knows keys.

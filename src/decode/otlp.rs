@@ -199,7 +199,7 @@ pub(crate) fn workflow_of_attributes(fields: &[u8], interner: &mut Interner) -> 
 
 /// A span of which nothing is known but its name and `Span.attributes` fields.
 #[cfg(feature = "layer")]
-fn record_of_attributes(fields: &[u8], name: &str, interner: &mut Interner) -> SpanRecord {
+pub(crate) fn record_of_attributes(fields: &[u8], name: &str, interner: &mut Interner) -> SpanRecord {
     let mut record = empty_record(&Arc::default());
     record.name = interner.intern(name);
     let mut attributes = AttributeReader::default();

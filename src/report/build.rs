@@ -372,6 +372,7 @@ fn node_reports(
                 cost_usd: tally.cost,
                 cost_with_nested_usd: with_nested[node],
                 tokens: tally.tokens,
+                turns: tally.turns,
                 phases: phases(tally),
                 untracked_ns: tally.untracked,
             }

@@ -444,6 +444,9 @@ pub struct NodeReport {
     pub cost_with_nested_usd: Option<Money>,
     /// What tokens it used itself.
     pub tokens: Option<Tokens>,
+    /// How many conversation turns its executions say they took together; absent where none does.
+    #[serde(default)]
+    pub turns: Option<u64>,
     /// Named parts of it, longest first.
     pub phases: Vec<PhaseReport>,
     /// The part of its total that no phase and no nested node covers; absent where it has no phases.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::analysed::Analysed;
-use super::charges::Call;
+use super::charges::{Call, Charges};
 use super::sums::error_class;
+use crate::cost::price_spans;
 use crate::ids::SpanId;
 use crate::money::Money;
-use crate::prices::Unpriced;
+use crate::prices::{PriceTable, Unpriced};
 use crate::run::{Run, RunSpan, SpanIx};
-use crate::span_record::{CostSource, NodeFacts};
+use crate::span_record::{CostSource, NodeFacts, SpanRecord};
 use crate::time::{Duration, Timestamp};
 
 /// One call of a model.
@@ -144,6 +145,30 @@ fn kind_and_name(facts: &NodeFacts) -> Option<(AgentStepKind, Option<&Arc<str>>)
         "execute_tool" => Some((AgentStepKind::Tool, facts.tool_name.as_ref())),
         "invoke_workflow" => Some((AgentStepKind::Workflow, facts.workflow_name.as_ref())),
         _ => None,
+    }
+}
+
+/// What spans cost, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "layer"), allow(dead_code, reason = "it is asked for live"))]
+pub(crate) struct SpansCost {
+    /// `None` where nothing tells a cost.
+    pub(crate) cost: Option<Money>,
+    /// Calls of models that are not in it, since nobody knows what they cost.
+    pub(crate) unpriced_calls: u64,
+}
+
+/// What the spans of one tree cost, by the rules of reports.
+#[cfg_attr(not(feature = "layer"), allow(dead_code, reason = "it is asked for live"))]
+pub(crate) fn cost_of_spans(mut records: Vec<SpanRecord>, prices: Option<&PriceTable>) -> SpansCost {
+    price_spans(&mut records, prices);
+    let Some(run) = Run::from_records(records) else { return SpansCost::default() };
+    let charges = Charges::of(&run);
+    let has_cost = |ix: SpanIx| run.span(ix).record.facts.as_ref().is_some_and(|facts| facts.cost.is_some());
+    let is_unpriced = |call: &&Call| !call.is_covered && !has_cost(call.span);
+    SpansCost {
+        cost: charges.costs.iter().map(|(_, cost)| *cost).reduce(Money::saturating_add),
+        unpriced_calls: charges.calls.iter().filter(is_unpriced).count() as u64,
     }
 }
 

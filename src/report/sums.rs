@@ -140,7 +140,11 @@ fn executions(analysed: &Analysed<'_>) -> Vec<Execution> {
 
 /// The class of a span's error, as metrics tell it; `None` if it did not fail.
 pub(super) fn error_class(record: &SpanRecord) -> Option<Arc<str>> {
-    let told = || record.facts.as_ref().and_then(|facts| facts.error_type.clone());
+    let told = || {
+        let told = record.facts.as_ref()?.error_type.as_ref()?;
+        let class = crate::conventions::error_class(told);
+        Some(if class == &**told { told.clone() } else { class.into() })
+    };
     let default = match outcome(record) {
         "error" => "_OTHER",
         other => other,
