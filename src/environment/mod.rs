@@ -4,6 +4,8 @@
 //! is an unset one, a signal's own variable beats the general one, and a value that makes no sense is told about
 //! once and leaves the default.
 
+#[cfg(feature = "mlflow")]
+pub(crate) mod mlflow;
 pub(crate) mod privacy;
 mod reader;
 #[cfg(test)]

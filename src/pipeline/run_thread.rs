@@ -47,6 +47,9 @@ pub(crate) struct RunThreadConfig {
     pub(crate) origin: Arc<Origin>,
     pub(crate) on_run: Vec<OnRun>,
     pub(crate) metrics: Arc<MetricHub>,
+    /// Where finished runs are logged.
+    #[cfg(feature = "mlflow")]
+    pub(crate) mlflow: Option<Arc<crate::mlflow::Mlflow>>,
     /// Whether the recorder of the `metrics` facade is told too.
     #[cfg(feature = "metrics")]
     pub(crate) uses_facade: bool,
@@ -331,6 +334,10 @@ impl RunThread {
         report.pipeline = Some(self.losses());
         let report = Arc::new(report);
         self.outputs.keep(report.clone());
+        #[cfg(feature = "mlflow")]
+        if let Some(mlflow) = &self.config.mlflow {
+            mlflow.run_ended(report.clone());
+        }
         self.call_back(&report);
     }
 
