@@ -41,6 +41,24 @@ keys! {
     NODE_PHASE = "longpole.node.phase";
     /// What a node cost, in USD (double).
     COST_USD = "longpole.cost.usd";
+    /// The part of the cost that is input, neither read from a cache nor written to one (double, USD).
+    COST_INPUT_USD = "longpole.cost.input_usd";
+    /// The part of the cost that is output.
+    COST_OUTPUT_USD = "longpole.cost.output_usd";
+    /// The part of the cost that is input read from a cache.
+    COST_CACHE_READ_USD = "longpole.cost.cache_read_usd";
+    /// The part of the cost that is input written to a cache.
+    COST_CACHE_WRITE_USD = "longpole.cost.cache_write_usd";
+    /// The rest of the cost: charges by request, searches, pages.
+    COST_OTHER_USD = "longpole.cost.other_usd";
+    /// Who says what it cost: `recorded`, `provider`, `estimated`; or `unpriced`, where nobody can say.
+    COST_SOURCE = "longpole.cost.source";
+    /// The price table of an estimate, or that which has no price for the call.
+    COST_TABLE = "longpole.cost.table";
+    /// Followed by the name of a unit: how much of it a call used, where no key of OpenTelemetry's says it.
+    USAGE = "longpole.usage.";
+    /// How a call of a model was processed: `batch`.
+    CALL_PROCESSING = "longpole.call.processing";
     /// Marks a span as the root of a run and names the workflow.
     WORKFLOW_NAME = "longpole.workflow.name";
     /// The version of the workflow.
@@ -117,6 +135,9 @@ keys! {
     /// The class of an error.
     ERROR_TYPE = "error.type";
 }
+
+/// The value of [`COST_SOURCE`] where nobody can say what a call cost.
+pub const UNPRICED: &str = "unpriced";
 
 /// What an attribute tells the analysis. Whoever reads attributes goes through [`meaning_of`] or [`fact_of`]; nothing
 /// else knows keys.

@@ -9,6 +9,18 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// A call that read and wrote so many tokens, and used nothing else.
+    pub fn tokens(input: u64, output: u64) -> Usage {
+        Usage { counts: vec![(Unit::INPUT, input), (Unit::OUTPUT, output)] }
+    }
+
+    /// The same, and so much of another unit; replaces an earlier count of it.
+    #[must_use]
+    pub fn with(mut self, unit: Unit, count: u64) -> Usage {
+        self.set(unit, count);
+        self
+    }
+
     /// Says how much of a unit was used; replaces an earlier count.
     pub fn set(&mut self, unit: Unit, count: u64) {
         match self.counts.iter_mut().find(|(told, _)| *told == unit) {
