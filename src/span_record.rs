@@ -222,7 +222,7 @@ pub enum CostSource {
     Langfuse,
     /// Pydantic AI, in `operation.cost`.
     PydanticAi,
-    /// LiteLLM, in `gen_ai.cost.total_cost`.
+    /// LiteLLM, in `litellm.cost.total` or, earlier, `gen_ai.cost.total_cost`.
     LiteLlm,
     /// longpole, from token counts and a table of prices.
     Estimated,
@@ -257,7 +257,7 @@ impl CostSource {
             CostSource::Mlflow => "mlflow.llm.cost",
             CostSource::Langfuse => "langfuse.observation.cost_details",
             CostSource::PydanticAi => "operation.cost",
-            CostSource::LiteLlm => "gen_ai.cost.total_cost",
+            CostSource::LiteLlm => "litellm.cost.total",
         }
     }
 }
