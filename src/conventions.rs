@@ -55,6 +55,8 @@ keys! {
     COST_SOURCE = "longpole.cost.source";
     /// The price table of an estimate, or that which has no price for the call.
     COST_TABLE = "longpole.cost.table";
+    /// Followed by the name of a unit: how much of it a call used, where no key of OpenTelemetry's says it.
+    USAGE = "longpole.usage.";
     /// How a call of a model was processed: `batch`.
     CALL_PROCESSING = "longpole.call.processing";
     /// Followed by the name of a unit in the price table, such as `cache_write_1h_tokens`: how much of it a call used.
@@ -135,6 +137,9 @@ keys! {
     /// The class of an error.
     ERROR_TYPE = "error.type";
 }
+
+/// The value of [`COST_SOURCE`] where nobody can say what a call cost.
+pub const UNPRICED: &str = "unpriced";
 
 /// What an attribute tells the analysis. Whoever reads attributes goes through [`meaning_of`] or [`fact_of`]; nothing
 /// else knows keys.

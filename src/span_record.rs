@@ -185,6 +185,8 @@ pub struct CallDetails {
     pub has_bad_cost: bool,
     /// A library says that the call cost nothing, and the table of prices says otherwise; what it says is not taken.
     pub told_free: bool,
+    /// What was used and has no price in the table, so that the estimated cost is without it.
+    pub without_price: Vec<Unit>,
     /// How the call was processed: `batch`.
     pub processing: Option<Arc<str>>,
     /// The tier of service that answered, else the one asked for.

@@ -1,6 +1,7 @@
 //! Putting a layer, its pipeline and its handle together.
 
 mod analysis;
+mod cost;
 mod destinations;
 mod opentelemetry;
 mod privacy;
@@ -15,6 +16,7 @@ use crate::conventions as keys;
 use crate::delivery::record::SpanKey;
 use crate::delivery::spool::Durability;
 use crate::delivery::{Delivery, Protocol};
+use crate::encode::cost::CostMirror;
 use crate::encode::resource::{ResourceAttributes, encode_resource};
 use crate::environment::{self, Environment, LimitSettings};
 use crate::handle::{Inner, Longpole, SHUTDOWN_TIMEOUT, open_spans};
@@ -65,6 +67,7 @@ pub struct Builder {
     #[cfg(feature = "metrics")]
     uses_facade: bool,
     report: ReportOptions,
+    cost_mirrors: Option<Vec<CostMirror>>,
     compares_with_earlier_runs: bool,
     marked_only: bool,
     on_run: Vec<OnRun>,
@@ -189,6 +192,7 @@ pub fn builder() -> Builder {
         #[cfg(feature = "metrics")]
         uses_facade: false,
         report: ReportOptions::default(),
+        cost_mirrors: None,
         compares_with_earlier_runs: false,
         marked_only: false,
         on_run: Vec::new(),
@@ -365,6 +369,7 @@ impl Builder {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
         self.settle_privacy();
+        let prices = self.settle_prices(&mut notes);
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -384,6 +389,7 @@ impl Builder {
         self.layer.sampler = self.environment.sampler;
         let traceparents = self.read_process_parent();
         let (workflow, prints_notes) = (self.layer.workflow.clone(), self.prints_notes());
+        self.layer.prices = self.report.prices.clone();
         let analysis = ReportOptions { source: Source::Live, ..std::mem::take(&mut self.report) };
         let core = Arc::new(LayerCore::new(self.layer, shards.clone()));
         core.counters.traceparents_malformed.add(traceparents);
@@ -412,6 +418,7 @@ impl Builder {
             let settings = PipelineSettings {
                 is_strict: self.durability == Some(Durability::Strict)
                     && delivery.as_ref().is_some_and(|delivery| delivery.has_spool()),
+                prices,
                 telling: LossTelling {
                     layer_losses: losses_of(&core),
                     tell: prints_notes.then_some(terminal::print_note),

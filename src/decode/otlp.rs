@@ -213,6 +213,17 @@ pub(crate) fn node_of_attributes(fields: &[u8], name: &str, interner: &mut Inter
     record.node_id()
 }
 
+/// The keys of a `Span` message's attributes, as far as it is whole.
+#[cfg(feature = "layer")]
+pub(crate) fn attribute_keys(message: &[u8]) -> impl Iterator<Item = &str> {
+    let attributes = Fields::new(message, 0).map_while(Result::ok).filter(|field| field.number == 9);
+    attributes.filter_map(|field| {
+        let mut fields = Fields::new(field.value.bytes()?, 0).map_while(Result::ok);
+        let key = fields.find(|field| field.number == 1)?.value.bytes()?;
+        std::str::from_utf8(key).ok()
+    })
+}
+
 /// A record with nothing in it yet.
 pub(super) fn empty_record(origin: &Arc<Origin>) -> SpanRecord {
     SpanRecord {

@@ -4,6 +4,7 @@
 //! is an unset one, a signal's own variable beats the general one, and a value that makes no sense is told about
 //! once and leaves the default.
 
+pub(crate) mod cost;
 pub(crate) mod privacy;
 mod reader;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::delivery::EndpointSettings;
 use crate::delivery::spool::{Durability, Fsync};
 use crate::metrics::store::MetricLimits;
 use crate::sampler::Sampler;
+use cost::CostVariables;
 use privacy::PrivacyVariables;
 use reader::Reader;
 
@@ -40,6 +42,7 @@ pub(crate) struct Environment {
     pub(crate) spool: SpoolSettings,
     pub(crate) metric_limits: MetricLimits,
     pub(crate) privacy: PrivacyVariables,
+    pub(crate) cost: CostVariables,
     pub(crate) propagators: Propagators,
     pub(crate) sampler: Sampler,
     pub(crate) metrics_interval: Duration,
@@ -153,6 +156,7 @@ pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Environment {
         spool: reader.spool(),
         metric_limits: reader.metric_limits(),
         privacy: reader.privacy(),
+        cost: reader.cost(),
         propagators: reader.propagators(),
         sampler: reader.sampler(),
         metrics_interval: reader

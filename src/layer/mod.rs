@@ -36,6 +36,7 @@ mod slots;
 mod span_ext;
 #[cfg(test)]
 mod tests;
+mod tracked_call;
 mod user_text;
 mod withheld;
 
@@ -66,6 +67,7 @@ pub use in_node::{FutureExt, InNode, phase};
 use open_span::{Body, Lineage, Slot, flags};
 use slots::Slots;
 pub use span_ext::{SetParentError, SpanExt, Value};
+pub use tracked_call::track_call;
 
 /// Measures the spans of a program. Made by the builder; given to a subscriber with
 /// [`with`](tracing_subscriber::layer::SubscriberExt::with).

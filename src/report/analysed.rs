@@ -104,6 +104,20 @@ impl<'r> Analysed<'r> {
         self.run.indices().map(worked).sum()
     }
 
+    /// How many executions each execution is nested in, by span; zero for spans that are none.
+    pub(crate) fn depths(&self) -> Vec<u32> {
+        let mut depths = vec![0u32; self.run.spans.len()];
+        // A parent stands before its children.
+        for ix in self.run.indices() {
+            if self.booking.execution_of[ix.index()] == Some(ix)
+                && let Some(around) = self.caller[ix.index()]
+            {
+                depths[ix.index()] = depths[around.index()].saturating_add(1);
+            }
+        }
+        depths
+    }
+
     /// How much of the critical path lies in a span and everything below it, by span.
     pub(crate) fn path_time_with_below(&self) -> Vec<Duration> {
         let mut time = vec![Duration::ZERO; self.run.spans.len()];

@@ -13,6 +13,7 @@ use crate::histogram::DurationStats;
 use crate::ids::SpanId;
 use crate::money::Money;
 use crate::report::Tokens;
+use crate::report::charges::Charges;
 use crate::report::node_names::NodeNames;
 use crate::run::{Run, SpanIx};
 use crate::time::{Duration, Interval, Timestamp};
@@ -33,6 +34,8 @@ pub(crate) struct Booking {
     pub(crate) cost: Option<Money>,
     /// What tokens it used, likewise.
     pub(crate) tokens: Option<Tokens>,
+    /// Which spans are charged for what.
+    pub(crate) charges: Charges,
     /// For each span whether it is an execution that is a second or later try.
     pub(crate) is_retry: Vec<bool>,
 }
@@ -85,27 +88,29 @@ impl Booking {
             nodes[node].take_execution(run, ix);
             nodes[node].retries += u64::from(is_retry[ix.index()]);
         }
-        let reported = deepest_reports(run);
+        let charges = Charges::of(run);
         let node_of: Vec<Option<NodeIx>> = execution_of
             .iter()
             .map(|execution| node_by_name[of_span[execution.as_ref()?.index()]?])
             .collect();
         let (mut cost, mut tokens) = (None, None);
+        for (ix, charge) in &charges.costs {
+            cost = add_money(cost, Some(*charge));
+            if let Some(node) = node_of[ix.index()] {
+                nodes[node].cost = add_money(nodes[node].cost, Some(*charge));
+            }
+        }
+        for ix in &charges.tokens {
+            add_tokens(&mut tokens, &run.span(*ix).record);
+            if let Some(node) = node_of[ix.index()] {
+                add_tokens(&mut nodes[node].tokens, &run.span(*ix).record);
+            }
+        }
         for ix in run.indices() {
             let span = run.span(ix);
-            let told_cost = span.record.facts.as_ref().and_then(|facts| facts.cost);
-            let told_cost = told_cost.filter(|_| reported[ix.index()].cost);
-            cost = add_money(cost, told_cost);
-            if reported[ix.index()].tokens {
-                add_tokens(&mut tokens, &span.record);
-            }
             let Some(node) = node_of[ix.index()] else { continue };
             let tally = &mut nodes[node];
             tally.self_time = tally.self_time.saturating_add(self_times[ix.index()]);
-            tally.cost = add_money(tally.cost, told_cost);
-            if reported[ix.index()].tokens {
-                add_tokens(&mut tally.tokens, &span.record);
-            }
             if execution_of[ix.index()] != Some(ix) && span.in_statistics {
                 let facts = span.record.facts.as_ref();
                 let phase =
@@ -115,7 +120,7 @@ impl Booking {
                 *total = total.saturating_add(span.record.end.saturating_since(span.record.start));
             }
         }
-        let mut booking = Booking { nodes, execution_of, node_of, cost, tokens, is_retry };
+        let mut booking = Booking { nodes, execution_of, node_of, cost, tokens, charges, is_retry };
         booking.settle(run, self_times);
         booking
     }
@@ -149,33 +154,6 @@ fn executions(run: &Run, node_of: &[Option<usize>]) -> Vec<Option<SpanIx>> {
         execution_of[ix.index()] = node_of[ix.index()].map(|_| ix).or(above);
     }
     execution_of
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Reports {
-    cost: bool,
-    tokens: bool,
-}
-
-/// Which spans' reported cost and tokens count: the deepest that report. An agent's span repeats the sums of its
-/// calls, and counting both would double them.
-fn deepest_reports(run: &Run) -> Vec<Reports> {
-    let mut reports = vec![Reports::default(); run.spans.len()];
-    let mut below = reports.clone();
-    // A parent stands before its children.
-    for ix in run.indices().rev() {
-        let facts = run.span(ix).record.facts.as_deref();
-        let has_cost = facts.is_some_and(|facts| facts.cost.is_some());
-        let has_tokens =
-            facts.is_some_and(|facts| facts.tokens.input.is_some() || facts.tokens.output.is_some());
-        let under = below[ix.index()];
-        reports[ix.index()] = Reports { cost: has_cost && !under.cost, tokens: has_tokens && !under.tokens };
-        if let Some(parent) = run.span(ix).parent {
-            below[parent.index()].cost |= has_cost || under.cost;
-            below[parent.index()].tokens |= has_tokens || under.tokens;
-        }
-    }
-    reports
 }
 
 impl NodeTally {

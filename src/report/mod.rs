@@ -10,6 +10,7 @@ mod blocking;
 pub(crate) mod booking;
 mod bounds;
 pub(crate) mod build;
+pub(crate) mod charges;
 mod detached;
 mod finding;
 mod history;
