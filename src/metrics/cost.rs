@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::conventions as keys;
 use crate::money::Money;
-use crate::prices::Unpriced;
 use crate::report::BudgetUse;
 use crate::report::sums::RunSums;
 use crate::time::Timestamp;
@@ -26,7 +25,7 @@ impl MetricStore {
         for call in &run.calls {
             let Some(reason) = call.unpriced else { continue };
             let mut labels = self.labels_of(call.node.as_ref(), workflow);
-            labels.push((keys::REASON, LabelValue::Text(unpriced_reason(reason).into())));
+            labels.push((keys::REASON, LabelValue::Text(reason.as_str().into())));
             self.add(Instrument::NodeUnpricedCalls, labels, 1, now);
         }
     }
@@ -67,20 +66,6 @@ pub(crate) fn money_of(picodollars: u128) -> Money {
 pub(crate) fn usd_of(picodollars: u128) -> f64 {
     // Converting and then dividing would round twice.
     money_of(picodollars).to_string().parse().unwrap_or(f64::MAX)
-}
-
-/// Why a call has no price, as metrics tell it.
-pub(crate) fn unpriced_reason(reason: Unpriced) -> &'static str {
-    match reason {
-        Unpriced::ModelMissing => "model_missing",
-        Unpriced::UsageMissing => "usage_missing",
-        Unpriced::UnknownProvider => "unknown_provider",
-        Unpriced::UnknownModel => "unknown_model",
-        Unpriced::NoPrice => "no_price",
-        Unpriced::CountsContradict => "counts_contradict",
-        Unpriced::BadCount => "bad_count",
-        Unpriced::TooLarge => "too_large",
-    }
 }
 
 #[cfg(test)]
@@ -163,7 +148,12 @@ mod tests {
         let node = |id: &str, facts: NodeFacts| NodeFacts { node_id: Some(id.into()), ..facts };
         let chat = |facts: NodeFacts| NodeFacts { operation: Some("chat".into()), ..facts };
         let told = NodeFacts { cost_source: Some(CostSource::GenAi), ..costs(Some(7)) };
-        let unpriced = |reason| chat(NodeFacts { unpriced: Some(reason), ..NodeFacts::default() });
+        let mut unknown = chat(NodeFacts {
+            provider: Some("openai".into()),
+            request_model: Some("no-such-model-was-ever-sold".into()),
+            ..NodeFacts::default()
+        });
+        unknown.tokens.input = Some(5);
         // 0 ─┬─ 1 draft ──┬─ 2 call, priced by its provider
         //    │            └─ 3 call of a model nobody knows
         //    ├─ 4 draft, which says what it cost
@@ -173,7 +163,7 @@ mod tests {
             span(0, None, NodeFacts::default()),
             span(1, Some(0), node("draft", NodeFacts::default())),
             span(2, Some(1), inside(told)),
-            span(3, Some(1), inside(unpriced(Unpriced::UnknownModel))),
+            span(3, Some(1), inside(unknown)),
             span(4, Some(0), node("draft", costs(Some(30)))),
             span(5, Some(0), inside(costs(Some(500)))),
         ]);

@@ -9,7 +9,6 @@ use crate::money::Money;
 use crate::report::BudgetUse;
 use crate::report::sums::RunSums;
 
-use super::cost::unpriced_reason;
 use super::gen_ai;
 use super::instrument::{Instrument, Kind};
 use super::store::{LabelValue, Labels};
@@ -90,7 +89,7 @@ pub(crate) fn emit_run(run: &RunSums, budgets: &[BudgetUse]) {
     for call in &run.calls {
         let Some(reason) = call.unpriced else { continue };
         let mut labels = labels_of(call.node.as_ref());
-        labels.push((keys::REASON, text(unpriced_reason(reason))));
+        labels.push((keys::REASON, text(reason.as_str())));
         emit(Instrument::NodeUnpricedCalls, &labels, Change::Add(1));
     }
     for budget in budgets.iter().filter(|budget| budget.is_exceeded()) {

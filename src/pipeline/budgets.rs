@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::cost::price_spans;
+use crate::cost::price;
 use crate::ids::{SpanId, TraceId};
 use crate::layer::open_tree::OpenTree;
 use crate::money::Money;
@@ -274,14 +274,15 @@ impl BudgetWatch {
 
 /// What a span says it cost, or what it is worth if it is a call.
 fn cost_of(record: &SpanRecord, prices: Option<&PriceTable>) -> Option<Money> {
-    let told = record.facts.as_deref().and_then(|facts| facts.cost);
-    if told.is_some() || !record.is_inference() {
-        return told;
+    let facts = record.facts.as_deref()?;
+    if !facts.is_inference() {
+        return facts.cost;
     }
-    let mut priced = [record.clone()];
-    price_spans(&mut priced, prices);
-    let [record] = priced;
-    record.facts.as_deref().and_then(|facts| facts.cost)
+    let prices = prices.unwrap_or_else(|| PriceTable::embedded());
+    match price(facts, record.start, record.failed(), prices) {
+        Some(Ok(price)) => Some(price.cost.total()),
+        Some(Err(_)) | None => facts.cost,
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use super::page::{Line, Page, Role, no_break, plain};
 use super::units;
 use crate::money::Money;
-use crate::report::{CostSection, NodeReport, Report, RollUpDifference, TokenSums, UnpricedRow};
+use crate::report::{
+    CostSection, CostSourceRow, NodeReport, Report, RollUpDifference, TokenSums, UnpricedRow,
+};
 
 /// The most names in one line.
 const MAX_NAMES: usize = 3;
@@ -152,25 +154,33 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
     }
 }
 
-/// Who says what it cost. That the program says so itself needs no line.
+/// Who says what it cost, and which tables were asked. That the program says all of it needs no line.
 fn put_sources(page: &mut Page, section: &CostSection) {
     let tables: Vec<String> =
         section.price_tables.iter().map(|table| no_break(&page.name(table, MAX_TABLE))).collect();
-    let row = |row: &crate::report::CostSourceRow| {
-        let cost = units::money(row.cost_usd);
-        match (row.source.as_str(), row.key.as_deref()) {
-            ("estimated", _) => format!("{cost} estimated"),
-            ("recorded", _) => format!("{cost} recorded by the program"),
-            (_, Some(key)) => format!("{cost} told in {}", page.name_in_text(key)),
-            (source, None) => format!("{cost} {}", page.name_in_text(source)),
-        }
-    };
-    let mut parts: Vec<String> = section.sources.iter().map(row).map(|part| no_break(&part)).collect();
     if tables.is_empty() && section.sources.iter().all(|row| row.source == "recorded") {
         return;
     }
-    if !tables.is_empty() {
-        parts.insert(0, listed(tables));
+    let tables = (!tables.is_empty()).then(|| listed(tables));
+    let with_tables = |word: &str| tables.as_ref().map(|tables| format!(" {word} {tables}"));
+    let row = |row: &CostSourceRow| {
+        let cost = units::money(row.cost_usd);
+        match (row.source.as_str(), row.key.as_deref()) {
+            ("estimated", _) => {
+                format!(
+                    "{}{}",
+                    no_break(&format!("{cost} estimated")),
+                    with_tables("with").unwrap_or_default()
+                )
+            }
+            ("recorded", _) => no_break(&format!("{cost} recorded by the program")),
+            (_, Some(key)) => no_break(&format!("{cost} told in {}", page.name_in_text(key))),
+            (source, None) => no_break(&format!("{cost} {}", page.name_in_text(source))),
+        }
+    };
+    let mut parts: Vec<String> = section.sources.iter().map(row).collect();
+    if section.sources.iter().all(|row| row.source != "estimated") {
+        parts.extend(with_tables("nothing found in").map(|text| text.trim_start().to_owned()));
     }
     put_labelled(page, "Prices", parts.join(", "));
 }

@@ -68,9 +68,20 @@ pub(super) fn reason(page: &Page, subject: &str, reason: &Reason) -> String {
             };
             format!("{} {measure}, usually {}", units::count(*now), units::count(*usual))
         }
-        Reason::SlowerOutput { model, per_second, usual } => {
-            let model = page.name_in_text(model);
-            format!("{model} wrote {}, usually {}", speed(*per_second), speed(*usual))
+        Reason::SlowerOutput { model, per_second, usual, among_calls } => {
+            let (model, is, was) = (page.name_in_text(model), speed(*per_second), speed(*usual));
+            match among_calls {
+                Some(calls) => {
+                    let calls = units::counted(*calls, "call", "calls");
+                    format!("{model} wrote {is}, the median of its {calls} is {was}")
+                }
+                None => format!("{model} wrote {is}, usually {was}"),
+            }
+        }
+        Reason::SlowerOrMore { slower_ns, wrote_more_ns } => {
+            let more = (!wrote_more_ns.is_zero())
+                .then(|| format!(", {} because it wrote more", time(*wrote_more_ns)));
+            format!("{} because it wrote slower{}", time(*slower_ns), more.unwrap_or_default())
         }
         Reason::AtLimit { calls, limit, queued_ns } => {
             let waited = if queued_ns.is_zero() {

@@ -166,7 +166,8 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
     let status = status(run, &quality);
     let rows = path.rows(run, booking);
     let blocking = blocking::find(analysed, options.blocking_threshold);
-    let case = Case::new(analysed, options, &quality, status);
+    let cost = cost_section(analysed, &quality);
+    let case = Case::new(analysed, options, &quality, status, cost.as_ref());
     let (findings, combined) = findings(&case);
     let allowed_path = allowed_path(analysed);
     Report {
@@ -195,7 +196,7 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
         blocking: blocking::rows(analysed, &blocking),
         detached: detached::rows(analysed),
         budgets: options.budgets.used_by(booking.cost, booking.tokens),
-        cost: cost_section(analysed, &quality),
+        cost,
         bottleneck_info: bottleneck_info(run, booking, options.bottleneck_threshold_percent),
         quality,
         pipeline: None,

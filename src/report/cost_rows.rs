@@ -52,6 +52,7 @@ struct Sums {
     off_path: Option<Money>,
     retries: Option<Money>,
     tokens: TokenSums,
+    timed_calls: u64,
     output_time: Duration,
     timed_output: u64,
 }
@@ -179,8 +180,7 @@ impl<'a> Rows<'a> {
         let facts = self.facts(call.span);
         let has_failed = span.record.failed();
         let is_priced = facts.is_some_and(|facts| facts.cost.is_some());
-        let output = call.tokens.output.filter(|output| *output > 0 && !has_failed && span.in_statistics);
-        let took = span.run_interval().duration();
+        let timed = self.analysed.output_speed(call);
         let reason = facts.and_then(|facts| facts.unpriced);
         let is_unbilled = has_failed && matches!(reason, Some(Unpriced::UsageMissing) | None);
         let is_open = !is_priced && !call.is_covered && !is_unbilled;
@@ -189,7 +189,8 @@ impl<'a> Rows<'a> {
             sums.priced += u64::from(is_priced);
             sums.unpriced += u64::from(is_open);
             sums.failed += u64::from(has_failed);
-            if let Some(output) = output.filter(|_| !took.is_zero()) {
+            if let Some((output, took)) = timed {
+                sums.timed_calls += 1;
                 sums.output_time = sums.output_time.saturating_add(took);
                 sums.timed_output = sums.timed_output.saturating_add(output);
             }
@@ -245,6 +246,11 @@ impl<'a> Rows<'a> {
         };
         let with_nested = self.analysed.booking.costs_with_nested();
         let (booking, path, run) = (&self.analysed.booking, &self.analysed.path, self.analysed.run);
+        let mut nodes = self.nodes;
+        // What only nested nodes cost is a row, too.
+        for node in (0..with_nested.len()).filter(|node| with_nested[*node].is_some()) {
+            nodes.entry(node).or_default();
+        }
         let node_row = |(node, sums): (&usize, &Sums)| NodeCost {
             node: booking.nodes[*node].name.to_string(),
             calls: sums.calls,
@@ -258,7 +264,7 @@ impl<'a> Rows<'a> {
             retries_usd: sums.retries,
             tokens: sums.tokens,
         };
-        section.nodes = self.nodes.iter().map(node_row).collect();
+        section.nodes = nodes.iter().map(node_row).collect();
         let source =
             |((source, key), (charges, cost)): (&(&str, Option<&str>), &(u64, Money))| CostSourceRow {
                 source: (*source).to_owned(),
@@ -293,6 +299,7 @@ fn model_cost((provider, model): ModelKey<'_>, sums: &Sums, total: Option<Money>
         cost_usd: sums.cost,
         cost_ratio: cost_ratio(sums.cost, total),
         tokens: sums.tokens,
+        timed_calls: sums.timed_calls,
         output_time_ns: sums.output_time,
         timed_output_tokens: sums.timed_output,
     }
@@ -313,6 +320,7 @@ pub(super) const fn reason_name(reason: Option<Unpriced>) -> &'static str {
     match reason {
         Some(Unpriced::ModelMissing) => "model_missing",
         Some(Unpriced::UsageMissing) => "usage_missing",
+        Some(Unpriced::FailedWithoutUsage) => "failed_without_usage",
         Some(Unpriced::UnknownProvider) => "unknown_provider",
         Some(Unpriced::UnknownModel) => "unknown_model",
         Some(Unpriced::NoPrice) => "no_price",
@@ -337,7 +345,13 @@ const fn hint(reason: Option<Unpriced>, is_streamed: bool) -> Option<&'static st
         Some(Unpriced::UnknownProvider | Unpriced::UnknownModel | Unpriced::NoPrice) => Some(
             "give its price with LONGPOLE_PRICES or builder().prices(), or record node.cost_usd on the call's span",
         ),
-        Some(Unpriced::CountsContradict | Unpriced::BadCount | Unpriced::TooLarge) | None => None,
+        Some(
+            Unpriced::FailedWithoutUsage
+            | Unpriced::CountsContradict
+            | Unpriced::BadCount
+            | Unpriced::TooLarge,
+        )
+        | None => None,
     }
 }
 

@@ -59,7 +59,7 @@ pub struct CostSection {
     pub tokens: TokenSums,
     /// By model, dearest first.
     pub models: Vec<ModelCost>,
-    /// By node, dearest first: those with a cost, tokens or calls.
+    /// By node, dearest first: those with a cost, tokens or calls, and those around them.
     pub nodes: Vec<NodeCost>,
     /// What was charged outside every node.
     pub outside_nodes_usd: Option<Money>,
@@ -157,9 +157,11 @@ pub struct ModelCost {
     pub cost_ratio: Option<f64>,
     /// What they used.
     pub tokens: TokenSums,
-    /// How long those took that tell output tokens and did not fail.
+    /// How many of them wrote tokens, took time and did not fail: those its speed is measured by.
+    pub timed_calls: u64,
+    /// How long those took, without queueing.
     pub output_time_ns: Duration,
-    /// The output tokens of those.
+    /// The tokens those wrote.
     pub timed_output_tokens: u64,
 }
 

@@ -36,7 +36,7 @@ pub use self::cost_section::{
     CostSection, CostSourceRow, DepthCost, ModelCost, NodeCost, RollUpDifference, TokenSums, UnpricedRow,
 };
 pub use self::finding::{Combined, CombinedChange, Confidence, Finding, Reason, Suggestion};
-pub use self::history::{History, PastNode, PastRun};
+pub use self::history::{History, PastModel, PastNode, PastRun};
 pub use self::lost_context::{OtherRoot, OtherRoots};
 pub use crate::analysis::variability::Severity;
 use crate::money::Money;
