@@ -153,7 +153,7 @@ mod tests {
             request_model: Some("no-such-model-was-ever-sold".into()),
             ..NodeFacts::default()
         });
-        unknown.tokens.input = Some(5);
+        (unknown.tokens.input, unknown.tokens.output) = (Some(5), Some(5));
         // 0 ─┬─ 1 draft ──┬─ 2 call, priced by its provider
         //    │            └─ 3 call of a model nobody knows
         //    ├─ 4 draft, which says what it cost
