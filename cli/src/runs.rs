@@ -93,7 +93,7 @@ fn no_spans() -> Failure {
 /// The runs that are meant: those of a file in the order in which they began to arrive, those of a version latest
 /// first. Never none.
 pub(crate) fn find(run: &RunArg, analysis: &AnalysisArgs, context: &Context) -> Result<Vec<Found>, Failure> {
-    let options = analysis.options();
+    let options = analysis.options()?;
     let histories = histories(analysis, &options)?;
     let path = Path::new(&run.run);
     let found = if path == Path::new("-") || is_file(path) {

@@ -20,9 +20,9 @@ use crate::report::path::path_segments;
 use crate::report::quality::quality;
 use crate::report::sums::{RunSums, profile, run_sums};
 use crate::report::{
-    AllowedPath, AllowedRow, Bottleneck, CriticalPath, DurationSummary, Generator, History, NodeReport,
-    OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source,
-    Summary, Totals, blocking, detached,
+    AllowedPath, AllowedRow, Bottleneck, Budgets, CriticalPath, DurationSummary, Generator, History,
+    NodeReport, OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA,
+    Source, Summary, Totals, blocking, detached,
 };
 use crate::run::{DependencyUse, Run, RunOptions, RunSpan};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
@@ -57,6 +57,8 @@ pub struct ReportOptions {
     pub other_roots: Vec<OtherRoot>,
     /// What calls of models cost that do not say so; `None`: the table that comes with longpole.
     pub prices: Option<PriceTable>,
+    /// What a run may use; the report says what it used of that.
+    pub budgets: Budgets,
 }
 
 impl ReportOptions {
@@ -78,6 +80,7 @@ impl Default for ReportOptions {
             history: Arc::default(),
             other_roots: Vec::new(),
             prices: None,
+            budgets: Budgets::default(),
         }
     }
 }
@@ -192,6 +195,7 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
         saves_nothing: saves_nothing(analysed),
         blocking: blocking::rows(analysed, &blocking),
         detached: detached::rows(analysed),
+        budgets: options.budgets.used_by(booking.cost, booking.tokens),
         cost,
         bottleneck_info: bottleneck_info(run, booking, options.bottleneck_threshold_percent),
         quality,
@@ -369,6 +373,7 @@ fn node_reports(
                 cost_usd: tally.cost,
                 cost_with_nested_usd: with_nested[node],
                 tokens: tally.tokens,
+                turns: tally.turns,
                 phases: phases(tally),
                 untracked_ns: tally.untracked,
             }
