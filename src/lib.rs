@@ -76,6 +76,7 @@ pub mod run_list;
 pub mod run_profile;
 pub mod span_record;
 pub mod time;
+pub mod trend;
 
 #[cfg(feature = "layer")]
 mod builder;

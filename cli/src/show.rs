@@ -49,7 +49,8 @@ fn show_each(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result<(),
             stdout.write_all(between.as_bytes())?;
         }
         is_first = false;
-        stdout.write_all(document.as_bytes())
+        stdout.write_all(document.as_bytes())?;
+        Ok::<(), Failure>(())
     })?;
     stdout.write_all(close.as_bytes())?;
     Ok(stdout.flush()?)

@@ -1,16 +1,14 @@
 //! What is usual, and how figures went, by the runs that are kept.
 
-use std::collections::BTreeMap;
-
-use longpole::report::{History, PastNode, PastRun};
+use longpole::report::{History, PastRun};
 use longpole::time::Timestamp;
+use rusqlite::params_from_iter;
 use rusqlite::types::Value;
-use rusqlite::{Row, params_from_iter};
 
 use crate::error::StoreError;
 use crate::query::{RunFilter, StoredRun, condition};
 use crate::store::Store;
-use crate::values::{to_count, to_duration};
+use crate::values::to_duration;
 
 /// What a node was in one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,30 +42,22 @@ impl Store {
 
     fn past_runs(&self, filter: &RunFilter, before: Option<(Timestamp, i64)>) -> Result<History, StoreError> {
         let (mut which, mut values) = condition(filter);
-        which += " AND status NOT IN ('running', 'incomplete')";
+        which += " AND past_run IS NOT NULL";
         if let Some((start, key)) = before {
             which += " AND (started_unix_ns, key) < (?, ?)";
             values.extend([Value::Integer(crate::values::from_time(start)), Value::Integer(key)]);
         }
         let found = || -> rusqlite::Result<History> {
-            let mut select = self.connection.prepare_cached(&format!(
-                "SELECT key, wall_ns FROM runs WHERE {which}
+            let mut select = self.connection.prepare(&format!(
+                "SELECT past_run FROM runs JOIN documents ON run = key WHERE {which}
                  ORDER BY started_unix_ns DESC, key DESC LIMIT {}",
                 History::MAX_RUNS
             ))?;
-            let rows = select.query_map(params_from_iter(values), |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
-            })?;
-            let mut nodes = self.connection.prepare_cached(
-                "SELECT node, calls, retries, execution_time_ns, queued_ns, input_tokens, output_tokens, model
-                 FROM nodes WHERE run = ?",
-            )?;
-            let mut runs = Vec::new();
+            let rows = select.query_map(params_from_iter(values), |row| row.get::<_, String>(0))?;
+            // What is damaged is no longer usual.
+            let mut runs: Vec<PastRun> = Vec::new();
             for row in rows {
-                let (key, wall) = row?;
-                let nodes =
-                    nodes.query_map([key], past_node)?.collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
-                runs.push(PastRun { wall_ns: to_duration(wall), nodes });
+                runs.extend(serde_json::from_str::<PastRun>(&row?));
             }
             runs.reverse();
             Ok(History { runs })
@@ -81,9 +71,9 @@ impl Store {
     /// [`StoreError::Damaged`], [`StoreError::Database`].
     pub fn node_in(&self, run: &StoredRun, node: &str) -> Result<Option<NodeFigures>, StoreError> {
         let found = || -> rusqlite::Result<Option<NodeFigures>> {
-            let mut select = self.connection.prepare_cached(
-                "SELECT execution_time_ns, cost_picousd FROM nodes WHERE run = ?1 AND node = ?2",
-            )?;
+            let mut select = self
+                .connection
+                .prepare("SELECT execution_time_ns, cost_picousd FROM nodes WHERE run = ?1 AND node = ?2")?;
             let mut rows = select.query(rusqlite::params![run.key, node])?;
             let Some(row) = rows.next()? else { return Ok(None) };
             let cost: Option<i64> = row.get(1)?;
@@ -109,20 +99,4 @@ impl Store {
         };
         found().map_err(|error| StoreError::of(&self.path, error))
     }
-}
-
-fn past_node(row: &Row<'_>) -> rusqlite::Result<(String, PastNode)> {
-    let count = |at: usize| row.get::<_, i64>(at).map(to_count);
-    let maybe = |at: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.map(to_count));
-    let queued = to_duration(row.get(4)?);
-    let node = PastNode {
-        calls: count(1)?,
-        retries: count(2)?,
-        running_ns: to_duration(row.get(3)?).saturating_sub(queued),
-        queued_ns: queued,
-        input_tokens: maybe(5)?,
-        output_tokens: maybe(6)?,
-        model: row.get(7)?,
-    };
-    Ok((row.get(0)?, node))
 }

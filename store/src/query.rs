@@ -115,13 +115,12 @@ impl Store {
         };
         values.extend([Value::Integer(from_count(limit)), Value::Integer(from_count(skip))]);
         let found = || -> rusqlite::Result<Vec<StoredRun>> {
-            let mut select = self.connection.prepare_cached(&format!(
+            let mut select = self.connection.prepare(&format!(
                 "SELECT {COLUMNS} FROM runs WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
             ))?;
             let rows = select.query_map(params_from_iter(values), listed)?;
             let mut runs = rows.collect::<rusqlite::Result<Vec<StoredRun>>>()?;
-            let mut labels =
-                self.connection.prepare_cached("SELECT name, value FROM labels WHERE run = ?")?;
+            let mut labels = self.connection.prepare("SELECT name, value FROM labels WHERE run = ?")?;
             for found in &mut runs {
                 let pairs = labels.query_map([found.key], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 found.run.labels = pairs.collect::<rusqlite::Result<_>>()?;
@@ -205,8 +204,9 @@ pub(crate) fn condition(filter: &RunFilter) -> (String, Vec<Value>) {
         values.push(prefix.clone().into());
     }
     for (name, value) in labels {
-        conditions
-            .push("EXISTS (SELECT 1 FROM labels WHERE run = key AND name = ? AND value = ?)".to_owned());
+        conditions.push(
+            "EXISTS (SELECT 1 FROM labels WHERE labels.run = key AND name = ? AND value = ?)".to_owned(),
+        );
         values.extend([Value::from(name.clone()), Value::from(value.clone())]);
     }
     (conditions.join(" AND "), values)

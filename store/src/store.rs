@@ -6,6 +6,7 @@ use std::time::Duration as StdDuration;
 
 use longpole::Report;
 use longpole::otlp_bytes::traces_data;
+use longpole::report::History;
 use longpole::run_list::ListedRun;
 use longpole::span_record::SpanRecord;
 use longpole::time::Timestamp;
@@ -226,6 +227,7 @@ impl Store {
 
 /// What is kept of a run to be read as a whole.
 struct Documents {
+    past_run: Option<String>,
     report: Vec<u8>,
     spans: Option<Vec<u8>>,
 }
@@ -235,10 +237,11 @@ const MAX_SPANS_BYTES: usize = 256 << 20;
 
 impl Documents {
     fn of(report: &Report, spans: &[SpanRecord]) -> Self {
+        let past_run = History::of([report]).runs.pop().and_then(|run| serde_json::to_string(&run).ok());
         // Writing to memory does not fail.
         let report = pack_report(report).unwrap_or_default();
         let spans = (!spans.is_empty()).then(|| pack(&traces_data(spans)).ok()).flatten();
-        Documents { report, spans: spans.filter(|spans| spans.len() <= MAX_SPANS_BYTES) }
+        Documents { past_run, report, spans: spans.filter(|spans| spans.len() <= MAX_SPANS_BYTES) }
     }
 }
 
@@ -252,7 +255,7 @@ fn begin(change: &Transaction<'_>, run: &NewRun, now: Timestamp) -> rusqlite::Re
         params![run.id, run.workflow, run.version, from_time(run.started), from_time(now)],
         |row| row.get(0),
     )?;
-    let mut label = change.prepare_cached(
+    let mut label = change.prepare(
         "INSERT INTO labels (run, name, value) VALUES (?1, ?2, ?3)
          ON CONFLICT (run, name) DO UPDATE SET value = excluded.value",
     )?;
@@ -289,11 +292,11 @@ fn complete(
         ],
     )?;
     change.execute(
-        "INSERT OR REPLACE INTO documents (run, report, spans) VALUES (?1, ?2, ?3)",
-        params![key, documents.report, documents.spans],
+        "INSERT OR REPLACE INTO documents (run, past_run, report, spans) VALUES (?1, ?2, ?3, ?4)",
+        params![key, documents.past_run, documents.report, documents.spans],
     )?;
     change.execute("DELETE FROM nodes WHERE run = ?1", [key])?;
-    let mut row = change.prepare_cached(
+    let mut row = change.prepare(
         "INSERT OR REPLACE INTO nodes (run, node, kind, calls, failures, retries, execution_time_ns, queued_ns,
              on_path_ns, cost_picousd, input_tokens, output_tokens, model)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",

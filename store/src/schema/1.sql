@@ -21,9 +21,11 @@ CREATE INDEX runs_by_workflow ON runs (workflow, started_unix_ns);
 CREATE INDEX runs_by_start ON runs (started_unix_ns);
 CREATE INDEX runs_by_record ON runs (recorded_unix_ns);
 
--- The report (longpole.report/1) and the spans (OTLP TracesData), both packed with gzip.
+-- What later runs are compared with, as JSON; absent for incomplete runs. The report (longpole.report/1) and the spans
+-- (OTLP TracesData), both packed with gzip.
 CREATE TABLE documents (
     run INTEGER PRIMARY KEY REFERENCES runs (key) ON DELETE CASCADE,
+    past_run TEXT,
     report BLOB NOT NULL,
     spans BLOB
 ) STRICT;
