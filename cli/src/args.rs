@@ -2,7 +2,11 @@
 
 use crate::analysis::AnalysisArgs;
 use crate::context::Context;
+use crate::import::ImportArgs;
+use crate::ls::LsArgs;
+use crate::prune::PruneArgs;
 use crate::runs::RunArg;
+use crate::trend::TrendArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -19,6 +23,10 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Show(ShowArgs),
+    Ls(LsArgs),
+    Trend(TrendArgs),
+    Import(ImportArgs),
+    Prune(PruneArgs),
 }
 
 /// Report on a run: the last one, any that is kept, or every run in a file

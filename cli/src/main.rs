@@ -5,11 +5,15 @@ mod args;
 mod context;
 mod failure;
 mod history;
+mod import;
 mod in_parallel;
 mod input;
+mod ls;
 mod output;
+mod prune;
 mod runs;
 mod show;
+mod trend;
 
 use std::process::ExitCode;
 
@@ -21,6 +25,10 @@ fn main() -> ExitCode {
     let Args { command, context } = Args::parse();
     let outcome = match command {
         Some(Command::Show(args)) => show::show(&args, &context),
+        Some(Command::Ls(args)) => ls::ls(&args, &context),
+        Some(Command::Trend(args)) => trend::trend(&args, &context),
+        Some(Command::Import(args)) => import::import(&args, &context),
+        Some(Command::Prune(args)) => prune::prune(&args, &context),
         None => output::print(args::SHORT_HELP),
     };
     match outcome {

@@ -124,7 +124,7 @@ pub(crate) fn enforce(change: &Transaction<'_>, limits: &Limits, now: Timestamp)
             &format!(
                 "key <> {latest} AND key IN (
                      SELECT key FROM (
-                         SELECT key, SUM(length(report) + ifnull(length(spans), 0))
+                         SELECT key, SUM(length(report) + ifnull(length(documents.spans), 0))
                              OVER (ORDER BY recorded_unix_ns, key
                                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS gone_before
                          FROM runs LEFT JOIN documents ON run = key)

@@ -110,10 +110,6 @@ impl Store {
         // In a file somebody else made nothing may run by itself.
         connection.pragma_update(None, "trusted_schema", false).map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
-        // Effective in a file without tables only.
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         schema::bring_up_to_date(&mut connection, path)?;
         Ok(Store { connection, path: path.to_owned(), limits: Limits::default() })
     }
