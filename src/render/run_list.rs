@@ -69,6 +69,8 @@ const HEADS: [&str; 8] = ["id", "workflow", "version", "started (UTC)", "wall", 
 /// Which columns end at the same place rather than begin there.
 const IS_RIGHT: [bool; 8] = [false, false, false, false, true, true, false, false];
 const WORKFLOW: usize = 1;
+/// At least so much of a workflow's name is shown.
+const SHORT_NAME: usize = 20;
 const VERSION: usize = 2;
 const COST: usize = 5;
 const LONGEST: usize = 7;
@@ -115,16 +117,23 @@ impl Columns {
             *width = if *width == 0 { 0 } else { (*width).max(head.width()) };
         }
         let mut columns = Columns { widths };
+        // A long name may get shorter, as far as it can still be told from others; then columns go; what room is left
+        // in the end is for the name again.
+        let [_, wanted, ..] = columns.widths;
+        if let Some(name) = columns.widths.get_mut(WORKFLOW) {
+            *name = wanted.min(SHORT_NAME);
+        }
         for column in DISPENSABLE {
             if columns.total() > page.width()
                 && let Some(width) = columns.widths.get_mut(column)
             {
-                // Names may get shorter first, as far as they can still be told apart.
                 *width = 0;
             }
         }
+        let room = page.width().saturating_sub(columns.total());
         let over = columns.total().saturating_sub(page.width());
-        columns.widths[WORKFLOW] = columns.widths[WORKFLOW].saturating_sub(over).max(8);
+        let [_, name, ..] = &mut columns.widths;
+        *name = name.saturating_add(room).min(wanted).saturating_sub(over).max(8);
         columns
     }
 
