@@ -238,10 +238,7 @@ fn what_is_not_known_is_never_nothing() {
 
 #[test]
 fn a_failed_call_without_usage_is_counted_and_is_no_doubt_about_the_sum() {
-    let refused = failed(with(chat(3, 1, "a", 50, 60, (0, 0)), |facts| {
-        facts.tokens = Default::default();
-        facts.unpriced = Some(Unpriced::UsageMissing);
-    }));
+    let refused = failed(with(chat(3, 1, "a", 50, 60, (0, 0)), |facts| facts.tokens = Default::default()));
     let cost = report(vec![
         span(1, None, "run", 0, 100),
         costs(chat(2, 1, "a", 0, 50, (5, 1)), "0.01", CostSource::Estimated),
@@ -251,7 +248,8 @@ fn a_failed_call_without_usage_is_counted_and_is_no_doubt_about_the_sum() {
     .unwrap();
     assert!(!cost.is_lower_bound);
     assert_eq!((cost.calls, cost.priced_calls, cost.unpriced_calls), (2, 1, 0));
-    assert_eq!((cost.unpriced[0].calls, cost.unpriced[0].failed), (1, 1));
+    let [row] = &cost.unpriced[..] else { panic!("{:?}", cost.unpriced) };
+    assert_eq!((&*row.reason, row.calls, row.failed), ("failed_without_usage", 1, 1));
     let mut ended_well = refused;
     ended_well.status = Status::Unset;
     let cost = report(vec![span(1, None, "run", 0, 100), ended_well]).cost.unwrap();

@@ -46,7 +46,13 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         }),
         tell: None,
     };
-    Pipeline::start(shards.clone(), None, config, PipelineSettings { is_strict: false, prices: Default::default(), telling }).unwrap()
+    Pipeline::start(
+        shards.clone(),
+        None,
+        config,
+        PipelineSettings { is_strict: false, prices: Default::default(), telling },
+    )
+    .unwrap()
 }
 
 fn two_runs_with_a_panic_after_the_first(io_panics: bool) -> (Pipeline, Vec<String>) {

@@ -54,6 +54,7 @@ pub(super) fn put(page: &mut Page, report: &Report) {
         put_unpriced(page, section);
         put_sources(page, section);
         put_roll_ups(page, section);
+        put_warnings(page, section);
     }
 }
 
@@ -193,6 +194,24 @@ fn put_roll_ups(page: &mut Page, section: &CostSection) {
     let more = section.roll_ups_total.saturating_sub(section.roll_ups.len().min(MAX_NAMES) as u64);
     if more > 0 && !section.roll_ups.is_empty() {
         put_labelled(page, "", format!("and {} more", units::count(more)));
+    }
+}
+
+/// What was told of costs and is not so.
+fn put_warnings(page: &mut Page, section: &CostSection) {
+    let warning = |(name, count): (&String, &u64)| match name.as_str() {
+        "told_free" => {
+            let calls = units::counted(*count, "call is", "calls are");
+            format!("{calls} told to cost nothing, but the price table has a price, which is taken")
+        }
+        "bad_cost" => {
+            format!("{} no amount of money", units::counted(*count, "told cost is", "told costs are"))
+        }
+        other => format!("{}: {}", page.name_in_text(&other.replace('_', " ")), units::count(*count)),
+    };
+    let warnings: Vec<String> = section.warnings.iter().take(MAX_NAMES).map(warning).collect();
+    if !warnings.is_empty() {
+        put_labelled(page, "Odd costs", warnings.join("; "));
     }
 }
 

@@ -151,6 +151,9 @@ impl<'a> Rows<'a> {
         *charges += 1;
         *sum = sum.saturating_add(cost);
         self.tables.extend(facts.and_then(|facts| facts.cost_table.as_ref()).filter(|_| is_estimate));
+        if facts.and_then(|facts| facts.call.as_deref()).is_some_and(|details| details.told_free) {
+            self.warn("told_free");
+        }
         let section = &mut self.section;
         match facts.and_then(|facts| facts.cost_parts.as_deref()).filter(|parts| parts.total() == cost) {
             Some(parts) => {
@@ -170,6 +173,10 @@ impl<'a> Rows<'a> {
         }
     }
 
+    fn warn(&mut self, of: &str) {
+        *self.section.warnings.entry(of.to_owned()).or_default() += 1;
+    }
+
     fn add_tokens(&mut self, ix: SpanIx) {
         let Some(tokens) = self.facts(ix).map(|facts| facts.tokens) else { return };
         self.add(ix, |sums| sums.tokens.add(&tokens));
@@ -181,8 +188,11 @@ impl<'a> Rows<'a> {
         let has_failed = span.record.failed();
         let is_priced = facts.is_some_and(|facts| facts.cost.is_some());
         let timed = self.analysed.output_speed(call);
+        if facts.and_then(|facts| facts.call.as_deref()).is_some_and(|details| details.has_bad_cost) {
+            self.warn("bad_cost");
+        }
         let reason = facts.and_then(|facts| facts.unpriced);
-        let is_unbilled = has_failed && matches!(reason, Some(Unpriced::UsageMissing) | None);
+        let is_unbilled = reason == Some(Unpriced::FailedWithoutUsage);
         let is_open = !is_priced && !call.is_covered && !is_unbilled;
         self.add(call.span, |sums| {
             sums.calls += 1;
@@ -314,18 +324,8 @@ pub(super) fn cost_ratio(part: Option<Money>, total: Option<Money>) -> Option<f6
 }
 
 /// The name reports use.
-pub(super) const fn reason_name(reason: Option<Unpriced>) -> &'static str {
-    match reason {
-        Some(Unpriced::ModelMissing) => "model_missing",
-        Some(Unpriced::UsageMissing) => "usage_missing",
-        Some(Unpriced::UnknownProvider) => "unknown_provider",
-        Some(Unpriced::UnknownModel) => "unknown_model",
-        Some(Unpriced::NoPrice) => "no_price",
-        Some(Unpriced::CountsContradict) => "counts_contradict",
-        Some(Unpriced::BadCount) => "bad_count",
-        Some(Unpriced::TooLarge) => "too_large",
-        None => "not_priced",
-    }
+pub(super) fn reason_name(reason: Option<Unpriced>) -> &'static str {
+    reason.map_or("not_priced", Unpriced::as_str)
 }
 
 /// What would give a call a cost.
@@ -342,7 +342,13 @@ const fn hint(reason: Option<Unpriced>, is_streamed: bool) -> Option<&'static st
         Some(Unpriced::UnknownProvider | Unpriced::UnknownModel | Unpriced::NoPrice) => Some(
             "give its price with LONGPOLE_PRICES or builder().prices(), or record node.cost_usd on the call's span",
         ),
-        Some(Unpriced::CountsContradict | Unpriced::BadCount | Unpriced::TooLarge) | None => None,
+        Some(
+            Unpriced::FailedWithoutUsage
+            | Unpriced::CountsContradict
+            | Unpriced::BadCount
+            | Unpriced::TooLarge,
+        )
+        | None => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a run cost, and what of that is known: calls of models by model, node and depth, on and off the critical path.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::charges::add_count;
@@ -19,8 +21,8 @@ pub struct CostSection {
     /// What it cost; absent where no cost is known. The same as [`Totals::cost_usd`](super::Totals::cost_usd).
     pub total_usd: Option<Money>,
     /// Whether it cost more than that, or may have: some call has no price and nothing around it pays for it, or spans
-    /// are missing. Calls that failed and tell no usage do not count for this: most of them, like those beyond a rate
-    /// limit, are not billed.
+    /// are missing. Calls that failed without using anything that is told do not count for this: most of them, like
+    /// those beyond a rate limit, are not billed.
     pub is_lower_bound: bool,
     /// What for, of those costs that say so; absent where none does.
     pub parts: Option<CostParts>,
@@ -37,8 +39,8 @@ pub struct CostSection {
     pub priced_calls: u64,
     /// How many have none, but a span around them tells what they cost together.
     pub covered_calls: u64,
-    /// How many have none, and nothing pays for them: those of [`CostSection::unpriced`] that did not fail without
-    /// telling usage.
+    /// How many have none, and nothing pays for them: those of [`CostSection::unpriced`] that are neither covered nor
+    /// `failed_without_usage`.
     pub unpriced_calls: u64,
     /// The calls without a cost, by reason, provider and model, most calls first.
     pub unpriced: Vec<UnpricedRow>,
@@ -65,6 +67,9 @@ pub struct CostSection {
     pub outside_nodes_usd: Option<Money>,
     /// By how many executions a node is nested in, from the outside in.
     pub depths: Vec<DepthCost>,
+    /// What is odd about costs that were told, counted: `told_free`, a library says a call cost nothing and a table of
+    /// prices says otherwise, which is taken; `bad_cost`, what is told is no amount of money.
+    pub warnings: BTreeMap<String, u64>,
     /// Spans whose own sums differ from those of the calls below them: the first few.
     pub roll_ups: Vec<RollUpDifference>,
     /// How many such spans there are.
@@ -118,8 +123,7 @@ pub struct CostSourceRow {
 /// Calls without a cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpricedRow {
-    /// Why: `model_missing`, `usage_missing`, `unknown_provider`, `unknown_model`, `no_price`, `counts_contradict`,
-    /// `bad_count`, `too_large`; `not_priced` where nobody tried.
+    /// Why: the name of an [`Unpriced`](crate::prices::Unpriced); `not_priced` where nobody tried.
     pub reason: String,
     /// Who was called, where that is known.
     pub provider: Option<String>,
