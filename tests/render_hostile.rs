@@ -159,7 +159,8 @@ fn any_cost(names: &[String], counts: &[u64]) -> CostSection {
         sources: ["estimated", "provider", name]
             .map(|source| CostSourceRow {
                 source: source.to_owned(),
-                key: Some(other.clone()),
+                key: (source != "estimated").then(|| other.clone()),
+                table: Some(other.clone()),
                 charges: counts[0],
                 cost_usd: Money::from_picodollars(i128::MIN),
             })

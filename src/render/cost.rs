@@ -155,33 +155,27 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
     }
 }
 
-/// Who says what it cost, and which tables were asked. That the program says all of it needs no line.
+/// Who says what it cost, and which tables had no answer. That the program says all of it needs no line.
 fn put_sources(page: &mut Page, section: &CostSection) {
-    let tables: Vec<String> =
-        section.price_tables.iter().map(|table| no_break(&page.name(table, MAX_TABLE))).collect();
-    if tables.is_empty() && section.sources.iter().all(|row| row.source == "recorded") {
+    if section.price_tables.is_empty() && section.sources.iter().all(|row| row.source == "recorded") {
         return;
     }
-    let tables = (!tables.is_empty()).then(|| listed(tables));
-    let with_tables = |word: &str| tables.as_ref().map(|tables| format!(" {word} {tables}"));
+    let table = |name: &str| no_break(&page.name(name, MAX_TABLE));
     let row = |row: &CostSourceRow| {
         let cost = units::money(row.cost_usd);
-        match (row.source.as_str(), row.key.as_deref()) {
-            ("estimated", _) => {
-                format!(
-                    "{}{}",
-                    no_break(&format!("{cost} estimated")),
-                    with_tables("with").unwrap_or_default()
-                )
-            }
-            ("recorded", _) => no_break(&format!("{cost} recorded by the program")),
-            (_, Some(key)) => no_break(&format!("{cost} told in {}", page.name_in_text(key))),
-            (source, None) => no_break(&format!("{cost} {}", page.name_in_text(source))),
+        match (row.key.as_deref(), row.table.as_deref()) {
+            _ if row.source == "recorded" => no_break(&format!("{cost} recorded by the program")),
+            (Some(key), _) => no_break(&format!("{cost} told in {}", page.name_in_text(key))),
+            (None, Some(name)) => format!("{} with {}", no_break(&format!("{cost} estimated")), table(name)),
+            (None, None) => no_break(&format!("{cost} {}", page.name_in_text(&row.source))),
         }
     };
-    let mut parts: Vec<String> = section.sources.iter().map(row).collect();
-    if section.sources.iter().all(|row| row.source != "estimated") {
-        parts.extend(with_tables("nothing found in").map(|text| text.trim_start().to_owned()));
+    let mut parts: Vec<String> = section.sources.iter().take(2 * MAX_NAMES).map(row).collect();
+    let has_answered = |name: &&String| section.sources.iter().any(|row| row.table.as_ref() == Some(*name));
+    let in_vain = section.price_tables.iter().filter(|name| !has_answered(name)).map(|name| table(name));
+    let in_vain: Vec<String> = in_vain.collect();
+    if !in_vain.is_empty() {
+        parts.push(format!("nothing found in {}", listed(in_vain)));
     }
     put_labelled(page, "Prices", parts.join(", "));
 }

@@ -60,6 +60,9 @@ struct Sums {
 /// A provider and a model, as far as they are known.
 type ModelKey<'a> = (Option<&'a Arc<str>>, Option<&'a Arc<str>>);
 
+/// Who says so, in which attribute, or by which table of prices.
+type SourceKey<'a> = (&'static str, Option<&'static str>, Option<&'a Arc<str>>);
+
 struct Rows<'a> {
     analysed: &'a Analysed<'a>,
     path_below: Vec<Duration>,
@@ -71,7 +74,7 @@ struct Rows<'a> {
     models: BTreeMap<ModelKey<'a>, Sums>,
     nodes: BTreeMap<usize, Sums>,
     depth_sums: BTreeMap<Option<u32>, Sums>,
-    sources: BTreeMap<(&'static str, Option<&'static str>), (u64, Money)>,
+    sources: BTreeMap<SourceKey<'a>, (u64, Money)>,
     tables: BTreeSet<&'a Arc<str>>,
     unpriced: BTreeMap<(&'static str, ModelKey<'a>), UnpricedRow>,
     all: Sums,
@@ -144,13 +147,12 @@ impl<'a> Rows<'a> {
         let facts = self.facts(ix);
         let source = facts.and_then(|facts| facts.cost_source).unwrap_or(CostSource::Recorded);
         let is_estimate = source == CostSource::Estimated;
-        let (charges, sum) = self
-            .sources
-            .entry((source.as_str(), (!is_estimate).then_some(source.key())))
-            .or_insert((0, Money::ZERO));
+        let table = facts.and_then(|facts| facts.cost_table.as_ref()).filter(|_| is_estimate);
+        let key = (source.as_str(), (!is_estimate).then_some(source.key()), table);
+        let (charges, sum) = self.sources.entry(key).or_insert((0, Money::ZERO));
         *charges += 1;
         *sum = sum.saturating_add(cost);
-        self.tables.extend(facts.and_then(|facts| facts.cost_table.as_ref()).filter(|_| is_estimate));
+        self.tables.extend(table);
         if facts.and_then(|facts| facts.call.as_deref()).is_some_and(|details| details.told_free) {
             self.warn("told_free");
         }
@@ -274,9 +276,10 @@ impl<'a> Rows<'a> {
         };
         section.nodes = nodes.iter().map(node_row).collect();
         let source =
-            |((source, key), (charges, cost)): (&(&str, Option<&str>), &(u64, Money))| CostSourceRow {
+            |((source, key, table), (charges, cost)): (&SourceKey<'_>, &(u64, Money))| CostSourceRow {
                 source: (*source).to_owned(),
                 key: key.map(str::to_owned),
+                table: table.map(ToString::to_string),
                 charges: *charges,
                 cost_usd: *cost,
             };

@@ -30,7 +30,7 @@ pub struct CostSection {
     pub unsplit_usd: Option<Money>,
     /// Who says what it cost, most first.
     pub sources: Vec<CostSourceRow>,
-    /// The tables of prices that were asked, by name.
+    /// The tables of prices that were asked, whether they had an answer or not, by name.
     pub price_tables: Vec<String>,
     /// How many calls of models there were. Calls of one model inside each other, as two instrumentations of one program
     /// write them, are one.
@@ -114,6 +114,8 @@ pub struct CostSourceRow {
     pub source: String,
     /// The attribute it was read from; absent for estimates.
     pub key: Option<String>,
+    /// The table of prices of an estimate, by name.
+    pub table: Option<String>,
     /// How many costs.
     pub charges: u64,
     /// How much.

@@ -9,7 +9,7 @@ use super::charges::Call;
 use super::what_if::{WhatIfError, near, node_named};
 use crate::cost::{price, price_spans};
 use crate::money::Money;
-use crate::prices::PriceTable;
+use crate::prices::{PriceTable, Unpriced};
 use crate::report::build::ReportOptions;
 use crate::run::{Run, SpanIx};
 use crate::run_assembler::FinishedRun;
@@ -63,7 +63,7 @@ pub struct CostWhatIf {
     /// What the run would have cost.
     pub new_run_cost_usd: Option<Money>,
     /// How many calls are not compared, by reason: `no_cost` where it is not known what they cost as they were, else why
-    /// they have no price on the other model, by the name of an [`Unpriced`](crate::prices::Unpriced).
+    /// they have no price on the other model, or not for all they used, by the name of an [`Unpriced`].
     pub not_compared: BTreeMap<String, u64>,
     /// The table of prices, by name.
     pub price_table: String,
@@ -188,6 +188,8 @@ fn costs(
         (details.api_url, details.service_tier) = (None, None);
     }
     match price(&other, record.start, record.failed(), prices) {
+        // A part without a price would pass for a saving.
+        Some(Ok(price)) if !price.without_price.is_empty() => Err(Unpriced::NoPrice.as_str()),
         Some(Ok(price)) => Ok((cost, price.cost.total())),
         Some(Err(reason)) => Err(reason.as_str()),
         None => Err(NO_COST),
