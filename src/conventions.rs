@@ -55,12 +55,20 @@ keys! {
     COST_SOURCE = "longpole.cost.source";
     /// The price table of an estimate, or that which has no price for the call.
     COST_TABLE = "longpole.cost.table";
-    /// Followed by the name of a unit: how much of it a call used, where no key of OpenTelemetry's says it.
-    USAGE = "longpole.usage.";
     /// How a call of a model was processed: `batch`.
     CALL_PROCESSING = "longpole.call.processing";
     /// Followed by the name of a unit in the price table, such as `cache_write_1h_tokens`: how much of it a call used.
     USAGE_PREFIX = "longpole.usage.";
+    /// What became of a batch of subagents: `complete`, `partial` or `failed`.
+    BATCH_STATUS = "longpole.batch.status";
+    /// How many parts of a batch succeeded.
+    BATCH_SUCCESSFUL = "longpole.batch.successful";
+    /// How many parts of a batch failed.
+    BATCH_FAILED = "longpole.batch.failed";
+    /// Tokens all parts of a batch used.
+    BATCH_TOKENS = "longpole.batch.tokens";
+    /// What all parts of a batch cost, in USD (double).
+    BATCH_COST_USD = "longpole.batch.cost_usd";
     /// Marks a span as the root of a run and names the workflow.
     WORKFLOW_NAME = "longpole.workflow.name";
     /// The version of the workflow.
@@ -84,8 +92,14 @@ keys! {
     EDGE = "longpole.edge";
     /// On metrics: how many nodes an execution is nested in.
     DEPTH = "longpole.depth";
-    /// On metrics: why spans were lost.
+    /// On metrics: why spans were lost, or why calls have no price.
     REASON = "longpole.reason";
+    /// On metrics: which budget a run has exceeded, `cost_usd` or `tokens`.
+    BUDGET = "longpole.budget";
+    /// On metrics: `input` or `output`.
+    GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
+    /// The host called.
+    SERVER_ADDRESS = "server.address";
 
     /// On the run's root: the node to fix first.
     BOTTLENECK_NODE = "longpole.bottleneck.node";
@@ -140,6 +154,11 @@ keys! {
 
 /// The value of [`COST_SOURCE`] where nobody can say what a call cost.
 pub const UNPRICED: &str = "unpriced";
+
+/// The class of an error under the one name it goes by: `max_depth_reached` is called `depth_limit` too.
+pub fn error_class(told: &str) -> &str {
+    if told == "max_depth_reached" { "depth_limit" } else { told }
+}
 
 /// What an attribute tells the analysis. Whoever reads attributes goes through [`meaning_of`] or [`fact_of`]; nothing
 /// else knows keys.
@@ -374,7 +393,7 @@ macro_rules! read_keys {
 
         /// Every key [`meaning_of`] knows, but for [`FAMILIES`].
         #[cfg(test)]
-        const READ: &[(&str, Fact, Dialect)] =
+        pub(crate) const READ: &[(&str, Fact, Dialect)] =
             &[$($($((concat!($prefix, $rest), Fact::$fact, Dialect::$dialect),)*)*)*];
     };
 }

@@ -199,6 +199,18 @@ fn decode_span_at(
 /// The node that `Span.attributes` fields of a span called `name` make of it, if they do.
 #[cfg(feature = "layer")]
 pub(crate) fn node_of_attributes(fields: &[u8], name: &str, interner: &mut Interner) -> Option<Arc<str>> {
+    record_of_attributes(fields, name, interner).node_id()
+}
+
+/// The workflow that `Span.attributes` fields mark a span with.
+#[cfg(feature = "layer")]
+pub(crate) fn workflow_of_attributes(fields: &[u8], interner: &mut Interner) -> Option<Arc<str>> {
+    record_of_attributes(fields, "", interner).workflow_name().cloned()
+}
+
+/// A span of which nothing is known but its name and `Span.attributes` fields.
+#[cfg(feature = "layer")]
+pub(crate) fn record_of_attributes(fields: &[u8], name: &str, interner: &mut Interner) -> SpanRecord {
     let mut record = empty_record(&Arc::default());
     record.name = interner.intern(name);
     let mut attributes = AttributeReader::default();
@@ -210,7 +222,7 @@ pub(crate) fn node_of_attributes(fields: &[u8], name: &str, interner: &mut Inter
         }
     }
     attributes.finish(&mut record, interner);
-    record.node_id()
+    record
 }
 
 /// The keys of a `Span` message's attributes, as far as it is whole.

@@ -57,6 +57,8 @@ pub(crate) struct NodeTally {
     pub(crate) self_time: Duration,
     pub(crate) cost: Option<Money>,
     pub(crate) tokens: Option<Tokens>,
+    /// Conversation turns its executions say they took.
+    pub(crate) turns: Option<u64>,
     pub(crate) kind: String,
     /// The model most of its calls used.
     pub(crate) model: Option<Arc<str>>,
@@ -214,6 +216,9 @@ impl NodeTally {
     fn take_execution(&mut self, run: &Run, ix: SpanIx) {
         let span = run.span(ix);
         self.executions.push(ix);
+        if let Some(turns) = span.record.facts.as_ref().and_then(|facts| facts.turns) {
+            self.turns = Some(self.turns.unwrap_or(0).saturating_add(turns));
+        }
         if !span.in_statistics {
             return;
         }

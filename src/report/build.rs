@@ -20,13 +20,13 @@ use crate::report::path::path_segments;
 use crate::report::quality::quality;
 use crate::report::sums::{RunSums, profile, run_sums};
 use crate::report::{
-    AllowedPath, AllowedRow, Bottleneck, CriticalPath, DurationSummary, Generator, History, NodeReport,
-    OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source,
-    Summary, Totals, blocking, detached,
+    AllowedPath, AllowedRow, Bottleneck, Budgets, CriticalPath, DurationSummary, Generator, History,
+    NodeReport, OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA,
+    Source, Summary, Totals, blocking, detached,
 };
 use crate::run::{DependencyUse, Run, RunOptions, RunSpan};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
-use crate::run_profile::RunProfile;
+use crate::run_profile::{RunCost, RunProfile};
 use crate::span_record::{Outcome, SpanRecord, Status};
 use crate::time::{Duration, Timestamp};
 
@@ -57,6 +57,8 @@ pub struct ReportOptions {
     pub other_roots: Vec<OtherRoot>,
     /// What calls of models cost that do not say so; `None`: the table that comes with longpole.
     pub prices: Option<PriceTable>,
+    /// What a run may use; the report says what it used of that.
+    pub budgets: Budgets,
 }
 
 impl ReportOptions {
@@ -78,6 +80,7 @@ impl Default for ReportOptions {
             history: Arc::default(),
             other_roots: Vec::new(),
             prices: None,
+            budgets: Budgets::default(),
         }
     }
 }
@@ -134,12 +137,28 @@ pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<R
 
 /// Reports on one finished run, and says what it adds to the picture of many; `None` if it has no spans.
 pub fn report_with_profile(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunProfile)> {
-    report_and(finished, options, profile)
+    let (report, mut profile) = report_and(finished, options, profile)?;
+    profile.cost = run_cost(&report);
+    Some((report, profile))
 }
 
 /// The same, with what the run adds to sums over many runs.
 pub(crate) fn report_with_sums(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunSums)> {
-    report_and(finished, options, run_sums)
+    let (report, mut sums) = report_and(finished, options, run_sums)?;
+    sums.profile.cost = run_cost(&report);
+    Some((report, sums))
+}
+
+fn run_cost(report: &Report) -> Option<RunCost> {
+    let cost = report.cost.as_ref()?;
+    Some(RunCost {
+        total: cost.total_usd,
+        is_lower_bound: cost.is_lower_bound,
+        calls: cost.calls,
+        unpriced_calls: cost.unpriced_calls,
+        input_tokens: cost.tokens.input,
+        output_tokens: cost.tokens.output,
+    })
 }
 
 /// The report on a run and whatever else is to be told of it.
@@ -192,6 +211,7 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
         saves_nothing: saves_nothing(analysed),
         blocking: blocking::rows(analysed, &blocking),
         detached: detached::rows(analysed),
+        budgets: options.budgets.used_by(booking.cost, booking.tokens),
         cost,
         bottleneck_info: bottleneck_info(run, booking, options.bottleneck_threshold_percent),
         quality,
@@ -369,6 +389,7 @@ fn node_reports(
                 cost_usd: tally.cost,
                 cost_with_nested_usd: with_nested[node],
                 tokens: tally.tokens,
+                turns: tally.turns,
                 phases: phases(tally),
                 untracked_ns: tally.untracked,
             }

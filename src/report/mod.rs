@@ -9,6 +9,7 @@ mod analysed;
 mod blocking;
 pub(crate) mod booking;
 mod bounds;
+mod budget;
 pub(crate) mod build;
 pub(crate) mod charges;
 mod cost_rows;
@@ -18,6 +19,7 @@ mod finding;
 mod history;
 pub mod insights;
 mod lost_context;
+pub(crate) mod model_calls;
 mod node_names;
 mod path;
 mod quality;
@@ -30,6 +32,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::budget::{BudgetUse, Budgets};
 pub use self::cost_section::{
     CostSection, CostSourceRow, DepthCost, ModelCost, NodeCost, RollUpDifference, TokenSums, UnpricedRow,
 };
@@ -77,6 +80,9 @@ pub struct Report {
     pub blocking: Vec<BlockingRow>,
     /// Work nobody in the run waited for, by name, longest first: the largest few.
     pub detached: Vec<DetachedRow>,
+    /// What it used of each budget it was given; absent where none was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetUse>,
     /// What it cost; absent where nothing tells a cost or tokens and no model was called.
     #[serde(default)]
     pub cost: Option<CostSection>,
@@ -439,6 +445,9 @@ pub struct NodeReport {
     pub cost_with_nested_usd: Option<Money>,
     /// What tokens it used itself.
     pub tokens: Option<Tokens>,
+    /// How many conversation turns its executions say they took together; absent where none does.
+    #[serde(default)]
+    pub turns: Option<u64>,
     /// Named parts of it, longest first.
     pub phases: Vec<PhaseReport>,
     /// The part of its total that no phase and no nested node covers; absent where it has no phases.
