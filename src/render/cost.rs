@@ -41,9 +41,8 @@ fn is_without_calls(section: &CostSection) -> bool {
 
 /// What a node cost, as far as is known.
 pub(super) fn of_node(report: &Report, node: &str, known: Option<Money>) -> Option<String> {
-    let rows = report.cost.iter().flat_map(|section| &section.nodes);
-    let unpriced = rows.filter(|row| row.node == node).map(|row| row.unpriced_calls);
-    amount(known, unpriced.sum::<u64>() > 0)
+    let mut rows = report.cost.iter().flat_map(|section| &section.nodes);
+    amount(known, rows.any(|row| row.node == node && row.is_lower_bound))
 }
 
 pub(super) fn put(page: &mut Page, report: &Report) {
@@ -102,7 +101,7 @@ fn put_shares(page: &mut Page, section: &CostSection) {
 /// The dearest models, where there are several.
 fn put_models(page: &mut Page, section: &CostSection) {
     let named = section.models.iter().filter_map(|row| {
-        let cost = amount(row.cost_usd, row.unpriced_calls > 0)?;
+        let cost = amount(row.cost_usd, row.is_lower_bound)?;
         let model = page.name_in_text(row.model.as_deref()?);
         Some(no_break(&format!("{model} ×{} {cost}", units::count(row.calls))))
     });
@@ -124,6 +123,12 @@ fn listed(mut names: Vec<String>) -> String {
 
 /// The calls whose cost is not known, why, and what would make it known.
 fn put_unpriced(page: &mut Page, section: &CostSection) {
+    let without: Vec<String> =
+        section.without_price.keys().map(|unit| page.name_in_text(&unit.replace('_', " "))).collect();
+    if !without.is_empty() {
+        let calls = units::counted(section.partly_priced_calls, "call", "calls");
+        put_labelled(page, "Unpriced", format!("{} in {}", listed(without), no_break(&calls)));
+    }
     if section.unpriced.is_empty() {
         return;
     }

@@ -124,7 +124,7 @@ fn put_cost(page: &mut Page, cost: &GroupCost) {
     items.extend(cost.p95_usd.and_then(|p95| Some(format!("P95\u{a0}{}", amount(Some(p95))?))));
     if cost.unpriced_calls > 0 {
         let calls = no_break(&units::counted(cost.unpriced_calls, "call has", "calls have"));
-        items.push(format!("{calls} no price"));
+        items.push(no_break(&format!("{calls} no price")));
     }
     let tokens = TokenSums { input: cost.input_tokens, output: cost.output_tokens, ..TokenSums::default() };
     items.extend(cost::tokens(&tokens).map(|tokens| format!("tokens\u{a0}{tokens}")));

@@ -20,8 +20,8 @@ use crate::time::Duration;
 pub struct CostSection {
     /// What it cost; absent where no cost is known. The same as [`Totals::cost_usd`](super::Totals::cost_usd).
     pub total_usd: Option<Money>,
-    /// Whether it cost more than that, or may have: some call has no price and nothing around it pays for it, or spans
-    /// are missing. Calls that failed without using anything that is told do not count for this: most of them, like
+    /// Whether it cost more than that, or may have: some call has no price or only one of a part of what it used, and nothing
+    /// around it pays for it; or spans are missing. Calls that failed without using anything that is told do not count for this: most of them, like
     /// those beyond a rate limit, are not billed.
     pub is_lower_bound: bool,
     /// What for, of those costs that say so; absent where none does.
@@ -42,6 +42,10 @@ pub struct CostSection {
     /// How many have none, and nothing pays for them: those of [`CostSection::unpriced`] that are neither covered nor
     /// `failed_without_usage`.
     pub unpriced_calls: u64,
+    /// How many calls have a cost that leaves out some of what they used, as it has no price.
+    pub partly_priced_calls: u64,
+    /// What that is, by name, and in how many calls: `web_searches`.
+    pub without_price: BTreeMap<String, u64>,
     /// The calls without a cost, by reason, provider and model, most calls first.
     pub unpriced: Vec<UnpricedRow>,
     /// What calls cost that have time on the critical path, in their span or in one inside it; absent where no cost is
@@ -159,6 +163,8 @@ pub struct ModelCost {
     pub failed_calls: u64,
     /// What they cost; absent where that is not known of any.
     pub cost_usd: Option<Money>,
+    /// Whether they cost more, or may have: see [`CostSection::is_lower_bound`].
+    pub is_lower_bound: bool,
     /// As a share of what the run cost.
     pub cost_ratio: Option<f64>,
     /// What they used.
@@ -182,6 +188,8 @@ pub struct NodeCost {
     pub unpriced_calls: u64,
     /// What it cost itself; absent where that is not known.
     pub cost_usd: Option<Money>,
+    /// Whether it cost more, or may have: see [`CostSection::is_lower_bound`].
+    pub is_lower_bound: bool,
     /// What it cost with everything inside it.
     pub with_nested_usd: Option<Money>,
     /// Its own cost as a share of what the run cost.
