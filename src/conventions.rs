@@ -55,8 +55,6 @@ keys! {
     COST_SOURCE = "longpole.cost.source";
     /// The price table of an estimate, or that which has no price for the call.
     COST_TABLE = "longpole.cost.table";
-    /// Followed by the name of a unit: how much of it a call used, where no key of OpenTelemetry's says it.
-    USAGE = "longpole.usage.";
     /// How a call of a model was processed: `batch`.
     CALL_PROCESSING = "longpole.call.processing";
     /// Followed by the name of a unit in the price table, such as `cache_write_1h_tokens`: how much of it a call used.
@@ -395,7 +393,7 @@ macro_rules! read_keys {
 
         /// Every key [`meaning_of`] knows, but for [`FAMILIES`].
         #[cfg(test)]
-        const READ: &[(&str, Fact, Dialect)] =
+        pub(crate) const READ: &[(&str, Fact, Dialect)] =
             &[$($($((concat!($prefix, $rest), Fact::$fact, Dialect::$dialect),)*)*)*];
     };
 }

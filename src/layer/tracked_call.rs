@@ -78,7 +78,7 @@ pub(super) fn usage_key(unit: Unit) -> Cow<'static, str> {
         Unit::OUTPUT => keys::GEN_AI_OUTPUT_TOKENS.into(),
         Unit::CACHE_READ => keys::GEN_AI_CACHE_READ_TOKENS.into(),
         Unit::CACHE_WRITE => keys::GEN_AI_CACHE_WRITE_TOKENS.into(),
-        other => format!("{}{}", keys::USAGE, other.name()).into(),
+        other => format!("{}{}", keys::USAGE_PREFIX, other.name()).into(),
     }
 }
 

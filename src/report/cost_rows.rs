@@ -182,7 +182,8 @@ impl<'a> Rows<'a> {
         let is_priced = facts.is_some_and(|facts| facts.cost.is_some());
         let timed = self.analysed.output_speed(call);
         let reason = facts.and_then(|facts| facts.unpriced);
-        let is_unbilled = has_failed && matches!(reason, Some(Unpriced::UsageMissing) | None);
+        let is_unbilled = has_failed
+            && matches!(reason, Some(Unpriced::UsageMissing | Unpriced::FailedWithoutUsage) | None);
         let is_open = !is_priced && !call.is_covered && !is_unbilled;
         self.add(call.span, |sums| {
             sums.calls += 1;
@@ -201,6 +202,8 @@ impl<'a> Rows<'a> {
         self.tables.extend(facts.and_then(|facts| facts.cost_table.as_ref()));
         self.section.covered_calls += u64::from(call.is_covered);
         let (provider, model) = model_key(facts);
+        let is_streamed =
+            facts.and_then(|facts| facts.call.as_deref()).is_some_and(|details| details.is_streamed);
         let row =
             self.unpriced.entry((reason_name(reason), (provider, model))).or_insert_with(|| UnpricedRow {
                 reason: reason_name(reason).to_owned(),
@@ -217,11 +220,7 @@ impl<'a> Rows<'a> {
         row.covered += u64::from(call.is_covered);
         row.tokens.add(&call.tokens);
         if row.hint.is_none() {
-            row.hint = hint(
-                reason,
-                facts.and_then(|facts| facts.call.as_deref()).is_some_and(|call| call.is_streamed),
-            )
-            .map(str::to_owned);
+            row.hint = hint(reason, is_streamed).map(str::to_owned);
         }
     }
 
@@ -316,19 +315,8 @@ pub(super) fn cost_ratio(part: Option<Money>, total: Option<Money>) -> Option<f6
 }
 
 /// The name reports use.
-pub(super) const fn reason_name(reason: Option<Unpriced>) -> &'static str {
-    match reason {
-        Some(Unpriced::ModelMissing) => "model_missing",
-        Some(Unpriced::UsageMissing) => "usage_missing",
-        Some(Unpriced::FailedWithoutUsage) => "failed_without_usage",
-        Some(Unpriced::UnknownProvider) => "unknown_provider",
-        Some(Unpriced::UnknownModel) => "unknown_model",
-        Some(Unpriced::NoPrice) => "no_price",
-        Some(Unpriced::CountsContradict) => "counts_contradict",
-        Some(Unpriced::BadCount) => "bad_count",
-        Some(Unpriced::TooLarge) => "too_large",
-        None => "not_priced",
-    }
+pub(super) fn reason_name(reason: Option<Unpriced>) -> &'static str {
+    reason.map_or("not_priced", Unpriced::as_str)
 }
 
 /// What would give a call a cost.

@@ -119,7 +119,7 @@ pub struct CostSourceRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpricedRow {
     /// Why: `model_missing`, `usage_missing`, `unknown_provider`, `unknown_model`, `no_price`, `counts_contradict`,
-    /// `bad_count`, `too_large`; `not_priced` where nobody tried.
+    /// `bad_count`, `too_large`, `failed_without_usage`; `not_priced` where nobody tried.
     pub reason: String,
     /// Who was called, where that is known.
     pub provider: Option<String>,
