@@ -127,6 +127,8 @@ pub use report::build::{ReportOptions, report_on, report_on_run, report_with_pro
 pub use builder::{BuildError, Builder, InitError, OtlpProtocol, builder, init};
 #[cfg(feature = "layer")]
 pub use delivery::spool::Durability;
+#[cfg(feature = "layer")]
+pub use encode::cost::CostMirror;
 #[cfg(feature = "prometheus")]
 pub use handle::init_metrics_exporter;
 #[cfg(feature = "layer")]
@@ -140,7 +142,9 @@ pub use layer::harness;
 #[cfg(feature = "otlp")]
 pub use layer::otel_context::OtelSpanExt;
 #[cfg(feature = "layer")]
-pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value, phase};
+pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value, phase, track_call};
+#[cfg(feature = "layer")]
+pub use pipeline::budgets::BudgetExceeded;
 #[cfg(feature = "mlflow")]
 pub use mlflow::{LogReportError, MlflowConfig};
 #[cfg(feature = "layer")]

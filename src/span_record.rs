@@ -157,18 +157,10 @@ pub struct NodeFacts {
     /// Why a call of a model has no price, where it was tried to give it one.
     pub unpriced: Option<Unpriced>,
     pub tokens: TokenCounts,
-    /// What else was used, by unit: kinds of tokens beyond `tokens`, searches, pages.
-    pub other_usage: Vec<(Unit, u64)>,
-    /// A count of what was used is negative, not whole or beyond 2⁶³.
-    pub has_bad_count: bool,
-    /// How the call was processed: `batch`.
-    pub processing: Option<Arc<str>>,
-    /// The tier of service that answered.
-    pub service_tier: Option<Arc<str>>,
+    /// What else is told about a call of a model; absent where nothing is, as for most spans.
+    pub call: Option<Box<CallDetails>>,
     /// The host called.
     pub server_address: Option<Arc<str>>,
-    /// The answer came in pieces.
-    pub is_streamed: bool,
     pub detached: bool,
     pub is_http: bool,
     pub is_db: bool,
@@ -178,7 +170,33 @@ pub struct NodeFacts {
     pub run_spans: Option<NonZeroU64>,
 }
 
-/// Token counts of one call, as reported: input includes cached tokens, output includes reasoning.
+/// What few spans tell about a call of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallDetails {
+    /// What was used beyond [`TokenCounts`], by unit: kinds of tokens, searches, pages. In the order of units.
+    pub other_usage: Vec<(Unit, u64)>,
+    /// A count of what was used is negative, not whole or beyond 2⁶³.
+    pub has_bad_count: bool,
+    /// Tokens that a told total has and no other count tells: the counts are not all there is.
+    pub unexplained_tokens: u64,
+    /// A library answered from its own cache and called nobody.
+    pub is_from_cache: bool,
+    /// A cost was told that is no amount of money: negative, not a number, beyond what any bill has.
+    pub has_bad_cost: bool,
+    /// A library says that the call cost nothing, and the table of prices says otherwise; what it says is not taken.
+    pub told_free: bool,
+    /// How the call was processed: `batch`.
+    pub processing: Option<Arc<str>>,
+    /// The tier of service that answered, else the one asked for.
+    pub service_tier: Option<Arc<str>>,
+    /// The address of the API, where more than its host is told.
+    pub api_url: Option<Arc<str>>,
+    /// The answer came in pieces.
+    pub is_streamed: bool,
+}
+
+/// Token counts of one call: input includes cached tokens, output includes reasoning. Counts of writers that are known
+/// to leave cached tokens out are made so while they are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct TokenCounts {
@@ -189,7 +207,7 @@ pub struct TokenCounts {
     pub reasoning: Option<u64>,
 }
 
-/// Who says what something cost.
+/// Who says what something cost; where several do, the first one here counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CostSource {
     /// The program, by longpole's own key.
@@ -202,6 +220,10 @@ pub enum CostSource {
     Mlflow,
     /// A library, in `langfuse.observation.cost_details`.
     Langfuse,
+    /// Pydantic AI, in `operation.cost`.
+    PydanticAi,
+    /// LiteLLM, in `gen_ai.cost.total_cost`.
+    LiteLlm,
     /// longpole, from token counts and a table of prices.
     Estimated,
 }
@@ -212,10 +234,18 @@ impl CostSource {
         match self {
             CostSource::Recorded => "recorded",
             CostSource::Estimated => "estimated",
-            CostSource::GenAi | CostSource::OpenInference | CostSource::Mlflow | CostSource::Langfuse => {
-                "provider"
-            }
+            CostSource::GenAi
+            | CostSource::OpenInference
+            | CostSource::Mlflow
+            | CostSource::Langfuse
+            | CostSource::PydanticAi
+            | CostSource::LiteLlm => "provider",
         }
+    }
+
+    /// Whether somebody else than longpole or the program says so.
+    pub const fn is_foreign(self) -> bool {
+        !matches!(self, CostSource::Recorded | CostSource::Estimated)
     }
 
     /// The attribute it was read from.
@@ -226,6 +256,8 @@ impl CostSource {
             CostSource::OpenInference => "llm.cost.total",
             CostSource::Mlflow => "mlflow.llm.cost",
             CostSource::Langfuse => "langfuse.observation.cost_details",
+            CostSource::PydanticAi => "operation.cost",
+            CostSource::LiteLlm => "gen_ai.cost.total_cost",
         }
     }
 }
@@ -269,6 +301,14 @@ pub struct LocalFacts {
 
 /// The operations that are one call of a model.
 const INFERENCE: [&str; 5] = ["chat", "generate_content", "text_completion", "embeddings", "rerank"];
+
+impl NodeFacts {
+    /// Whether the span is one call of a model, which is what is billed: a span above it that tells tokens repeats
+    /// them.
+    pub fn is_inference(&self) -> bool {
+        self.operation.as_deref().is_some_and(|operation| INFERENCE.contains(&operation))
+    }
+}
 
 impl SpanRecord {
     /// The id of the node this span is, by its own attributes: a given node id, else one made from its GenAI
@@ -315,16 +355,18 @@ impl SpanRecord {
         self.facts.as_ref().is_some_and(|facts| facts.detached)
     }
 
-    /// Whether it is one call of a model, which is what is billed: a node above it that tells tokens repeats them.
+    /// See [`NodeFacts::is_inference`].
     pub fn is_inference(&self) -> bool {
-        let operation = self.facts.as_ref().and_then(|facts| facts.operation.as_deref());
-        operation.is_some_and(|operation| INFERENCE.contains(&operation))
+        self.facts.as_ref().is_some_and(|facts| facts.is_inference())
     }
 
     /// Bytes this record holds on the heap and in itself, roughly; what bounds count with.
     pub fn weight(&self) -> usize {
         let links = self.links.as_deref().map_or(0, size_of_val);
-        size_of::<Self>() + self.facts.as_ref().map_or(0, |_| size_of::<NodeFacts>()) + links
+        let facts = self.facts.as_ref().map_or(0, |facts| {
+            size_of::<NodeFacts>() + facts.call.as_ref().map_or(0, |_| size_of::<CallDetails>())
+        });
+        size_of::<Self>() + facts + links
     }
 }
 

@@ -1,6 +1,8 @@
 //! Putting a layer, its pipeline and its handle together.
 
 mod analysis;
+mod budget;
+mod cost;
 mod destinations;
 #[cfg(feature = "mlflow")]
 mod mlflow;
@@ -17,6 +19,7 @@ use crate::conventions as keys;
 use crate::delivery::record::SpanKey;
 use crate::delivery::spool::Durability;
 use crate::delivery::{Delivery, Protocol};
+use crate::encode::cost::CostMirror;
 use crate::encode::resource::{ResourceAttributes, encode_resource};
 use crate::environment::{self, Environment, LimitSettings};
 use crate::handle::{Inner, Longpole, SHUTDOWN_TIMEOUT, open_spans};
@@ -25,6 +28,7 @@ use crate::layer::{LayerCore, LongpoleLayer};
 use crate::metrics::hub::{MetricHub, Observed};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::{LabelValue, Labels};
+use crate::pipeline::budgets::{BudgetWatch, OnBudget};
 use crate::pipeline::io_thread::LossTelling;
 use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
@@ -69,9 +73,11 @@ pub struct Builder {
     #[cfg(feature = "metrics")]
     uses_facade: bool,
     report: ReportOptions,
+    cost_mirrors: Option<Vec<CostMirror>>,
     compares_with_earlier_runs: bool,
     marked_only: bool,
     on_run: Vec<OnRun>,
+    on_budget: Vec<OnBudget>,
     tells_problems: bool,
 }
 
@@ -195,9 +201,11 @@ pub fn builder() -> Builder {
         #[cfg(feature = "metrics")]
         uses_facade: false,
         report: ReportOptions::default(),
+        cost_mirrors: None,
         compares_with_earlier_runs: false,
         marked_only: false,
         on_run: Vec::new(),
+        on_budget: Vec::new(),
         tells_problems: false,
     }
 }
@@ -371,6 +379,7 @@ impl Builder {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
         self.settle_privacy();
+        let prices = self.settle_prices(&mut notes);
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -397,6 +406,7 @@ impl Builder {
         self.layer.sampler = self.environment.sampler;
         let traceparents = self.read_process_parent();
         let (workflow, prints_notes) = (self.layer.workflow.clone(), self.prints_notes());
+        self.layer.prices = self.report.prices.clone();
         let analysis = ReportOptions { source: Source::Live, ..std::mem::take(&mut self.report) };
         let core = Arc::new(LayerCore::new(self.layer, shards.clone()));
         core.counters.traceparents_malformed.add(traceparents);
@@ -415,6 +425,8 @@ impl Builder {
                 marked_only: self.marked_only,
                 origin: attributes.origin(),
                 on_run: self.on_run,
+                budgets: budget_watch(&core, &analysis, workflow.as_deref()),
+                on_budget: self.on_budget,
                 metrics: metrics.clone(),
                 #[cfg(feature = "mlflow")]
                 mlflow: mlflow.clone(),
@@ -427,6 +439,7 @@ impl Builder {
             let settings = PipelineSettings {
                 is_strict: self.durability == Some(Durability::Strict)
                     && delivery.as_ref().is_some_and(|delivery| delivery.has_spool()),
+                prices,
                 telling: LossTelling {
                     layer_losses: losses_of(&core),
                     tell: prints_notes.then_some(terminal::print_note),
@@ -523,6 +536,18 @@ impl Builder {
 fn losses_of(core: &Arc<LayerCore>) -> Box<dyn Fn() -> PipelineLosses + Send> {
     let core = Arc::downgrade(core);
     Box::new(move || core.upgrade().map_or_else(Default::default, |core| core.lost_spans()))
+}
+
+/// Watches what runs use, where they may not use everything.
+fn budget_watch(
+    core: &Arc<LayerCore>,
+    analysis: &ReportOptions,
+    workflow: Option<&str>,
+) -> Option<BudgetWatch> {
+    let core = Arc::downgrade(core);
+    let open_tree = move |trace_id| core.upgrade().map(|core| core.open_tree(trace_id)).unwrap_or_default();
+    let watch = || BudgetWatch::new(analysis.budgets, workflow.map(Arc::from), Box::new(open_tree));
+    (!analysis.budgets.is_empty()).then(watch)
 }
 
 /// The spans of a layer that have been open for a while.

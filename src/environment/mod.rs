@@ -4,6 +4,7 @@
 //! is an unset one, a signal's own variable beats the general one, and a value that makes no sense is told about
 //! once and leaves the default.
 
+pub(crate) mod cost;
 #[cfg(feature = "mlflow")]
 pub(crate) mod mlflow;
 pub(crate) mod privacy;
@@ -18,6 +19,7 @@ use crate::delivery::EndpointSettings;
 use crate::delivery::spool::{Durability, Fsync};
 use crate::metrics::store::MetricLimits;
 use crate::sampler::Sampler;
+use cost::CostVariables;
 use privacy::PrivacyVariables;
 use reader::Reader;
 
@@ -42,6 +44,7 @@ pub(crate) struct Environment {
     pub(crate) spool: SpoolSettings,
     pub(crate) metric_limits: MetricLimits,
     pub(crate) privacy: PrivacyVariables,
+    pub(crate) cost: CostVariables,
     pub(crate) propagators: Propagators,
     pub(crate) sampler: Sampler,
     pub(crate) metrics_interval: Duration,
@@ -155,6 +158,7 @@ pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Environment {
         spool: reader.spool(),
         metric_limits: reader.metric_limits(),
         privacy: reader.privacy(),
+        cost: reader.cost(),
         propagators: reader.propagators(),
         sampler: reader.sampler(),
         metrics_interval: reader

@@ -73,6 +73,13 @@ pub(crate) const SECTIONS: &[Section] = &[
         },
     ),
     (
+        "Cost",
+        variables! {
+            "LONGPOLE_PRICES", "the table that comes with longpole", "A file with the prices of models: see [prices.md](prices.md). One that cannot be used is told, with the place.";
+            "LONGPOLE_COST_MIRROR", "none", "In whose words costs are exported too, separated by commas: `gen_ai`, `openinference`, `mlflow`, `langfuse`.";
+        },
+    ),
+    (
         "Batches",
         variables! {
             "OTEL_BSP_SCHEDULE_DELAY", "`200`", "How long a request that is not full waits for more spans, in milliseconds.";

@@ -29,6 +29,8 @@ pub(crate) struct Callsite {
     pub(crate) fields: Box<[FieldInfo]>,
     /// Some field has a key the layer writes too: whoever writes must look for it first.
     pub(crate) shadows_layer_keys: bool,
+    /// Some field may say that the span is a call of a model.
+    pub(crate) may_be_call: bool,
     /// Two fields have the same key.
     pub(crate) repeats_keys: bool,
 }
@@ -137,6 +139,9 @@ impl Callsite {
             location: location_of(metadata).into(),
             target: target_of(metadata).into(),
             fields: fields.collect(),
+            may_be_call: keys
+                .iter()
+                .any(|key| matches!(fact_of(key), Some(Fact::Operation | Fact::SpanKind))),
             shadows_layer_keys: keys.iter().any(|key| is_layer_key(key)),
             repeats_keys: keys.iter().enumerate().any(|(index, key)| first_spelling(*key) != index),
         }

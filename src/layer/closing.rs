@@ -90,6 +90,9 @@ impl LayerCore {
         if self.profilers.are_bound() {
             self.record_in_profiler(slot, body, callsite.name, &course);
         }
+        if self.usage_logs.are_bound() {
+            self.log_usage(slot, body, course.end);
+        }
         let shadowed = body.has_other_keys || callsite.shadows_layer_keys;
         self.append_timing(body, &course, shadowed);
         self.append_outcome(body, shadowed);
@@ -109,11 +112,9 @@ impl LayerCore {
         if is_outermost_marked {
             flags_of_frame |= frame_flags::OUTERMOST_MARKED;
         }
-        if !self.config.export || is_unsampled {
-            flags_of_frame |= frame_flags::ANALYSIS_ONLY;
-        }
-        if !is_unsampled && (self.config.export || self.config.otel.takes_ids) {
-            flags_of_frame |= frame_flags::SAMPLED;
+        flags_of_frame |= self.export_flags(is_unsampled);
+        if callsite.may_be_call | body.has_other_keys {
+            flags_of_frame |= frame_flags::MAY_BE_CALL;
         }
         if slot_flags & flags::PARTIAL_WRITTEN != 0 {
             flags_of_frame |= frame_flags::HAD_PARTIAL;
@@ -133,6 +134,19 @@ impl LayerCore {
             Err(refused) => self.count_refused(refused),
         }
         body.end(&self.slots.bytes);
+    }
+
+    /// What a frame says about whether its span is exported.
+    #[inline]
+    pub(super) fn export_flags(&self, is_unsampled: bool) -> u8 {
+        let mut flags = 0;
+        if !self.config.export || is_unsampled {
+            flags |= frame_flags::ANALYSIS_ONLY;
+        }
+        if !is_unsampled && (self.config.export || self.config.otel.takes_ids) {
+            flags |= frame_flags::SAMPLED;
+        }
+        flags
     }
 
     /// Leaves a span that ended, if its shard then is no fuller than `up_to`. Else its attributes are as before.

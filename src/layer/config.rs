@@ -2,6 +2,7 @@
 
 use tracing_core::{Level, Metadata};
 
+use crate::prices::PriceTable;
 use crate::privacy::{Policy, SHORTEST_SECRET};
 use crate::sampler::Sampler;
 
@@ -33,6 +34,8 @@ pub(crate) struct LayerConfig {
     /// The workflow's name, for local roots that do not carry one.
     pub(crate) workflow: Option<String>,
     pub(crate) workflow_version: Option<String>,
+    /// What tracked calls are priced with; `None`: the table that comes with longpole.
+    pub(crate) prices: Option<PriceTable>,
     /// How many spans may be open at once. Past it, or past [`super::open_bytes::budget`] bytes of theirs, those that
     /// seem forgotten are written as partial and given up.
     pub(crate) max_open_spans: usize,
@@ -144,6 +147,7 @@ impl Default for LayerConfig {
             ignored_targets: IGNORED_TARGETS.iter().map(|&target| target.to_owned()).collect(),
             workflow: None,
             workflow_version: None,
+            prices: None,
             max_open_spans: 100_000,
         }
     }

@@ -23,6 +23,7 @@ pub mod harness;
 mod in_node;
 pub(crate) mod open_bytes;
 mod open_span;
+pub(crate) mod open_tree;
 mod origin;
 #[cfg(feature = "otlp")]
 pub(crate) mod otel_context;
@@ -36,6 +37,8 @@ mod slots;
 mod span_ext;
 #[cfg(test)]
 mod tests;
+mod tracked_call;
+pub(crate) mod usage_log;
 mod user_text;
 mod withheld;
 
@@ -66,6 +69,7 @@ pub use in_node::{FutureExt, InNode, phase};
 use open_span::{Body, Lineage, Slot, flags};
 use slots::Slots;
 pub use span_ext::{SetParentError, SpanExt, Value};
+pub use tracked_call::track_call;
 
 /// Measures the spans of a program. Made by the builder; given to a subscriber with
 /// [`with`](tracing_subscriber::layer::SubscriberExt::with).
@@ -94,6 +98,7 @@ pub(crate) struct LayerCore {
     slots: Slots,
     own_keys: OwnKeys,
     pub(crate) profilers: profilers::Profilers,
+    pub(crate) usage_logs: usage_log::UsageLogs,
 }
 
 impl LayerCore {
@@ -118,6 +123,7 @@ impl LayerCore {
             is_forked: AtomicBool::new(false),
             own_keys: OwnKeys::new(),
             profilers: profilers::Profilers::default(),
+            usage_logs: usage_log::UsageLogs::default(),
         }
     }
 
@@ -385,6 +391,9 @@ where
         self.core.slots.release(id.into_u64(), |slot| self.core.finish(slot));
         if self.core.profilers.are_bound() {
             self.core.profilers.unbind(id.into_u64());
+        }
+        if self.core.usage_logs.are_bound() {
+            self.core.usage_logs.unbind(id.into_u64());
         }
     }
 }

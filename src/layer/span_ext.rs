@@ -11,6 +11,7 @@ use crate::encode::span::{
     append_strings, cut,
 };
 use crate::ids::{SpanId, TraceId};
+use crate::prices::Usage;
 use crate::privacy::{Carrier, REDACTED, Treatment};
 
 use super::LongpoleLayer;
@@ -18,6 +19,7 @@ use super::callsite::{Role, mode, role_of, treated};
 use super::config::{ForeignContext, RemoteParent};
 use super::field_visitor::{Changes, Scratch, append_names, note_fact, set_property};
 use super::open_span::{Lineage, flags, trace_id_bytes};
+use super::tracked_call::usage_key;
 use super::withheld::{Given, append_withheld, masked};
 use super::{LayerCore, fence};
 
@@ -91,9 +93,10 @@ pub trait SpanExt {
     /// Says what the work of this span cost, in US dollars; replaces an earlier cost.
     fn record_cost(&self, usd: f64);
 
-    /// Says how many tokens a model call read and wrote; replaces earlier counts. Cached tokens count as input,
-    /// reasoning tokens as output.
-    fn record_usage(&self, input_tokens: u64, output_tokens: u64);
+    /// Says what the call of a model that this span stands for used; replaces earlier counts of the same units. Cached
+    /// tokens count as input too, reasoning tokens as output: see [`Usage`]. What it costs follows from that, the
+    /// provider and the model, where the span does not say it.
+    fn record_usage(&self, usage: &Usage);
 
     /// Puts the span, and what will be started under it, into the trace of a caller in another process.
     ///
@@ -124,9 +127,10 @@ impl SpanExt for Span {
         self.set_attribute(conventions::COST_USD, usd);
     }
 
-    fn record_usage(&self, input_tokens: u64, output_tokens: u64) {
-        self.set_attribute(conventions::GEN_AI_INPUT_TOKENS, input_tokens);
-        self.set_attribute(conventions::GEN_AI_OUTPUT_TOKENS, output_tokens);
+    fn record_usage(&self, usage: &Usage) {
+        for (unit, count) in usage.iter() {
+            self.set_attribute(&usage_key(unit), count);
+        }
     }
 
     fn set_parent(&self, trace_id: TraceId, span_id: SpanId, sampled: bool) -> Result<(), SetParentError> {

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::delivery::record::{Record, SpanKey};
 use crate::delivery::{Delivery, LossNews};
 use crate::pipeline::outputs::Outputs;
+use crate::pipeline::pricing::{PriceSettings, Pricing};
 use crate::pipeline::run_thread::Batch;
 use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
 use crate::pipeline::{IoRequest, POLL_INTERVAL};
@@ -31,9 +32,15 @@ pub(crate) struct Drain {
     to_run: Sender<Batch>,
     outputs: Arc<Outputs>,
     delivery: Option<Arc<Delivery>>,
-    /// Emptied chunks come back here, so that a steady flow allocates nothing. Locked while draining: whoever gets
-    /// the lock after another finds that one's spans passed on.
-    empty: Mutex<Chunk>,
+    /// Locked while draining: whoever gets the lock after another finds that one's spans passed on.
+    draining: Mutex<Draining>,
+}
+
+/// What is needed to take what is in the shards.
+struct Draining {
+    /// Emptied chunks come back here, so that a steady flow allocates nothing.
+    empty: Chunk,
+    pricing: Pricing,
 }
 
 /// How the user hears of losses on the way to the delivery.
@@ -134,19 +141,23 @@ impl Drain {
         to_run: Sender<Batch>,
         outputs: Arc<Outputs>,
         delivery: Option<Arc<Delivery>>,
+        prices: PriceSettings,
     ) -> Self {
-        Drain { shards, to_run, outputs, delivery, empty: Mutex::default() }
+        let draining = Mutex::new(Draining { empty: Chunk::default(), pricing: Pricing::new(prices) });
+        Drain { shards, to_run, outputs, delivery, draining }
     }
 
     /// Takes what is in the shards; says whether there was anything. When it returns, every span that was closed
     /// before the call has been passed on.
     pub(crate) fn drain(&self) -> bool {
-        let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        let Draining { empty, pricing } = &mut *draining;
         let mut found = false;
         for shard in 0..self.shards.count() {
-            if let Some(chunk) = self.shards.take(shard, &mut empty) {
+            if let Some(mut chunk) = self.shards.take(shard, empty) {
                 found = true;
                 *empty = self.shards.pool.take();
+                pricing.add_costs(&mut chunk);
                 self.pass_on(chunk);
             }
         }

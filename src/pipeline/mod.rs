@@ -10,10 +10,12 @@
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub(crate) mod budgets;
 pub(crate) mod io_thread;
 pub(crate) mod keep_runs;
 pub(crate) mod outputs;
 pub(crate) mod pressure;
+pub(crate) mod pricing;
 pub(crate) mod run_thread;
 pub(crate) mod shard;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::delivery::Delivery;
 use crate::pipeline::io_thread::{Drain, LossTelling};
 use crate::pipeline::outputs::Outputs;
+use crate::pipeline::pricing::PriceSettings;
 use crate::pipeline::run_thread::RunThreadConfig;
 use crate::pipeline::shard::Shards;
 
@@ -54,6 +57,7 @@ pub(crate) enum IoRequest {
 pub(crate) struct PipelineSettings {
     /// Whether a span that has closed has been passed on, to disk where there is a spool.
     pub(crate) is_strict: bool,
+    pub(crate) prices: PriceSettings,
     pub(crate) telling: LossTelling,
 }
 
@@ -76,7 +80,8 @@ impl Pipeline {
         let outputs = Arc::new(Outputs::default());
         let (to_run, for_run) = crossbeam_channel::unbounded();
         let (to_io, for_io) = crossbeam_channel::unbounded();
-        let drain = Arc::new(Drain::new(shards.clone(), to_run, outputs.clone(), delivery.clone()));
+        let drain =
+            Arc::new(Drain::new(shards.clone(), to_run, outputs.clone(), delivery.clone(), settings.prices));
         run_thread::spawn(config, for_run, shards.clone(), outputs.clone(), delivery.clone())
             .map_err(|source| SpawnError { name: run_thread::NAME, source })?;
         io_thread::spawn(drain.clone(), for_io, settings.telling)

@@ -11,6 +11,9 @@ use crate::pipeline::pressure::Pressure;
 pub(crate) use crate::sync::thread_ordinal;
 use crate::sync::{AtomicBool, Mutex, Ordering, Thread};
 
+/// The tag of `ScopeSpans.spans`.
+pub(crate) const SPANS_TAG: u8 = 0x12;
+
 /// What stands beside a span's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FrameHead {
@@ -40,6 +43,8 @@ pub(crate) mod flags {
     pub(crate) const HAD_PARTIAL: u8 = 16;
     /// It is [`ANALYSIS_ONLY`] because too much waits to be delivered; its trace is exported.
     pub(crate) const SHED: u8 = 32;
+    /// It may be a call of a model that has a price.
+    pub(crate) const MAY_BE_CALL: u8 = 64;
 }
 
 /// Finished spans, as one closing side left them and the io thread took them.
@@ -173,9 +178,9 @@ impl Shards {
             head.tag = bytes.len() as u32;
             if (0x80..0x4000).contains(&len) {
                 // What nearly every span is.
-                bytes.extend_from_slice(&[0x12, len as u8 | 0x80, (len >> 7) as u8]);
+                bytes.extend_from_slice(&[SPANS_TAG, len as u8 | 0x80, (len >> 7) as u8]);
             } else {
-                bytes.push(0x12);
+                bytes.push(SPANS_TAG);
                 varint::append(bytes, len as u64);
             }
             head.start = bytes.len() as u32;

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use super::booking::{Booking, NodeIx};
+use super::charges::Call;
 use super::path::BookedPath;
 use crate::analysis::critical_path::{CriticalPath, critical_path};
 use crate::analysis::event_graph::EventGraph;
@@ -102,6 +103,28 @@ impl<'r> Analysed<'r> {
             own.saturating_sub(self.run.span(ix).record.timing.queued.min(own))
         };
         self.run.indices().map(worked).sum()
+    }
+
+    /// The tokens a call wrote and how long it took without queueing, if both say something: not if it failed.
+    pub(crate) fn output_speed(&self, call: &Call) -> Option<(u64, Duration)> {
+        let span = self.run.span(call.span);
+        let says_something = span.in_statistics && !span.record.failed();
+        let output = call.tokens.output.filter(|output| *output > 0 && says_something)?;
+        Some((output, span.run_interval().duration())).filter(|(_, took)| !took.is_zero())
+    }
+
+    /// How many executions each execution is nested in, by span; zero for spans that are none.
+    pub(crate) fn depths(&self) -> Vec<u32> {
+        let mut depths = vec![0u32; self.run.spans.len()];
+        // A parent stands before its children.
+        for ix in self.run.indices() {
+            if self.booking.execution_of[ix.index()] == Some(ix)
+                && let Some(around) = self.caller[ix.index()]
+            {
+                depths[ix.index()] = depths[around.index()].saturating_add(1);
+            }
+        }
+        depths
     }
 
     /// How much of the critical path lies in a span and everything below it, by span.

@@ -7,6 +7,7 @@ use tracing::{Span, info_span};
 use super::super::config::{Limits, Selector};
 use super::*;
 use crate::SpanExt;
+use crate::prices::Usage;
 
 #[test]
 fn every_type_of_value_is_written_as_its_own() {
@@ -240,7 +241,7 @@ fn for_the_report_alone_only_facts_are_written() {
     let finished = measure_with(config, || {
         let span = info_span!("n", node.id = "fetch", prompt = "secret", shown = %"x", http.method = "GET");
         span.set_attribute("answer", "secret");
-        span.record_usage(10, 20);
+        span.record_usage(&Usage::tokens(10, 20));
         span.record_cost(0.5);
         span.in_scope(|| tracing::error!("boom"));
     });
