@@ -56,6 +56,10 @@ pub(super) fn metrics(report: &Report, step: u64) -> Vec<Metric> {
     if let Some(cost) = totals.cost_usd {
         put("total_cost_usd".to_owned(), cost.as_usd());
     }
+    // What says whether that is all.
+    if let Some(cost) = &report.cost {
+        put("unpriced_calls".to_owned(), cost.unpriced_calls as f64);
+    }
     if let Some(first) = report.findings.first() {
         put("bottleneck_save_max_ms".to_owned(), first.saves_max_ns.as_millis_f64());
     }
