@@ -143,10 +143,10 @@ pub use layer::harness;
 pub use layer::otel_context::OtelSpanExt;
 #[cfg(feature = "layer")]
 pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value, phase, track_call};
-#[cfg(feature = "layer")]
-pub use pipeline::budgets::BudgetExceeded;
 #[cfg(feature = "mlflow")]
 pub use mlflow::{LogReportError, MlflowConfig};
+#[cfg(feature = "layer")]
+pub use pipeline::budgets::BudgetExceeded;
 #[cfg(feature = "layer")]
 pub use pipeline::keep_runs::KeepRuns;
 

@@ -15,6 +15,7 @@ mod format;
 mod load;
 mod lookup;
 mod matching;
+mod response;
 mod units;
 mod unpriced;
 mod usage;
@@ -26,6 +27,7 @@ use crate::money::CostParts;
 use crate::time::Timestamp;
 
 pub use load::PriceTableError;
+pub use response::ReadUsageError;
 pub use units::Unit;
 pub use unpriced::Unpriced;
 pub use usage::Usage;
