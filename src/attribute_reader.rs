@@ -3,26 +3,32 @@
 //! longpole, OpenTelemetry, OpenInference and OpenLLMetry name the same things differently. The table of keys is in
 //! [`conventions`](crate::conventions); here is what becomes of the values.
 
+mod token_counts;
+mod told_call;
+mod told_cost;
+
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::conventions::{Dialect, Fact, meaning_of, operation_of_kind};
-use crate::money::Money;
+use crate::conventions::{Dialect, Fact, USAGE_PREFIX, meaning_of, operation_of_kind};
+use crate::prices::Unit;
 use crate::span_record::{Interner, NodeFacts, Outcome, SpanRecord};
 use crate::time::Duration;
+use told_call::{Rank, ToldBy, ToldCall, told};
 
 /// Reads the attributes of one span into its record, whoever wrote them.
 ///
 /// One fact may be told by several attributes, of several dialects. The reader remembers who told what, so that the
-/// order of attributes does not matter between dialects; see [`Dialect`].
+/// order of attributes does not matter; see [`Dialect`].
 #[derive(Clone, Debug)]
 pub struct AttributeReader {
     /// Who told each fact.
-    told_by: [Option<Dialect>; Fact::COUNT],
+    told_by: ToldBy,
     /// What another dialect than GenAI calls the span.
     span_kind: Option<SpanSort>,
     entity_name: Option<Arc<str>>,
     system: Option<Arc<str>>,
+    call: ToldCall,
 }
 
 /// A span in the words of OpenInference and OpenLLMetry.
@@ -38,11 +44,24 @@ enum SpanSort {
 
 impl Default for AttributeReader {
     fn default() -> Self {
-        AttributeReader { told_by: [None; Fact::COUNT], span_kind: None, entity_name: None, system: None }
+        AttributeReader {
+            told_by: [None; Fact::COUNT],
+            span_kind: None,
+            entity_name: None,
+            system: None,
+            call: ToldCall::default(),
+        }
     }
 }
 
 impl AttributeReader {
+    /// A reader of what this instrumentation wrote, by the name of its scope; empty where it is not known.
+    pub fn of_scope(scope: &str) -> Self {
+        let mut reader = AttributeReader::default();
+        reader.call.scope_leaves_out = token_counts::scope_leaves_out(scope);
+        reader
+    }
+
     /// Takes in one attribute. Unknown keys and values of the wrong type change nothing.
     pub fn read(
         &mut self,
@@ -51,19 +70,36 @@ impl AttributeReader {
         value: &AttributeValue<'_>,
         interner: &mut Interner,
     ) {
-        let Some((fact, dialect)) = meaning_of(key) else { return };
+        let Some((mut fact, dialect)) = meaning_of(key) else { return };
+        let rank = Rank::of(key, dialect);
+        // MLflow writes texts as JSON.
+        let unquoted = match value {
+            AttributeValue::Str(text) if dialect == Dialect::Mlflow => {
+                Some(AttributeValue::Str(text.trim_matches('"')))
+            }
+            _ => None,
+        };
+        let value = unquoted.as_ref().unwrap_or(value);
+        let mut unit = token_counts::unit_of(fact);
+        if fact == Fact::UnitUsage {
+            unit = key.strip_prefix(USAGE_PREFIX).and_then(Unit::from_name);
+            fact = unit.and_then(token_counts::fact_of).unwrap_or(fact);
+        }
         let Some(told_by) = self.told_by.get_mut(fact as usize) else { return };
-        if told_by.is_some_and(|told_by| told_by < dialect) {
+        if self.call.takes_whole(fact, unit, rank, value) || told_by.is_some_and(|told_by| told_by < rank) {
             return;
         }
         let is_read = match fact {
             Fact::SpanKind => sort_of(value).map(|sort| self.span_kind = Some(sort)).is_some(),
             Fact::EntityName => read_text(&mut self.entity_name, value, interner),
             Fact::System => read_text(&mut self.system, value, interner),
-            _ => record.read_fact(fact, value, interner),
+            _ => match self.call.read(fact, rank, value, interner) {
+                Some(is_read) => is_read,
+                None => record.read_fact(fact, value, interner),
+            },
         };
         if is_read {
-            *told_by = Some(dialect);
+            *told_by = Some(rank);
         }
     }
 
@@ -92,13 +128,14 @@ impl AttributeReader {
             }
         }
         forget_partial_input(&self.told_by, record);
+        self.call.finish(self.told_by, record);
         record.settle();
     }
 }
 
 /// Drops the hash of an input that may not have been all there was, unless longpole's own key told it.
-fn forget_partial_input(told_by: &[Option<Dialect>; Fact::COUNT], record: &mut SpanRecord) {
-    let is_own = told_by.get(Fact::InputHash as usize) == Some(&Some(Dialect::Longpole));
+fn forget_partial_input(told_by: &ToldBy, record: &mut SpanRecord) {
+    let is_own = told(told_by, Fact::InputHash).is_some_and(|rank| rank.dialect == Dialect::Longpole);
     if let Some(facts) = record.facts.as_mut().filter(|_| !is_own) {
         let is_whole = facts.operation.as_deref().is_some_and(|operation| GIVEN_IN_FULL.contains(&operation));
         facts.input_hash = facts.input_hash.filter(|_| is_whole);
@@ -112,7 +149,7 @@ const GIVEN_IN_FULL: [&str; 4] = ["execute_tool", "retrieval", "embeddings", "re
 /// The sort of span that another dialect's word for it means. A workflow is none of them: its entity name is the
 /// workflow's.
 fn sort_of(value: &AttributeValue<'_>) -> Option<SpanSort> {
-    let AttributeValue::Str(kind) = value else { return None };
+    let kind = value.as_str()?;
     let is = |name: &str| kind.eq_ignore_ascii_case(name);
     match operation_of_kind(kind) {
         Some(operation) => Some(SpanSort::Operation(operation)),
@@ -216,7 +253,7 @@ impl NodeFacts {
             Fact::CacheReadTokens => count(&mut self.tokens.cache_read),
             Fact::CacheWriteTokens => count(&mut self.tokens.cache_write),
             Fact::ReasoningTokens => count(&mut self.tokens.reasoning),
-            Fact::Cost => put(&mut self.cost, value.as_money()),
+            Fact::CostTable => text(&mut self.cost_table),
             Fact::Detached => set(&mut self.detached, value.as_bool()),
             Fact::Http => set(&mut self.is_http, Some(true)),
             Fact::Db => set(&mut self.is_db, Some(true)),
@@ -238,7 +275,41 @@ impl NodeFacts {
             | Fact::HeldOpen
             | Fact::SpanKind
             | Fact::EntityName
-            | Fact::System => false,
+            | Fact::System
+            | Fact::Cost
+            | Fact::CostPrompt
+            | Fact::CostInput
+            | Fact::CostOutput
+            | Fact::CostCacheRead
+            | Fact::CostCacheWrite
+            | Fact::CostOther
+            | Fact::CostDetails
+            | Fact::CostSource
+            | Fact::FromCache
+            | Fact::TotalTokens
+            | Fact::UncachedTokens
+            | Fact::CacheWrite5mTokens
+            | Fact::CacheWrite1hTokens
+            | Fact::InputTextTokens
+            | Fact::InputAudioTokens
+            | Fact::InputImageTokens
+            | Fact::InputVideoTokens
+            | Fact::OutputTextTokens
+            | Fact::OutputAudioTokens
+            | Fact::OutputImageTokens
+            | Fact::OutputVideoTokens
+            | Fact::CacheAudioReadTokens
+            | Fact::CacheImageReadTokens
+            | Fact::UnitUsage
+            | Fact::UsageDetails
+            | Fact::Processing
+            | Fact::ServiceTier
+            | Fact::RequestServiceTier
+            | Fact::ServerAddress
+            | Fact::ApiUrl
+            | Fact::Streamed
+            | Fact::FirstChunk
+            | Fact::Scope => false,
         }
     }
 }
@@ -285,10 +356,19 @@ impl AttributeValue<'_> {
         }
     }
 
+    /// A truth; Python writes it as `True` where it makes it a text.
     fn as_bool(&self) -> Option<bool> {
         match self {
             AttributeValue::Bool(value) => Some(*value),
-            AttributeValue::Str(text) => text.parse().ok(),
+            AttributeValue::Str(text) if text.eq_ignore_ascii_case("true") => Some(true),
+            AttributeValue::Str(text) if text.eq_ignore_ascii_case("false") => Some(false),
+            _ => None,
+        }
+    }
+
+    fn as_str(&self) -> Option<&str> {
+        match self {
+            AttributeValue::Str(text) => Some(text),
             _ => None,
         }
     }
@@ -304,149 +384,7 @@ impl AttributeValue<'_> {
             _ => None,
         }
     }
-
-    fn as_money(&self) -> Option<Money> {
-        match self {
-            AttributeValue::Double(value) => Money::from_usd(*value),
-            AttributeValue::Int(value) => Money::from_usd(*value as f64),
-            AttributeValue::Str(text) => text.parse().ok(),
-            _ => None,
-        }
-        .filter(|amount| *amount >= Money::ZERO)
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{SpanId, TraceId};
-    use crate::span_record::{SpanKind, Status, Timing};
-    use crate::time::Timestamp;
-    use AttributeValue::{Double, Int, Str};
-
-    fn read<'a>(
-        name: &str,
-        attributes: impl IntoIterator<Item = &'a (&'a str, AttributeValue<'a>)>,
-    ) -> SpanRecord {
-        let mut interner = Interner::default();
-        let mut record = SpanRecord {
-            trace_id: TraceId::default(),
-            span_id: SpanId::default(),
-            parent_id: None,
-            name: name.into(),
-            kind: SpanKind::Internal,
-            start: Timestamp::EPOCH,
-            end: Timestamp::EPOCH,
-            status: Status::Unset,
-            timing: Timing::default(),
-            facts: None,
-            links: None,
-            origin: Arc::default(),
-            local: None,
-        };
-        let mut reader = AttributeReader::default();
-        for (key, value) in attributes {
-            reader.read(&mut record, key, value, &mut interner);
-        }
-        reader.finish(&mut record, &mut interner);
-        record
-    }
-
-    fn node_of(name: &str, attributes: &[(&str, AttributeValue<'_>)]) -> Option<String> {
-        let forwards = read(name, attributes);
-        assert_eq!(forwards, read(name, attributes.iter().rev()), "the order of attributes matters");
-        forwards.node_id().map(|id| id.to_string())
-    }
-
-    #[test]
-    fn our_own_keys_beat_gen_ai_and_that_beats_the_others_in_any_order() {
-        let told = [
-            ("llm.usage.prompt_tokens", Int(4)),
-            ("llm.token_count.prompt", Int(3)),
-            ("gen_ai.usage.prompt_tokens", Int(2)),
-            ("gen_ai.usage.input_tokens", Int(1)),
-            ("llm.cost.total", Double(0.03)),
-            ("gen_ai.usage.cost", Double(0.02)),
-            ("longpole.cost.usd", Double(0.01)),
-            ("traceloop.workflow.name", Str("theirs")),
-            ("workflow.name", Str("ours")),
-            ("error.type", Str("TimeoutError")),
-            ("node.error_type", Str("timeout")),
-        ];
-        let facts = |record: SpanRecord| *record.facts.unwrap();
-        let forwards = facts(read("call", &told));
-        assert_eq!(forwards, facts(read("call", told.iter().rev())));
-        assert_eq!(forwards.tokens.input, Some(1));
-        assert_eq!(forwards.cost, Money::from_usd(0.01));
-        assert_eq!(forwards.workflow_name.as_deref(), Some("ours"));
-        assert_eq!(forwards.error_type.as_deref(), Some("timeout"));
-        for without in 1..=3 {
-            let kept: Vec<_> =
-                told.iter().filter(|(key, _)| key.contains("token")).rev().skip(without).collect();
-            let expected = Some(1 + without as u64);
-            assert_eq!(facts(read("call", kept)).tokens.input, expected, "the next best counts");
-        }
-    }
-
-    #[test]
-    fn a_value_of_the_wrong_type_leaves_the_word_to_a_lesser_dialect() {
-        let told = [("gen_ai.usage.input_tokens", Str("many")), ("llm.token_count.prompt", Int(3))];
-        assert_eq!(read("call", &told).facts.unwrap().tokens.input, Some(3));
-        assert_eq!(read("call", &[("openinference.span.kind", Int(1))]).facts, None);
-    }
-
-    #[test]
-    fn spans_of_other_dialects_are_the_nodes_a_gen_ai_span_would_be() {
-        let kind = |kind| ("openinference.span.kind", Str(kind));
-        let model = ("llm.model_name", Str("m"));
-        assert_eq!(node_of("generation", &[kind("LLM"), model.clone()]).as_deref(), Some("chat m"));
-        let embedding = [kind("EMBEDDING"), ("embedding.model_name", Str("e"))];
-        assert_eq!(node_of("embed", &embedding).as_deref(), Some("embeddings e"));
-        let ranking = [kind("RERANKER"), ("reranker.model_name", Str("r"))];
-        assert_eq!(node_of("rank", &ranking).as_deref(), Some("rerank r"));
-        assert_eq!(node_of("search", &[kind("RETRIEVER")]).as_deref(), Some("retrieval"));
-        let tool = [kind("TOOL"), ("tool.name", Str("news"))];
-        assert_eq!(node_of("run", &tool).as_deref(), Some("execute_tool news"));
-        assert_eq!(node_of("news", &[kind("TOOL")]).as_deref(), Some("execute_tool news"));
-        assert_eq!(node_of("", &[kind("AGENT")]).as_deref(), Some("invoke_agent"));
-        assert_eq!(node_of("turn", &[kind("CHAIN")]), None);
-        let graph = [kind("CHAIN"), ("graph.node.id", Str("router"))];
-        assert_eq!(node_of("chain", &graph).as_deref(), Some("router"));
-        assert_eq!(node_of("no_pii", &[kind("GUARDRAIL")]).as_deref(), Some("no_pii"));
-
-        let entity = |kind, name| [("traceloop.span.kind", Str(kind)), ("traceloop.entity.name", Str(name))];
-        assert_eq!(node_of("plan.task", &entity("task", "plan")).as_deref(), Some("plan"));
-        assert_eq!(node_of("desk.agent", &entity("agent", "desk")).as_deref(), Some("invoke_agent desk"));
-        assert_eq!(node_of("news.tool", &entity("tool", "news")).as_deref(), Some("execute_tool news"));
-        assert_eq!(node_of("day.workflow", &entity("workflow", "day")), None);
-        let old = [("llm.request.type", Str("completion")), ("gen_ai.request.model", Str("m"))];
-        assert_eq!(node_of("openai.completion", &old).as_deref(), Some("text_completion m"));
-    }
-
-    #[test]
-    fn a_given_node_id_or_operation_beats_the_sort_of_span() {
-        let kind = ("openinference.span.kind", Str("LLM"));
-        let model = ("llm.model_name", Str("m"));
-        let given = [kind.clone(), model.clone(), ("node.id", Str("draft"))];
-        assert_eq!(node_of("call", &given).as_deref(), Some("draft"));
-        let facts = read("call", &given).facts.unwrap();
-        assert_eq!(facts.operation.as_deref(), Some("chat"), "what it does is known all the same");
-        let operation = [kind, model, ("gen_ai.operation.name", Str("generate_content"))];
-        assert_eq!(node_of("call", &operation).as_deref(), Some("generate_content m"));
-        let task = [
-            ("traceloop.span.kind", Str("task")),
-            ("traceloop.entity.name", Str("plan")),
-            ("node.id", Str("draft")),
-        ];
-        assert_eq!(node_of("plan.task", &task).as_deref(), Some("draft"));
-    }
-
-    #[test]
-    fn the_make_of_a_model_is_its_provider_only_where_nothing_else_tells() {
-        let provider =
-            |told: &[(&str, AttributeValue<'_>)]| read("call", told).facts.unwrap().provider.clone();
-        let told = [("llm.system", Str("openai")), ("llm.provider", Str("azure"))];
-        assert_eq!(provider(&told).as_deref(), Some("azure"));
-        assert_eq!(provider(&told[..1]).as_deref(), Some("openai"));
-    }
-}
+mod tests;

@@ -177,10 +177,16 @@ pub struct CallDetails {
     pub other_usage: Vec<(Unit, u64)>,
     /// A count of what was used is negative, not whole or beyond 2⁶³.
     pub has_bad_count: bool,
+    /// Tokens that a told total has and no other count tells: the counts are not all there is.
+    pub unexplained_tokens: u64,
+    /// A library answered from its own cache and called nobody.
+    pub is_from_cache: bool,
     /// A cost was told that is no amount of money: negative, not a number, beyond what any bill has.
     pub has_bad_cost: bool,
     /// A library says that the call cost nothing, and the table of prices says otherwise; what it says is not taken.
     pub told_free: bool,
+    /// What was used and has no price in the table, so that the estimated cost is without it.
+    pub without_price: Vec<Unit>,
     /// How the call was processed: `batch`.
     pub processing: Option<Arc<str>>,
     /// The tier of service that answered, else the one asked for.
@@ -218,7 +224,7 @@ pub enum CostSource {
     Langfuse,
     /// Pydantic AI, in `operation.cost`.
     PydanticAi,
-    /// LiteLLM, in `gen_ai.cost.total_cost`.
+    /// LiteLLM, in `litellm.cost.total` or, earlier, `gen_ai.cost.total_cost`.
     LiteLlm,
     /// longpole, from token counts and a table of prices.
     Estimated,
@@ -239,6 +245,11 @@ impl CostSource {
         }
     }
 
+    /// Whether somebody else than longpole or the program says so.
+    pub const fn is_foreign(self) -> bool {
+        !matches!(self, CostSource::Recorded | CostSource::Estimated)
+    }
+
     /// The attribute it was read from.
     pub const fn key(self) -> &'static str {
         match self {
@@ -248,7 +259,7 @@ impl CostSource {
             CostSource::Mlflow => "mlflow.llm.cost",
             CostSource::Langfuse => "langfuse.observation.cost_details",
             CostSource::PydanticAi => "operation.cost",
-            CostSource::LiteLlm => "gen_ai.cost.total_cost",
+            CostSource::LiteLlm => "litellm.cost.total",
         }
     }
 }

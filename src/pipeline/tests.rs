@@ -28,8 +28,12 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         keep_runs: None,
         marked_only: false,
         origin: Default::default(),
+        budgets: None,
+        on_budget: Vec::new(),
         on_run: Vec::new(),
         metrics: Arc::new(MetricHub::new(MetricLimits::default())),
+        #[cfg(feature = "mlflow")]
+        mlflow: None,
         #[cfg(feature = "metrics")]
         uses_facade: false,
         layer_losses: Box::new(move || {

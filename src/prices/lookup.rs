@@ -171,8 +171,8 @@ fn provider_at(providers: &[Provider], url: &str) -> Option<usize> {
     providers.iter().position(|provider| provider.api.as_ref().is_some_and(|api| api.matches(url)))
 }
 
-/// The provider whose model it is, by its name alone.
-fn provider_of(providers: &[Provider], model: &str) -> Option<usize> {
+/// The provider whose model it is, by its name in lower case alone.
+pub(super) fn provider_of(providers: &[Provider], model: &str) -> Option<usize> {
     let is_own =
         |provider: &Provider| provider.model_match.as_ref().is_some_and(|clause| clause.matches(model));
     providers.iter().position(is_own).filter(|_| !model.is_empty())

@@ -26,7 +26,7 @@ pub enum Unpriced {
 
 impl Unpriced {
     /// All reasons, in the order above.
-    pub const ALL: [Unpriced; 8] = [
+    pub const ALL: [Unpriced; 9] = [
         Unpriced::ModelMissing,
         Unpriced::UsageMissing,
         Unpriced::UnknownProvider,

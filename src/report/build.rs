@@ -12,20 +12,21 @@ use crate::cost::price_spans;
 use crate::histogram::DurationStats;
 use crate::prices::PriceTable;
 use crate::report::analysed::Analysed;
-use crate::report::booking::{Booking, NodeTally};
+use crate::report::booking::{Booking, NodeTally, PhaseTally};
 use crate::report::bounds::bounds;
+use crate::report::cost_rows::cost_section;
 use crate::report::insights::{Case, findings};
 use crate::report::path::path_segments;
 use crate::report::quality::quality;
 use crate::report::sums::{RunSums, profile, run_sums};
 use crate::report::{
-    AllowedPath, AllowedRow, Bottleneck, CriticalPath, DurationSummary, Generator, History, NodeReport,
-    OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source,
-    Summary, Totals, blocking, detached,
+    AllowedPath, AllowedRow, Bottleneck, Budgets, CriticalPath, DurationSummary, Generator, History,
+    NodeReport, OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA,
+    Source, Summary, Totals, blocking, detached,
 };
 use crate::run::{DependencyUse, Run, RunOptions, RunSpan};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
-use crate::run_profile::RunProfile;
+use crate::run_profile::{RunCost, RunProfile};
 use crate::span_record::{Outcome, SpanRecord, Status};
 use crate::time::{Duration, Timestamp};
 
@@ -56,6 +57,8 @@ pub struct ReportOptions {
     pub other_roots: Vec<OtherRoot>,
     /// What calls of models cost that do not say so; `None`: the table that comes with longpole.
     pub prices: Option<PriceTable>,
+    /// What a run may use; the report says what it used of that.
+    pub budgets: Budgets,
 }
 
 impl ReportOptions {
@@ -77,6 +80,7 @@ impl Default for ReportOptions {
             history: Arc::default(),
             other_roots: Vec::new(),
             prices: None,
+            budgets: Budgets::default(),
         }
     }
 }
@@ -133,12 +137,28 @@ pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<R
 
 /// Reports on one finished run, and says what it adds to the picture of many; `None` if it has no spans.
 pub fn report_with_profile(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunProfile)> {
-    report_and(finished, options, profile)
+    let (report, mut profile) = report_and(finished, options, profile)?;
+    profile.cost = run_cost(&report);
+    Some((report, profile))
 }
 
 /// The same, with what the run adds to sums over many runs.
 pub(crate) fn report_with_sums(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunSums)> {
-    report_and(finished, options, run_sums)
+    let (report, mut sums) = report_and(finished, options, run_sums)?;
+    sums.profile.cost = run_cost(&report);
+    Some((report, sums))
+}
+
+fn run_cost(report: &Report) -> Option<RunCost> {
+    let cost = report.cost.as_ref()?;
+    Some(RunCost {
+        total: cost.total_usd,
+        is_lower_bound: cost.is_lower_bound,
+        calls: cost.calls,
+        unpriced_calls: cost.unpriced_calls,
+        input_tokens: cost.tokens.input,
+        output_tokens: cost.tokens.output,
+    })
 }
 
 /// The report on a run and whatever else is to be told of it.
@@ -162,7 +182,8 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
     let status = status(run, &quality);
     let rows = path.rows(run, booking);
     let blocking = blocking::find(analysed, options.blocking_threshold);
-    let case = Case::new(analysed, options, &quality, status);
+    let cost = cost_section(analysed, &quality);
+    let case = Case::new(analysed, options, &quality, status, cost.as_ref());
     let (findings, combined) = findings(&case);
     let allowed_path = allowed_path(analysed);
     Report {
@@ -190,6 +211,8 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
         saves_nothing: saves_nothing(analysed),
         blocking: blocking::rows(analysed, &blocking),
         detached: detached::rows(analysed),
+        budgets: options.budgets.used_by(booking.cost, booking.tokens),
+        cost,
         bottleneck_info: bottleneck_info(run, booking, options.bottleneck_threshold_percent),
         quality,
         pipeline: None,
@@ -324,6 +347,7 @@ fn node_reports(
 ) -> Vec<NodeReport> {
     let Analysed { run, booking, path, .. } = analysed;
     let savings = analysed.savings();
+    let with_nested = booking.costs_with_nested();
     let sum: Duration = summed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
     let least = |floats: &[Option<Duration>], tally: &NodeTally| {
         tally.executions.iter().filter_map(|ix| floats[ix.index()]).min()
@@ -363,7 +387,9 @@ fn node_reports(
                 critical_path_ratio: on_path.ratio_of(run.wall()).unwrap_or(0.0),
                 peak_concurrency: tally.peak_concurrency,
                 cost_usd: tally.cost,
+                cost_with_nested_usd: with_nested[node],
                 tokens: tally.tokens,
+                turns: tally.turns,
                 phases: phases(tally),
                 untracked_ns: tally.untracked,
             }
@@ -377,10 +403,11 @@ fn node_reports(
 }
 
 fn phases(tally: &NodeTally) -> Vec<PhaseReport> {
-    let phase = |(name, (calls, total)): (&Arc<str>, &(u64, Duration))| PhaseReport {
+    let phase = |(name, phase): (&Arc<str>, &PhaseTally)| PhaseReport {
         name: name.to_string(),
-        calls: *calls,
-        total_ns: *total,
+        calls: phase.calls,
+        total_ns: phase.total,
+        cost_usd: phase.cost,
     };
     let mut phases: Vec<PhaseReport> = tally.phases.iter().map(phase).collect();
     phases.sort_by(|a, b| b.total_ns.cmp(&a.total_ns).then_with(|| a.name.cmp(&b.name)));
