@@ -374,10 +374,11 @@ mod facade {
         recorder.install().unwrap();
         let (layer, longpole) = longpole::builder().workflow("desk").metrics_facade(true).build().unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            info_span!("run").in_scope(|| info_span!("step", node.id = "fetch").in_scope(|| ()));
+            info_span!("run").in_scope(|| {
+                info_span!("step", node.id = "fetch").in_scope(|| ());
+                info_span!("chat", node.id = "draft", gen_ai.operation.name = "chat").record_cost(0.25);
+            });
             SubagentMetrics::new("task", 2).record_completion(3, 400, "complete");
-            let chat = info_span!("chat", node.id = "draft", gen_ai.operation.name = "chat");
-            chat.record_cost(0.25);
         });
         longpole.flush();
         let mut told: BTreeMap<String, String> = BTreeMap::new();
