@@ -136,7 +136,12 @@ impl Aggregates {
             durations,
             failures: u64::from(record.failed()),
             queued: record.timing.queued,
-            cost: record.facts.as_ref().and_then(|facts| facts.cost),
+            // What an agent or a workflow tells repeats its calls, which may have had room.
+            cost: record
+                .facts
+                .as_ref()
+                .filter(|facts| facts.operation.is_none() || facts.is_inference())
+                .and_then(|facts| facts.cost),
             ..NodeSums::default()
         };
         self.row(&name).add(&node);
@@ -286,6 +291,26 @@ mod tests {
         assert!(all.summary(50.0).bottlenecks.is_empty(), "exactly half is not above half");
         assert_eq!(all.slowest_node().unwrap().node_id, "fetch", "the first recorded wins a tie");
         assert_eq!(all.node("draft"), None);
+    }
+
+    #[test]
+    fn of_spans_without_room_those_that_repeat_the_cost_of_calls_are_not_charged() {
+        use crate::decode::decode;
+        let span = |id: u8, operation: &str| {
+            format!(
+                r#"{{"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"00f067aa0ba902b{id}","name":"s",
+                "startTimeUnixNano":"1","endTimeUnixNano":"2","attributes":[
+                {{"key":"gen_ai.operation.name","value":{{"stringValue":"{operation}"}}}},
+                {{"key":"node.id","value":{{"stringValue":"{operation}"}}}},
+                {{"key":"node.cost_usd","value":{{"doubleValue":0.5}}}}]}}"#
+            )
+        };
+        let spans = [span(1, "chat"), span(2, "invoke_agent")].join(",");
+        let file = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
+        let mut all = Aggregates::default();
+        decode(file.as_bytes()).unwrap().spans.iter().for_each(|record| all.add_left_out(record));
+        let cost = |name: &str| all.node(name).unwrap().cost_usd;
+        assert_eq!((cost("chat"), cost("invoke_agent")), (Money::from_usd(0.5), None));
     }
 
     #[test]

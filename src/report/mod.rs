@@ -25,6 +25,7 @@ mod path;
 mod quality;
 pub(crate) mod sums;
 pub mod what_if;
+pub mod what_if_cost;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
