@@ -141,6 +141,8 @@ pub use layer::otel_context::OtelSpanExt;
 #[cfg(feature = "layer")]
 pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value, phase, track_call};
 #[cfg(feature = "layer")]
+pub use pipeline::budgets::BudgetExceeded;
+#[cfg(feature = "layer")]
 pub use pipeline::keep_runs::KeepRuns;
 
 /// Keeps the README's code compiling.

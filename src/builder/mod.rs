@@ -1,6 +1,7 @@
 //! Putting a layer, its pipeline and its handle together.
 
 mod analysis;
+mod budget;
 mod cost;
 mod destinations;
 mod opentelemetry;
@@ -25,6 +26,7 @@ use crate::layer::{LayerCore, LongpoleLayer};
 use crate::metrics::hub::{MetricHub, Observed};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::{LabelValue, Labels};
+use crate::pipeline::budgets::{BudgetWatch, OnBudget};
 use crate::pipeline::io_thread::LossTelling;
 use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
@@ -71,6 +73,7 @@ pub struct Builder {
     compares_with_earlier_runs: bool,
     marked_only: bool,
     on_run: Vec<OnRun>,
+    on_budget: Vec<OnBudget>,
     tells_problems: bool,
 }
 
@@ -196,6 +199,7 @@ pub fn builder() -> Builder {
         compares_with_earlier_runs: false,
         marked_only: false,
         on_run: Vec::new(),
+        on_budget: Vec::new(),
         tells_problems: false,
     }
 }
@@ -408,6 +412,8 @@ impl Builder {
                 marked_only: self.marked_only,
                 origin: attributes.origin(),
                 on_run: self.on_run,
+                budgets: budget_watch(&core, &analysis, workflow.as_deref()),
+                on_budget: self.on_budget,
                 metrics: metrics.clone(),
                 #[cfg(feature = "metrics")]
                 uses_facade: self.uses_facade,
@@ -513,6 +519,18 @@ impl Builder {
 fn losses_of(core: &Arc<LayerCore>) -> Box<dyn Fn() -> PipelineLosses + Send> {
     let core = Arc::downgrade(core);
     Box::new(move || core.upgrade().map_or_else(Default::default, |core| core.lost_spans()))
+}
+
+/// Watches what runs use, where they may not use everything.
+fn budget_watch(
+    core: &Arc<LayerCore>,
+    analysis: &ReportOptions,
+    workflow: Option<&str>,
+) -> Option<BudgetWatch> {
+    let core = Arc::downgrade(core);
+    let open_tree = move |trace_id| core.upgrade().map(|core| core.open_tree(trace_id)).unwrap_or_default();
+    let watch = || BudgetWatch::new(analysis.budgets, workflow.map(Arc::from), Box::new(open_tree));
+    (!analysis.budgets.is_empty()).then(watch)
 }
 
 /// The spans of a layer that have been open for a while.

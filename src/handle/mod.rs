@@ -111,6 +111,9 @@ pub struct Diagnostics {
     pub closed_spans: u64,
     /// Runs reported on so far.
     pub runs: u64,
+    /// How often a run used more than [`Builder::cost_budget_usd`](crate::Builder::cost_budget_usd) or
+    /// [`Builder::token_quota`](crate::Builder::token_quota) allow.
+    pub budgets_exceeded: u64,
     /// Everything lost, shortened or suppressed so far, counted by reason. Empty: nothing.
     pub counts: BTreeMap<String, u64>,
     /// What went wrong last with spans on the way to a backend or a file.
@@ -281,6 +284,7 @@ impl Longpole {
             open_spans: self.inner.layer.open_spans(),
             closed_spans: 0,
             runs: 0,
+            budgets_exceeded: 0,
             counts: self.inner.counts(),
             last_error: None,
             acknowledged_spans: 0,
@@ -291,6 +295,7 @@ impl Longpole {
         if let Some(pipeline) = &self.inner.pipeline {
             diagnostics.closed_spans = pipeline.outputs.closed_spans.load(Ordering::Relaxed);
             diagnostics.runs = pipeline.outputs.runs.load(Ordering::Relaxed);
+            diagnostics.budgets_exceeded = pipeline.outputs.budgets_exceeded.load(Ordering::Relaxed);
             diagnostics.notes.extend(pipeline.outputs.state().notes.iter().cloned());
             if let Some(status) = pipeline.delivery.as_ref().map(|delivery| delivery.status()) {
                 diagnostics.last_error = status.last_error;

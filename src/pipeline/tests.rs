@@ -28,6 +28,8 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         keep_runs: None,
         marked_only: false,
         origin: Default::default(),
+        budgets: None,
+        on_budget: Vec::new(),
         on_run: Vec::new(),
         metrics: Arc::new(MetricHub::new(MetricLimits::default())),
         #[cfg(feature = "metrics")]
@@ -46,7 +48,13 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         }),
         tell: None,
     };
-    Pipeline::start(shards.clone(), None, config, PipelineSettings { is_strict: false, prices: Default::default(), telling }).unwrap()
+    Pipeline::start(
+        shards.clone(),
+        None,
+        config,
+        PipelineSettings { is_strict: false, prices: Default::default(), telling },
+    )
+    .unwrap()
 }
 
 fn two_runs_with_a_panic_after_the_first(io_panics: bool) -> (Pipeline, Vec<String>) {
