@@ -29,12 +29,12 @@ pub(crate) struct ShowArgs {
     #[arg(value_name = "FILE")]
     pub(crate) run: std::path::PathBuf,
 
-    /// For a person (text), for a program (json: one document, or an array where the file holds several runs), or for
-    /// a flame graph of the critical paths (folded, and folded-tail for the slowest runs only)
+    /// For a person (text; html: a page that needs nothing else), for a program (json: one document, or an array where
+    /// the file holds several runs), or for a flame graph of the critical paths (folded, and folded-tail for the slowest runs only)
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 
-    /// Write the report to this file, as what its name ends in (txt, json); can be given again. Nothing goes to
+    /// Write the report to this file, as what its name ends in (txt, html, json); can be given again. Nothing goes to
     /// standard output then
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["format", "summary"])]
     pub(crate) output: Vec<std::path::PathBuf>,
@@ -46,6 +46,10 @@ pub(crate) struct ShowArgs {
     /// Report on each run, however many there are
     #[arg(long, conflicts_with = "summary")]
     pub(crate) each: bool,
+
+    /// In HTML, give each span of a large run a row of its own; otherwise those that matter least share rows
+    #[arg(long)]
+    pub(crate) all_spans: bool,
 
     /// Whether to colour the text; `auto` asks the terminal, NO_COLOR and CLICOLOR_FORCE
     #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use anstream::ColorChoice;
 use longpole::many_runs::ManyRuns;
-use longpole::render::{TextStyle, many_runs};
+use longpole::render::{HtmlOptions, TextStyle, many_runs};
 use longpole::report::{History, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
 use longpole::span_record::SpanRecord;
-use longpole::{Report, ReportOptions, report_on, report_on_run, report_with_profile, runs_in};
+use longpole::{Report, ReportOptions, report_on, report_with_profile, runs_in};
 
 use crate::args::ShowArgs;
 use crate::failure::{Failure, warn};
@@ -59,35 +59,29 @@ fn show_each(
     runs: Vec<FinishedRun>,
     options_for: impl Fn(&FinishedRun) -> ReportOptions + Sync,
 ) -> Result<(), Failure> {
-    let mut style = output::text_style(args);
+    let (mut style, number) = (output::text_style(args), runs.len());
+    let told = |run: FinishedRun, writers: &[&'static Writer], style: &TextStyle| {
+        let options = options_for(&run);
+        let told = Told::of(run, &options, writers, number)?;
+        let html = HtmlOptions { all_spans: args.all_spans };
+        Some(texts(writers, &Told { html, ..told }, style))
+    };
     if !args.output.is_empty() {
         // A file is no terminal.
         style.color = false;
-        let mut files = Files::begin(&args.output, runs.len())?;
+        let mut files = Files::begin(&args.output, number)?;
         let writers = files.writers();
-        let told = |run: FinishedRun| told(run, &options_for, &writers, &style);
+        let told = |run: FinishedRun| told(run, &writers, &style);
         in_order(runs, told, |texts| texts.iter().try_for_each(|texts| files.put(texts)))?;
         return files.end();
     }
     let Some(writer) = args.format.writer() else { return show_together(args, runs, options_for) };
     let is_text = args.format == Format::Text;
     let choice = if is_text { output::color_choice(args.color) } else { ColorChoice::Never };
-    let mut document = Document::begin(writer, runs.len(), output::open(choice))?;
-    let told = |run: FinishedRun| told(run, &options_for, &[writer], &style);
+    let mut document = Document::begin(writer, number, output::open(choice))?;
+    let told = |run: FinishedRun| told(run, &[writer], &style);
     in_order(runs, told, |texts| texts.iter().flatten().try_for_each(|text| document.put(text)))?;
     Ok(document.end()?)
-}
-
-/// What each writer makes of a run.
-fn told(
-    run: FinishedRun,
-    options_for: impl Fn(&FinishedRun) -> ReportOptions,
-    writers: &[&'static Writer],
-    style: &TextStyle,
-) -> Option<Vec<String>> {
-    let options = options_for(&run);
-    let told = Told { report: report_on_run(run, &options)? };
-    Some(texts(writers, &told, style))
 }
 
 /// What all runs say together.
@@ -113,6 +107,10 @@ fn show_together(
             let page = many_runs::text(&together.report(tail), &output::text_style(args));
             let hint = if args.summary { "" } else { "\n  each run: longpole show FILE --each\n" };
             output::print_with(&(page + hint), output::color_choice(args.color))
+        }
+        Format::Html => {
+            let error = anyhow::anyhow!("many runs together are told as text or JSON only");
+            Err(Failure::wrong_use(error, "leave out --summary for a page about each run"))
         }
         Format::Json => output::print_with(&many_runs::json(&together.report(tail)), ColorChoice::Never),
         Format::Folded => {

@@ -9,6 +9,7 @@ mod cost;
 mod evidence;
 mod fix_first;
 mod header;
+mod html;
 mod json;
 pub mod many_runs;
 mod page;
@@ -19,6 +20,7 @@ mod trust;
 pub(crate) mod units;
 
 pub use comparison::comparison_text;
+pub use html::{HTML_END, HtmlOptions, html, html_article, html_start};
 pub use json::json;
 pub use printable::Printable;
 pub use text::{TextStyle, text};

@@ -24,6 +24,8 @@ mod node_names;
 mod path;
 mod quality;
 pub(crate) mod sums;
+pub mod timeline;
+pub mod waterfall;
 pub mod what_if;
 
 use std::borrow::Cow;
