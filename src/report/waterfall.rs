@@ -2,8 +2,9 @@
 //!
 //! A run of 20,000 spans drawn in full is a wall of ticks. So spans get rows in this order: those on the critical path
 //! and those that failed, the longest first; then the longest of the others. What is above a span always comes before
-//! it. The rest becomes counted folds below its parents, and so do five or more equal spans beside each other that have
-//! nothing below them, are not on the path and did not fail.
+//! it. The rest becomes counted folds below its parents; where nothing below a span has a row, a number beside it says
+//! how much there is. Five or more equal spans beside each other that have nothing below them, are not on the path and
+//! did not fail are a fold in any case.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -26,8 +27,13 @@ pub struct Waterfall {
 /// A row of a [`Waterfall`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum WaterfallRow {
-    /// A span, by its place in [`Timeline::spans`].
-    Span(u32),
+    /// A span.
+    Span {
+        /// Its place in [`Timeline::spans`].
+        at: u32,
+        /// How many spans below it are shown by nothing but this row, since none of them has one.
+        inside: u64,
+    },
     /// Several spans.
     Fold(Box<Fold>),
     /// A stretch of the critical path in which no span ran but the root.
@@ -71,7 +77,7 @@ impl Fold {
     /// How many names a fold tells at most.
     pub const MAX_NAMES: usize = 3;
     /// How many stretches of time a fold tells at most.
-    pub const MAX_PIECES: usize = 40;
+    pub const MAX_PIECES: usize = 24;
 }
 
 /// So many equal spans beside each other share a row.
@@ -86,19 +92,20 @@ const LEAST_GAP_RATIO: f64 = 0.005;
 const MAX_GAPS: usize = 20;
 
 impl Waterfall {
-    /// How many spans of a run get rows of their own, unless more are asked for: all of a small run, a twentieth of a
+    /// How many spans of a run get rows of their own, unless more are asked for: all of a small run, a fortieth of a
     /// large one.
     pub fn usual_rows(spans: usize) -> usize {
-        200 + spans / 20
+        150 + spans / 40
     }
 
     /// The rows of a run, with at most so many spans that have one of their own; `None` gives each span its own.
     ///
-    /// O(n log n) for n spans; fewer than three rows for each span that has its own.
+    /// O(n log n) for n spans; for each span that has a row, those below it share six more at most.
     pub fn of(timeline: &Timeline, max_spans: Option<usize>) -> Waterfall {
         let spans = &timeline.spans;
         let equals = if max_spans.is_some() { Equals::of(spans) } else { Equals::default() };
         let has_row = rows_of_their_own(spans, &equals, max_spans.unwrap_or(usize::MAX));
+        let is_closed = closed(spans, &has_row, &equals);
         let mut waterfall = Waterfall::default();
         let mut gaps = gaps(timeline).into_iter().peekable();
         let mut folds: HashMap<(u32, Option<Arc<str>>), FoldBuilder> = HashMap::new();
@@ -112,8 +119,10 @@ impl Waterfall {
             }
             let parent = span.parent.filter(|_| !has_row.get(at).copied().unwrap_or(true));
             let Some(parent) = parent else {
-                waterfall.rows.push(WaterfallRow::Span(here));
-                at += 1;
+                let inside = if is_closed.get(at).copied().unwrap_or(false) { span.below } else { 0 };
+                waterfall.rows.push(WaterfallRow::Span { at: here, inside: inside.into() });
+                waterfall.folded_spans += u64::from(inside);
+                at = (at + 1).saturating_add(inside as usize);
                 continue;
             };
             let name = equals.has(parent, &span.name).then(|| span.name.clone());
@@ -162,6 +171,20 @@ fn rows_of_their_own(spans: &[TimelineSpan], equals: &Equals, most: usize) -> Ve
         }
     }
     has_row
+}
+
+/// For each span whether nothing below it has a row or shares one with equals.
+fn closed(spans: &[TimelineSpan], has_row: &[bool], equals: &Equals) -> Vec<bool> {
+    let mut is_closed = vec![true; spans.len()];
+    for (span, has_row) in spans.iter().zip(has_row) {
+        if let Some(parent) = span.parent
+            && (*has_row || parent == 0 || equals.is_one(span))
+            && let Some(above) = is_closed.get_mut(parent as usize)
+        {
+            *above = false;
+        }
+    }
+    is_closed
 }
 
 fn is_trouble(span: &TimelineSpan) -> bool {

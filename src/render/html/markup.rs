@@ -80,14 +80,21 @@ impl Markup {
         self.raw("<td class=\"n\">").text(figure.unwrap_or_default()).raw("</td>")
     }
 
-    /// A rectangle of this class from one place to another, in hundredths of a percent of the width; so wide at least
-    /// that it can be seen.
-    pub(super) fn rect(&mut self, class: &'static str, (from, to): (u32, u32)) -> &mut Self {
-        const LEAST: u32 = 15;
-        let width = to.saturating_sub(from).max(LEAST);
-        let from = from.min(Scale::FULL - LEAST);
-        self.raw("<rect class=\"").raw(class).raw("\" x=\"").percent(from);
-        self.raw("%\" width=\"").percent(width.min(Scale::FULL - from)).raw("%\"/>")
+    /// A rectangle of this class, if any, from one place to another, in hundredths of a percent of the width.
+    pub(super) fn rect(&mut self, class: &'static str, place: (u32, u32)) -> &mut Self {
+        let (from, width) = visible(place);
+        self.raw("<rect ");
+        if !class.is_empty() {
+            self.raw("class=").raw(class).raw(" ");
+        }
+        self.raw("x=").percent(from).raw("% width=").percent(width).raw("% />")
+    }
+
+    /// The same as a part of a path in a box that is 10,000 wide and 1 high.
+    pub(super) fn box_path(&mut self, place: (u32, u32)) -> &mut Self {
+        let (from, width) = visible(place);
+        self.raw("M").number(from.into()).raw(" 0h").number(width.into()).raw("v1h-");
+        self.number(width.into()).raw("z")
     }
 
     /// Hundredths of a percent as percent, without zeros at its end.
@@ -101,6 +108,13 @@ impl Markup {
         self.html.push_str(&text);
         self
     }
+}
+
+/// Where something starts and how wide it is, so wide at least that it can be seen.
+fn visible((from, to): (u32, u32)) -> (u32, u32) {
+    const LEAST: u32 = 15;
+    let from = from.min(Scale::FULL - LEAST);
+    (from, to.saturating_sub(from).max(LEAST).min(Scale::FULL - from))
 }
 
 /// Where points in time lie across a chart.
@@ -183,8 +197,8 @@ mod tests {
                 it.rect("bar", place);
             })
         };
-        assert_eq!(rect((2_500, 5_050)), r#"<rect class="bar" x="25%" width="25.5%"/>"#);
-        assert_eq!(rect((10_000, 10_000)), r#"<rect class="bar" x="99.85%" width="0.15%"/>"#);
+        assert_eq!(rect((2_500, 5_050)), "<rect class=bar x=25% width=25.5% />");
+        assert_eq!(rect((10_000, 10_000)), "<rect class=bar x=99.85% width=0.15% />");
         assert_eq!(Scale::new(Timestamp::EPOCH, Duration::ZERO).offset(Duration::MAX), 0);
     }
 

@@ -66,9 +66,13 @@ fn article(report: &Report, timeline: Option<&Timeline>, options: &HtmlOptions) 
     let mut html = Markup::default();
     html.raw("<article>\n");
     summary::put(&mut html, report);
+    html.raw("<div class=\"first\">\n");
     fix_first::put(&mut html, report);
     if report.run.spans > 1 {
         path::put(&mut html, report);
+    }
+    html.raw("</div>\n");
+    if report.run.spans > 1 {
         if let Some(timeline) = timeline {
             waterfall::put(&mut html, report, timeline, options);
         }
@@ -80,7 +84,7 @@ fn article(report: &Report, timeline: Option<&Timeline>, options: &HtmlOptions) 
     html.into_html()
 }
 
-/// The class of a kind of node, which gives its colour.
+/// The class of a kind of node, which gives its colour; none for those that have no colour of their own.
 fn kind_class(kind: &str) -> &'static str {
     match kind {
         "llm" => "llm",
@@ -89,6 +93,6 @@ fn kind_class(kind: &str) -> &'static str {
         "retrieval" => "retrieval",
         "http" | "db" | "io" => "io",
         "cpu" => "cpu",
-        _ => "other",
+        _ => "",
     }
 }

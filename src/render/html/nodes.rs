@@ -63,7 +63,7 @@ fn put_row(html: &mut Markup, report: &Report, node: &NodeReport, columns: &Colu
     if let Some(model) = node.model.as_deref().filter(|model| !node.name.contains(model)) {
         html.raw(" <small>").name(model).raw("</small>");
     }
-    html.raw("</th><td>").name(&node.kind).raw("</td>");
+    html.raw("</th><td class=k>").name(&node.kind).raw("</td>");
     html.figure(Some(&units::count(node.calls)));
     let save_max = node.save_max_ns.filter(|_| columns.savings).map(some_time);
     let on_path = match node.on_path_ns.is_zero() {

@@ -27,9 +27,9 @@ pub(super) fn put(html: &mut Markup, report: &Report) {
         rows.iter().map(|row| cost::of_node(report, &row.node, row.cost_usd)).collect();
     let has_cost = costs.iter().any(Option::is_some);
     let has_queue = rows.iter().any(|row| !row.queued_ns.is_zero());
-    html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Critical path by node\"><table class=\"bars\"><thead><tr><th scope=\"col\">Node</th><th scope=\"col\">kind</th><th scope=\"col\" class=\"n\">on path</th><th scope=\"col\" class=\"n\">share</th>");
+    html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Critical path by node\"><table class=\"bars\"><thead><tr><th scope=\"col\">Node</th><th scope=\"col\" class=\"opt\">kind</th><th scope=\"col\" class=\"n\">on path</th><th scope=\"col\" class=\"n opt\">share</th>");
     if has_queue {
-        html.raw("<th scope=\"col\" class=\"n\">queued</th>");
+        html.raw("<th scope=\"col\" class=\"n opt\">queued</th>");
     }
     if has_cost {
         html.raw("<th scope=\"col\" class=\"n\">cost</th>");
@@ -75,10 +75,10 @@ fn put_row(
     html.raw(if row.is_longest { "<tr class=\"longest\">" } else { "<tr>" });
     html.raw("<th scope=\"row\">").name(&row.node);
     if row.executions > 1 {
-        html.raw(" ×").text(&units::count(row.executions));
+        html.raw("&nbsp;×").text(&units::count(row.executions));
     }
     if row.is_inferred {
-        html.raw(" ~");
+        html.raw("&nbsp;~");
     }
     if row.failed > 0 {
         html.raw(" <span class=\"bad\">").text(&units::count(row.failed)).raw(" failed</span>");
@@ -86,10 +86,11 @@ fn put_row(
     if row.is_longest {
         html.raw(" <small class=\"pole\">longest</small>");
     }
-    html.raw("</th><td>").name(&row.kind).raw("</td>");
-    html.figure(Some(&units::duration(row.duration_ns))).figure(Some(&units::share(row.wall_ratio)));
-    if queued.is_some() {
-        html.figure(queued);
+    html.raw("</th><td class=k>").name(&row.kind).raw("</td>");
+    html.figure(Some(&units::duration(row.duration_ns)));
+    html.raw("<td class=\"n opt\">").text(&units::share(row.wall_ratio)).raw("</td>");
+    if let Some(queued) = queued {
+        html.raw("<td class=\"n opt\">").text(queued).raw("</td>");
     }
     if let Some(cost) = cost {
         html.figure(cost);

@@ -40,9 +40,9 @@ pub(super) fn put(html: &mut Markup, report: &Report, timeline: &Timeline, optio
     html.raw("</th></tr></thead><tbody>\n");
     for row in &waterfall.rows {
         match row {
-            WaterfallRow::Span(at) => {
+            WaterfallRow::Span { at, inside } => {
                 if let Some(span) = timeline.spans.get(*at as usize) {
-                    chart.put_span(html, span);
+                    chart.put_span(html, span, *inside);
                 }
             }
             WaterfallRow::Fold(fold) => chart.put_fold(html, fold),
@@ -68,7 +68,8 @@ impl Chart<'_> {
 
     fn put_axis(&self, html: &mut Markup) {
         html.raw("<svg class=\"axis\" role=\"img\" aria-label=\"from the run's start\">");
-        for tick in self.scale.ticks() {
+        // What is written at the edge would go beyond it.
+        for tick in self.scale.ticks().into_iter().filter(|tick| self.scale.offset(*tick) < 9_400) {
             let label = units::duration(tick).replace(".00 ", " ").replace(".0 ", " ");
             html.raw("<text x=\"")
                 .percent(self.scale.offset(tick))
@@ -79,14 +80,17 @@ impl Chart<'_> {
         html.raw("</svg>");
     }
 
-    fn put_span(&self, html: &mut Markup, span: &TimelineSpan) {
-        html.raw(if span.is_on_path() { "<tr class=\"on\">" } else { "<tr>" });
-        html.raw("<th scope=\"row\" style=\"--d:").number(span.depth.min(MAX_INDENT).into()).raw("\">");
+    fn put_span(&self, html: &mut Markup, span: &TimelineSpan, inside: u64) {
+        html.raw(if span.is_on_path() { "<tr class=on>" } else { "<tr>" });
+        html.raw("<th scope=row style=--d:").number(span.depth.min(MAX_INDENT).into()).raw(">");
         let node = self.timeline.node_of(span).filter(|_| span.is_execution);
         let name = node.map_or(&span.name, |node| &node.name);
         html.name(name);
         if let Some(node) = node.filter(|node| node.kind != "other" && !name.starts_with(&node.kind)) {
             html.raw(" <small>").name(&node.kind).raw("</small>");
+        }
+        if inside > 0 {
+            html.raw(" <small>+").text(&units::count(inside)).raw(" inside</small>");
         }
         let (class, word) = match span.state {
             SpanState::Ok if span.is_detached => ("", "nobody waited for it"),
@@ -99,7 +103,6 @@ impl Chart<'_> {
         if !word.is_empty() {
             html.raw(" <small class=\"").raw(class).raw("\">").raw(word).raw("</small>");
         }
-        html.raw("</th>");
         let duration = (span.state != SpanState::Open).then(|| units::duration(span.duration()));
         self.put_figures(
             html,
@@ -107,9 +110,9 @@ impl Chart<'_> {
             duration.as_deref(),
             span.cost_usd.map(units::money).as_deref(),
         );
-        html.raw("<td class=\"bar\"><svg aria-hidden=\"true\">");
+        html.raw("<td><svg aria-hidden=true>");
         self.put_bar(html, span);
-        html.raw("</svg></td></tr>\n");
+        html.raw("</svg>\n");
     }
 
     fn put_bar(&self, html: &mut Markup, span: &TimelineSpan) {
@@ -121,7 +124,7 @@ impl Chart<'_> {
         let class = match span.state {
             SpanState::Open => "open",
             _ if span.failed() => "failed",
-            _ => self.timeline.node_of(span).map_or("other", |node| kind_class(&node.kind)),
+            _ => self.timeline.node_of(span).map_or("", |node| kind_class(&node.kind)),
         };
         let end_of_run = self.timeline.start_unix_ns.saturating_add(self.timeline.wall_ns);
         match span.state {
@@ -156,7 +159,7 @@ impl Chart<'_> {
             }
             html.name(name);
             if *number > 1 {
-                html.raw(" ×").text(&units::count(*number));
+                html.raw("&nbsp;×").text(&units::count(*number));
             }
         }
         let more = fold.names_total.saturating_sub(fold.names.len() as u64);
@@ -180,18 +183,19 @@ impl Chart<'_> {
         let start = fold.pieces.first().map_or(self.timeline.start_unix_ns, |piece| piece.start);
         let cost = fold.cost_usd.map(units::money);
         self.put_figures(html, start, Some(&units::duration(fold.covered_ns)), cost.as_deref());
-        html.raw("<td class=\"bar\"><svg aria-hidden=\"true\">");
+        html.raw("<td><svg aria-hidden=true>");
+        html.raw("<svg viewBox=\"0 0 10000 1\" preserveAspectRatio=none><path d=\"");
         for piece in &fold.pieces {
-            html.rect("many", self.scale.stretch(*piece));
+            html.box_path(self.scale.stretch(*piece));
         }
-        html.raw("</svg></td></tr>\n");
+        html.raw("\"/></svg></svg>\n");
     }
 
     fn put_gap(&self, html: &mut Markup, gap: Interval) {
         html.raw("<tr class=\"gap on\"><th scope=\"row\" style=\"--d:1\"><i>no span</i></th>");
         self.put_figures(html, gap.start, Some(&units::duration(gap.duration())), None);
-        html.raw("<td class=\"bar\"><svg aria-hidden=\"true\">");
-        html.rect("line", self.scale.stretch(gap)).raw("</svg></td></tr>\n");
+        html.raw("<td><svg aria-hidden=true>");
+        html.rect("line", self.scale.stretch(gap)).raw("</svg>\n");
     }
 
     fn put_figures(&self, html: &mut Markup, start: Timestamp, duration: Option<&str>, cost: Option<&str>) {
@@ -200,10 +204,9 @@ impl Chart<'_> {
             true => format!("−{}", units::duration(run.saturating_since(start))),
             false => units::duration(start.saturating_since(run)),
         };
-        html.raw("<td class=\"n at\">").text(&offset).raw("</td>");
-        html.figure(duration);
+        html.raw("<td class=at>").text(&offset).raw("<td>").text(duration.unwrap_or_default());
         if self.has_cost {
-            html.figure(cost);
+            html.raw("<td>").text(cost.unwrap_or_default());
         }
     }
 }
@@ -212,12 +215,12 @@ impl Chart<'_> {
 fn put_legend(html: &mut Markup, chart: &Chart<'_>, waterfall: &Waterfall) {
     let rows = || {
         waterfall.rows.iter().filter_map(|row| match row {
-            WaterfallRow::Span(at) => chart.timeline.spans.get(*at as usize),
+            WaterfallRow::Span { at, .. } => chart.timeline.spans.get(*at as usize),
             _ => None,
         })
     };
     let class_of =
-        |span: &TimelineSpan| chart.timeline.node_of(span).map_or("other", |node| kind_class(&node.kind));
+        |span: &TimelineSpan| chart.timeline.node_of(span).map_or("", |node| kind_class(&node.kind));
     html.raw("<ul class=\"legend\">");
     let kinds = [
         ("llm", "model"),
@@ -226,7 +229,7 @@ fn put_legend(html: &mut Markup, chart: &Chart<'_>, waterfall: &Waterfall) {
         ("retrieval", "retrieval"),
         ("io", "http, db, io"),
         ("cpu", "computing"),
-        ("other", "other"),
+        ("", "other"),
     ];
     for (class, name) in kinds {
         if rows().any(|span| class_of(span) == class && !span.failed() && span.state != SpanState::Open) {
@@ -248,6 +251,9 @@ fn put_legend(html: &mut Markup, chart: &Chart<'_>, waterfall: &Waterfall) {
 }
 
 fn put_sign(html: &mut Markup, class: &'static str, name: &'static str) {
-    html.raw("<li><svg aria-hidden=\"true\"><rect class=\"").raw(class);
-    html.raw("\" x=\"0\" width=\"100%\"/></svg> ").raw(name).raw("</li>");
+    html.raw("<li><svg aria-hidden=true>")
+        .rect(class, (0, Scale::FULL))
+        .raw("</svg> ")
+        .raw(name)
+        .raw("</li>");
 }
