@@ -150,8 +150,11 @@ impl Waterfall {
 /// For each span whether it has a row of its own. What is above one that has also has.
 fn rows_of_their_own(spans: &[TimelineSpan], equals: &Equals, most: usize) -> Vec<bool> {
     // What is worst in a span and everything below it: then what is above is never worth less.
-    let mut worth: Vec<(bool, Duration)> =
-        spans.iter().map(|span| (span.is_on_path() || is_trouble(span), span.duration())).collect();
+    let worth = |span: &TimelineSpan| match span.is_on_path() {
+        true => (true, span.path_ns),
+        false => (is_trouble(span), span.duration().saturating_sub(span.queued_ns)),
+    };
+    let mut worth: Vec<(bool, Duration)> = spans.iter().map(worth).collect();
     for (at, span) in spans.iter().enumerate().rev() {
         if let Some((parent, own)) = span.parent.zip(worth.get(at).copied())
             && let Some(above) = worth.get_mut(parent as usize)
