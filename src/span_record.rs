@@ -185,6 +185,8 @@ pub struct CallDetails {
     pub has_bad_cost: bool,
     /// A library says that the call cost nothing, and the table of prices says otherwise; what it says is not taken.
     pub told_free: bool,
+    /// What was used and has no price in the table, so that the estimated cost is without it.
+    pub without_price: Vec<Unit>,
     /// How the call was processed: `batch`.
     pub processing: Option<Arc<str>>,
     /// The tier of service that answered, else the one asked for.
@@ -222,7 +224,7 @@ pub enum CostSource {
     Langfuse,
     /// Pydantic AI, in `operation.cost`.
     PydanticAi,
-    /// LiteLLM, in `gen_ai.cost.total_cost`.
+    /// LiteLLM, in `litellm.cost.total` or, earlier, `gen_ai.cost.total_cost`.
     LiteLlm,
     /// longpole, from token counts and a table of prices.
     Estimated,
@@ -257,7 +259,7 @@ impl CostSource {
             CostSource::Mlflow => "mlflow.llm.cost",
             CostSource::Langfuse => "langfuse.observation.cost_details",
             CostSource::PydanticAi => "operation.cost",
-            CostSource::LiteLlm => "gen_ai.cost.total_cost",
+            CostSource::LiteLlm => "litellm.cost.total",
         }
     }
 }

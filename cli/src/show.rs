@@ -24,7 +24,7 @@ const MANY: usize = 5;
 
 /// Reads the file, says on standard error what is odd about it, and prints the reports.
 pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let options = args.analysis.options();
+    let options = args.analysis.options()?;
     let histories = histories(args, &options)?;
     let (name, mut spans) = read(&args.run)?;
     if let Some(root) = args.analysis.root {

@@ -4,6 +4,8 @@ mod analysis;
 mod budget;
 mod cost;
 mod destinations;
+#[cfg(feature = "mlflow")]
+mod mlflow;
 mod opentelemetry;
 mod privacy;
 mod resource;
@@ -66,6 +68,8 @@ pub struct Builder {
     exporter: Option<crate::delivery::AnyExporter>,
     #[cfg(feature = "prometheus")]
     prometheus: Option<std::net::SocketAddr>,
+    #[cfg(feature = "mlflow")]
+    mlflow: mlflow::MlflowChoice,
     #[cfg(feature = "metrics")]
     uses_facade: bool,
     report: ReportOptions,
@@ -192,6 +196,8 @@ pub fn builder() -> Builder {
         exporter: None,
         #[cfg(feature = "prometheus")]
         prometheus: None,
+        #[cfg(feature = "mlflow")]
+        mlflow: mlflow::MlflowChoice::default(),
         #[cfg(feature = "metrics")]
         uses_facade: false,
         report: ReportOptions::default(),
@@ -373,6 +379,8 @@ impl Builder {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
         self.settle_privacy();
+        #[cfg(feature = "mlflow")]
+        self.settle_mlflow_traces(&mut notes);
         let prices = self.settle_prices(&mut notes);
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
@@ -386,6 +394,11 @@ impl Builder {
                 let service = attributes.origin().service_name.clone().unwrap_or_default();
                 self.start_delivery((&resource, &service), &shards, &metrics, &mut notes)?
             }
+        };
+        #[cfg(feature = "mlflow")]
+        let mlflow = match is_disabled {
+            true => None,
+            false => self.start_mlflow(&mut destinations, &mut notes)?,
         };
         self.layer.export = delivery.as_ref().is_some_and(|delivery| delivery.takes_spans());
         self.layer.limits.apply(&limits);
@@ -415,6 +428,8 @@ impl Builder {
                 budgets: budget_watch(&core, &analysis, workflow.as_deref()),
                 on_budget: self.on_budget,
                 metrics: metrics.clone(),
+                #[cfg(feature = "mlflow")]
+                mlflow: mlflow.clone(),
                 #[cfg(feature = "metrics")]
                 uses_facade: self.uses_facade,
                 layer_losses: losses_of(&core),
@@ -475,6 +490,8 @@ impl Builder {
             metrics,
             #[cfg(feature = "prometheus")]
             metrics_page: Mutex::new(metrics_page),
+            #[cfg(feature = "mlflow")]
+            mlflow,
             propagators: self.environment.propagators,
             #[cfg(feature = "metrics")]
             uses_facade: self.uses_facade,

@@ -51,6 +51,9 @@ pub(crate) struct RunThreadConfig {
     pub(crate) budgets: Option<BudgetWatch>,
     pub(crate) on_budget: Vec<OnBudget>,
     pub(crate) metrics: Arc<MetricHub>,
+    /// Where finished runs are logged.
+    #[cfg(feature = "mlflow")]
+    pub(crate) mlflow: Option<Arc<crate::mlflow::Mlflow>>,
     /// Whether the recorder of the `metrics` facade is told too.
     #[cfg(feature = "metrics")]
     pub(crate) uses_facade: bool,
@@ -368,6 +371,10 @@ impl RunThread {
         if let Some(watch) = &mut self.config.budgets {
             let exceeded = watch.end(sums.trace_id, key.map(|key| key.span_id), &report);
             self.tell_budgets(&exceeded);
+        }
+        #[cfg(feature = "mlflow")]
+        if let Some(mlflow) = &self.config.mlflow {
+            mlflow.run_ended(report.clone());
         }
         self.call_back(&report);
     }

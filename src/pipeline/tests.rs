@@ -32,6 +32,8 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         on_budget: Vec::new(),
         on_run: Vec::new(),
         metrics: Arc::new(MetricHub::new(MetricLimits::default())),
+        #[cfg(feature = "mlflow")]
+        mlflow: None,
         #[cfg(feature = "metrics")]
         uses_facade: false,
         layer_losses: Box::new(move || {

@@ -15,6 +15,7 @@ mod format;
 mod load;
 mod lookup;
 mod matching;
+mod response;
 mod units;
 mod unpriced;
 mod usage;
@@ -26,6 +27,7 @@ use crate::money::CostParts;
 use crate::time::Timestamp;
 
 pub use load::PriceTableError;
+pub use response::ReadUsageError;
 pub use units::Unit;
 pub use unpriced::Unpriced;
 pub use usage::Usage;
@@ -33,7 +35,7 @@ pub use usage::Usage;
 use cache::LookupCache;
 use charge::{Counts, Rate, charge, gap};
 use load::Loaded;
-use lookup::{Asked, Found, Model, Provider, find};
+use lookup::{Asked, Found, MAX_NAME, Model, Provider, find, provider_of};
 
 /// A table of prices; cheap to clone.
 #[derive(Clone)]
@@ -46,7 +48,22 @@ struct Shared {
     /// Of the text it was read from.
     digest: u64,
     providers: Vec<Provider>,
+    /// What it does not have is looked for in the table that comes with longpole.
+    extends_embedded: bool,
     cache: LookupCache,
+}
+
+/// Who sells a model of this name, by the table that comes with longpole; see [`PriceTable::provider_of_model`].
+///
+/// ```
+/// use longpole::prices::provider_of_model;
+///
+/// assert_eq!(provider_of_model("claude-sonnet-4-5"), Some("anthropic"));
+/// assert_eq!(provider_of_model("gpt-4o-mini"), Some("openai"));
+/// assert_eq!(provider_of_model("our-own"), None);
+/// ```
+pub fn provider_of_model(model: &str) -> Option<&'static str> {
+    PriceTable::embedded().provider_of_model(model).map(|provider| &**provider)
 }
 
 /// A call of a model, as far as its price depends on it.
@@ -90,7 +107,8 @@ impl PriceTable {
     }
 
     /// Reads a table: the JSON that genai-prices publishes (a list of providers, version 2, slim or whole), or an
-    /// object with `name`, `version`, `date` and that list as `providers`.
+    /// object with `name`, `version`, `date` and that list as `providers`. With `"extends_embedded": true` what it does
+    /// not have is looked for in the table that comes with longpole. `docs/prices.md` has the format.
     ///
     /// Its label is made of the header; without one it is `price table` and a digest of the text.
     ///
@@ -115,7 +133,8 @@ impl PriceTable {
     }
 
     fn new(loaded: Loaded, name: &str, digest: u64) -> PriceTable {
-        let label = match loaded.header {
+        let extends_embedded = loaded.header.as_ref().is_some_and(|header| header.extends_embedded);
+        let mut label = match loaded.header {
             None => format!("{name} ({:08x})", digest >> 32),
             Some(header) => {
                 let version = header.version.map(|version| format!(" {version}")).unwrap_or_default();
@@ -123,10 +142,14 @@ impl PriceTable {
                 format!("{}{version}{date}", header.name)
             }
         };
+        if extends_embedded {
+            label = format!("{label} over {}", PriceTable::embedded().label());
+        }
         let shared = Shared {
             label: label.into(),
             digest,
             providers: loaded.providers,
+            extends_embedded,
             cache: LookupCache::default(),
         };
         PriceTable { shared: Arc::new(shared) }
@@ -139,8 +162,18 @@ impl PriceTable {
 
     /// All models: ids of the provider and the model, in the table's order.
     pub fn models(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
-        let providers = self.shared.providers.iter();
+        let below = self.shared.extends_embedded.then(PriceTable::embedded);
+        let providers = std::iter::once(self).chain(below).flat_map(|table| &table.shared.providers);
         providers.flat_map(|provider| provider.models.iter().map(move |model| (&provider.id, &model.id)))
+    }
+
+    /// Who sells a model of this name, where nothing but the name is known: the id of the first provider in the table
+    /// whose models are named like it. `None` if none is. A guess for models that several providers serve: it is the
+    /// one that made them.
+    pub fn provider_of_model(&self, model: &str) -> Option<&Arc<str>> {
+        let model = Some(model.trim()).filter(|model| model.len() <= MAX_NAME)?.to_lowercase();
+        let place = provider_of(&self.shared.providers, &model)?;
+        Some(&self.shared.providers.get(place)?.id)
     }
 
     /// What a call cost. The first time a name is asked for takes up to some hundred microseconds, then less than one.
@@ -149,6 +182,18 @@ impl PriceTable {
     ///
     /// Why it has no price.
     pub fn price(&self, call: &Call<'_>) -> Result<Price, Unpriced> {
+        let own = self.own_price(call);
+        let is_unknown = matches!(own, Err(Unpriced::UnknownProvider | Unpriced::UnknownModel));
+        if !self.shared.extends_embedded || !is_unknown {
+            return own;
+        }
+        match PriceTable::embedded().own_price(call) {
+            Err(Unpriced::UnknownProvider) => own,
+            below => below,
+        }
+    }
+
+    fn own_price(&self, call: &Call<'_>) -> Result<Price, Unpriced> {
         let model = call.model.trim();
         if model.is_empty() {
             return Err(Unpriced::ModelMissing);

@@ -40,9 +40,8 @@ fn is_without_calls(section: &CostSection) -> bool {
 
 /// What a node cost, as far as is known.
 pub(super) fn of_node(report: &Report, node: &str, known: Option<Money>) -> Option<String> {
-    let rows = report.cost.iter().flat_map(|section| &section.nodes);
-    let unpriced = rows.filter(|row| row.node == node).map(|row| row.unpriced_calls);
-    amount(known, unpriced.sum::<u64>() > 0)
+    let mut rows = report.cost.iter().flat_map(|section| &section.nodes);
+    amount(known, rows.any(|row| row.node == node && row.is_lower_bound))
 }
 
 pub(super) fn put(page: &mut Page, report: &Report) {
@@ -53,6 +52,7 @@ pub(super) fn put(page: &mut Page, report: &Report) {
         put_unpriced(page, section);
         put_sources(page, section);
         put_roll_ups(page, section);
+        put_warnings(page, section);
     }
 }
 
@@ -100,7 +100,7 @@ fn put_shares(page: &mut Page, section: &CostSection) {
 /// The dearest models, where there are several.
 fn put_models(page: &mut Page, section: &CostSection) {
     let named = section.models.iter().filter_map(|row| {
-        let cost = amount(row.cost_usd, row.unpriced_calls > 0)?;
+        let cost = amount(row.cost_usd, row.is_lower_bound)?;
         let model = page.name_in_text(row.model.as_deref()?);
         Some(no_break(&format!("{model} ×{} {cost}", units::count(row.calls))))
     });
@@ -122,6 +122,12 @@ fn listed(mut names: Vec<String>) -> String {
 
 /// The calls whose cost is not known, why, and what would make it known.
 fn put_unpriced(page: &mut Page, section: &CostSection) {
+    let without: Vec<String> =
+        section.without_price.keys().map(|unit| page.name_in_text(&unit.replace('_', " "))).collect();
+    if !without.is_empty() {
+        let calls = units::counted(section.partly_priced_calls, "call", "calls");
+        put_labelled(page, "Unpriced", format!("{} in {}", listed(without), no_break(&calls)));
+    }
     if section.unpriced.is_empty() {
         return;
     }
@@ -153,33 +159,27 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
     }
 }
 
-/// Who says what it cost, and which tables were asked. That the program says all of it needs no line.
+/// Who says what it cost, and which tables had no answer. That the program says all of it needs no line.
 fn put_sources(page: &mut Page, section: &CostSection) {
-    let tables: Vec<String> =
-        section.price_tables.iter().map(|table| no_break(&page.name(table, MAX_TABLE))).collect();
-    if tables.is_empty() && section.sources.iter().all(|row| row.source == "recorded") {
+    if section.price_tables.is_empty() && section.sources.iter().all(|row| row.source == "recorded") {
         return;
     }
-    let tables = (!tables.is_empty()).then(|| listed(tables));
-    let with_tables = |word: &str| tables.as_ref().map(|tables| format!(" {word} {tables}"));
+    let table = |name: &str| no_break(&page.name(name, MAX_TABLE));
     let row = |row: &CostSourceRow| {
         let cost = units::money(row.cost_usd);
-        match (row.source.as_str(), row.key.as_deref()) {
-            ("estimated", _) => {
-                format!(
-                    "{}{}",
-                    no_break(&format!("{cost} estimated")),
-                    with_tables("with").unwrap_or_default()
-                )
-            }
-            ("recorded", _) => no_break(&format!("{cost} recorded by the program")),
-            (_, Some(key)) => no_break(&format!("{cost} told in {}", page.name_in_text(key))),
-            (source, None) => no_break(&format!("{cost} {}", page.name_in_text(source))),
+        match (row.key.as_deref(), row.table.as_deref()) {
+            _ if row.source == "recorded" => no_break(&format!("{cost} recorded by the program")),
+            (Some(key), _) => no_break(&format!("{cost} told in {}", page.name_in_text(key))),
+            (None, Some(name)) => format!("{} with {}", no_break(&format!("{cost} estimated")), table(name)),
+            (None, None) => no_break(&format!("{cost} {}", page.name_in_text(&row.source))),
         }
     };
-    let mut parts: Vec<String> = section.sources.iter().map(row).collect();
-    if section.sources.iter().all(|row| row.source != "estimated") {
-        parts.extend(with_tables("nothing found in").map(|text| text.trim_start().to_owned()));
+    let mut parts: Vec<String> = section.sources.iter().take(2 * MAX_NAMES).map(row).collect();
+    let has_answered = |name: &&String| section.sources.iter().any(|row| row.table.as_ref() == Some(*name));
+    let in_vain = section.price_tables.iter().filter(|name| !has_answered(name)).map(|name| table(name));
+    let in_vain: Vec<String> = in_vain.collect();
+    if !in_vain.is_empty() {
+        parts.push(format!("nothing found in {}", listed(in_vain)));
     }
     page.put_labelled("Prices", parts.join(", "));
 }
@@ -192,6 +192,24 @@ fn put_roll_ups(page: &mut Page, section: &CostSection) {
     let more = section.roll_ups_total.saturating_sub(section.roll_ups.len().min(MAX_NAMES) as u64);
     if more > 0 && !section.roll_ups.is_empty() {
         page.put_labelled("", format!("and {} more", units::count(more)));
+    }
+}
+
+/// What was told of costs and is not so.
+fn put_warnings(page: &mut Page, section: &CostSection) {
+    let warning = |(name, count): (&String, &u64)| match name.as_str() {
+        "told_free" => {
+            let calls = units::counted(*count, "call is", "calls are");
+            format!("{calls} told to cost nothing, but the price table has a price, which is taken")
+        }
+        "bad_cost" => {
+            format!("{} no amount of money", units::counted(*count, "told cost is", "told costs are"))
+        }
+        other => format!("{}: {}", page.name_in_text(&other.replace('_', " ")), units::count(*count)),
+    };
+    let warnings: Vec<String> = section.warnings.iter().take(MAX_NAMES).map(warning).collect();
+    if !warnings.is_empty() {
+        put_labelled(page, "Odd costs", warnings.join("; "));
     }
 }
 

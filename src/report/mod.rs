@@ -27,6 +27,7 @@ pub(crate) mod sums;
 pub mod timeline;
 pub mod waterfall;
 pub mod what_if;
+pub mod what_if_cost;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
