@@ -6,13 +6,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use longpole::Report;
 use longpole::render::{HTML_END, HtmlOptions, TextStyle, html, html_article, html_start, json, text};
 use longpole::report::timeline::Timeline;
-use longpole::run_assembler::FinishedRun;
-use longpole::{ReportOptions, report_on_run, report_with_timeline};
+use longpole::{Report, report_with_timeline};
 
 use crate::failure::Failure;
+use crate::runs::{self, Found};
 
 /// What reports can be written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -186,19 +185,16 @@ impl Files {
 }
 
 impl Told {
-    /// Tells one of `runs` runs for these writers; `None` for a run without spans.
-    pub(crate) fn of(
-        run: FinishedRun,
-        options: &ReportOptions,
-        writers: &[&'static Writer],
-        runs: usize,
-    ) -> Option<Told> {
+    /// Tells one of `runs` runs for these writers. Without its spans it is told as it was when it was recorded.
+    pub(crate) fn of(found: Found, writers: &[&'static Writer], runs: usize) -> Result<Told, Failure> {
         // Only some writers draw spans, and a timeline of a large run is large.
-        let (report, timeline) = match writers.iter().any(|writer| writer.draws_spans) {
-            true => report_with_timeline(run, options).map(|(report, timeline)| (report, Some(timeline)))?,
-            false => (report_on_run(run, options)?, None),
-        };
-        Some(Told { report, timeline, runs, html: HtmlOptions::default() })
+        if writers.iter().any(|writer| writer.draws_spans) && found.has_spans()? {
+            let (run, options) = found.finished()?;
+            let told = report_with_timeline(run, &options);
+            let (report, timeline) = told.ok_or_else(runs::no_spans)?;
+            return Ok(Told { report, timeline: Some(timeline), runs, html: HtmlOptions::default() });
+        }
+        Ok(Told { report: found.report()?, timeline: None, runs, html: HtmlOptions::default() })
     }
 }
 

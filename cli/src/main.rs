@@ -2,11 +2,14 @@
 
 mod analysis;
 mod args;
+mod context;
 mod failure;
 mod formats;
+mod history;
 mod in_parallel;
 mod input;
 mod output;
+mod runs;
 mod show;
 
 use std::process::ExitCode;
@@ -16,8 +19,9 @@ use clap::Parser;
 use args::{Args, Command};
 
 fn main() -> ExitCode {
-    let outcome = match Args::parse().command {
-        Some(Command::Show(args)) => show::show(&args),
+    let Args { command, context } = Args::parse();
+    let outcome = match command {
+        Some(Command::Show(args)) => show::show(&args, &context),
         None => output::print(args::SHORT_HELP),
     };
     match outcome {

@@ -126,7 +126,7 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
         section.without_price.keys().map(|unit| page.name_in_text(&unit.replace('_', " "))).collect();
     if !without.is_empty() {
         let calls = units::counted(section.partly_priced_calls, "call", "calls");
-        put_labelled(page, "Unpriced", format!("{} in {}", listed(without), no_break(&calls)));
+        page.put_labelled("Unpriced", format!("{} in {}", listed(without), no_break(&calls)));
     }
     if section.unpriced.is_empty() {
         return;
@@ -209,7 +209,7 @@ fn put_warnings(page: &mut Page, section: &CostSection) {
     };
     let warnings: Vec<String> = section.warnings.iter().take(MAX_NAMES).map(warning).collect();
     if !warnings.is_empty() {
-        put_labelled(page, "Odd costs", warnings.join("; "));
+        page.put_labelled("Odd costs", warnings.join("; "));
     }
 }
 
