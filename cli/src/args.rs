@@ -2,6 +2,7 @@
 
 use crate::analysis::AnalysisArgs;
 use crate::context::Context;
+use crate::export::ExportArgs;
 use crate::formats::Format;
 use crate::runs::RunArg;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -20,6 +21,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Show(ShowArgs),
+    Export(ExportArgs),
 }
 
 /// Report on a run: the last one, any that is kept, or every run in a file

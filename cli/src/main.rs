@@ -3,6 +3,7 @@
 mod analysis;
 mod args;
 mod context;
+mod export;
 mod failure;
 mod formats;
 mod history;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let Args { command, context } = Args::parse();
     let outcome = match command {
         Some(Command::Show(args)) => show::show(&args, &context),
+        Some(Command::Export(args)) => export::export(&args, &context),
         None => output::print(args::SHORT_HELP),
     };
     match outcome {

@@ -18,6 +18,7 @@ mod detached;
 mod finding;
 mod history;
 pub mod insights;
+pub mod lanes;
 mod lost_context;
 pub(crate) mod model_calls;
 mod node_names;
