@@ -61,11 +61,11 @@ fn put_run(profiles: &mut Vec<Value>, frames: &mut Frames, report: &Report, time
     let event = |kind: &str, frame: usize, at: u64| json!({ "type": kind, "frame": frame, "at": at });
 
     let mut path = Vec::new();
-    for segment in &report.critical_path.segments {
-        let frame = frames.place(segment.node.as_deref().unwrap_or("no span"));
-        let start = timeline.start_unix_ns.saturating_add(segment.start_ns);
-        path.push(event("O", frame, offset(start)));
-        path.push(event("C", frame, offset(start.saturating_add(segment.duration_ns))));
+    for segment in &timeline.path {
+        let node = timeline.node_on_path(segment);
+        let frame = frames.place(node.map_or("no span", |node| &node.name));
+        path.push(event("O", frame, offset(segment.interval.start)));
+        path.push(event("C", frame, offset(segment.interval.end)));
     }
     profiles.push(profile(format!("{run}: critical path"), path));
 

@@ -59,12 +59,13 @@ impl Process<'_> {
             events.push(self.metadata("thread_name", track, json!({ "name": name })));
             events.push(self.metadata("thread_sort_index", track, json!({ "sort_index": track })));
         }
-        for segment in &report.critical_path.segments {
-            let at = self.timeline.start_unix_ns.saturating_add(segment.start_ns);
+        for segment in &self.timeline.path {
+            let Some(span) = self.timeline.spans.get(segment.span as usize) else { continue };
+            let node = self.timeline.node_on_path(segment).map_or("no span", |node| &node.name);
             events.push(json!({
-                "ph": "X", "cat": "critical_path", "name": segment.node.as_deref().unwrap_or("no span"),
-                "pid": self.process, "tid": PATH_TRACK, "ts": self.micros(at), "dur": micros(segment.duration_ns),
-                "args": { "span": segment.span, "span_id": segment.span_id },
+                "ph": "X", "cat": "critical_path", "name": node, "pid": self.process, "tid": PATH_TRACK,
+                "ts": self.micros(segment.interval.start), "dur": micros(segment.interval.duration()),
+                "args": { "span": span.name, "span_id": span.span_id.to_string() },
             }));
         }
         for (span, lane) in self.timeline.spans.iter().zip(&lanes) {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::analysis::critical_path::Segment;
 use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
 use crate::report::analysed::Analysed;
@@ -25,8 +26,8 @@ pub struct Timeline {
     /// All spans in preorder: a parent stands before its children, those in order of their starts. The root is the
     /// first.
     pub spans: Vec<TimelineSpan>,
-    /// Stretches of the critical path in which no span ran but the root, in time order.
-    pub gaps: Vec<Interval>,
+    /// The critical path: in time order, and all of it.
+    pub path: Vec<TimelineSegment>,
     /// Who waited for whom beside parents and children, and who points to whom, in the order of those who wait.
     pub edges: Vec<TimelineEdge>,
 }
@@ -83,6 +84,15 @@ pub struct TimelineSpan {
     pub cost_usd: Option<Money>,
 }
 
+/// A stretch of the critical path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimelineSegment {
+    /// The span it lies in, by its place in [`Timeline::spans`]; the root where no other span ran.
+    pub span: u32,
+    /// When.
+    pub interval: Interval,
+}
+
 /// How a span ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanState {
@@ -136,7 +146,7 @@ impl Timeline {
             wall_ns: run.wall(),
             nodes: nodes.collect(),
             spans: spans(analysed),
-            gaps: gaps(analysed),
+            path: path(analysed),
             edges: edges(analysed),
         }
     }
@@ -144,6 +154,12 @@ impl Timeline {
     /// The node a span belongs to.
     pub fn node_of(&self, span: &TimelineSpan) -> Option<&TimelineNode> {
         self.nodes.get(span.node? as usize)
+    }
+
+    /// The node a stretch of the critical path is booked to; the root's own belongs to none.
+    pub fn node_on_path(&self, segment: &TimelineSegment) -> Option<&TimelineNode> {
+        let span = self.spans.get(segment.span as usize).filter(|span| span.parent.is_some())?;
+        self.node_of(span)
     }
 
     /// From the earliest start of a span to the latest end, the run's included.
@@ -256,9 +272,10 @@ fn path_by_span(analysed: &Analysed<'_>) -> (Vec<Duration>, Vec<Option<Interval>
     (own, intervals)
 }
 
-fn gaps(analysed: &Analysed<'_>) -> Vec<Interval> {
-    let of_root = analysed.critical.segments.iter().filter(|segment| segment.span == analysed.run.root);
-    of_root.map(|segment| segment.interval).collect()
+fn path(analysed: &Analysed<'_>) -> Vec<TimelineSegment> {
+    let segment =
+        |segment: &Segment| TimelineSegment { span: place(segment.span.index()), interval: segment.interval };
+    analysed.critical.segments.iter().map(segment).collect()
 }
 
 fn edges(analysed: &Analysed<'_>) -> Vec<TimelineEdge> {

@@ -312,7 +312,8 @@ fn gaps(timeline: &Timeline) -> Vec<Interval> {
         let length = gap.duration();
         length >= LEAST_GAP && length.ratio_of(timeline.wall_ns).is_some_and(|ratio| ratio >= LEAST_GAP_RATIO)
     };
-    let mut gaps: Vec<Interval> = timeline.gaps.iter().filter(is_worth_a_row).copied().collect();
+    let of_root = timeline.path.iter().filter(|segment| segment.span == 0).map(|segment| &segment.interval);
+    let mut gaps: Vec<Interval> = of_root.filter(is_worth_a_row).copied().collect();
     gaps.sort_by_key(|gap| (Reverse(gap.duration()), gap.start));
     gaps.truncate(MAX_GAPS);
     gaps.sort_unstable_by_key(|gap| gap.start);
