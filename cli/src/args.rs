@@ -4,7 +4,11 @@ use crate::analysis::AnalysisArgs;
 use crate::context::Context;
 use crate::export::ExportArgs;
 use crate::formats::Format;
+use crate::import::ImportArgs;
+use crate::ls::LsArgs;
+use crate::prune::PruneArgs;
 use crate::runs::RunArg;
+use crate::trend::TrendArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -22,6 +26,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Show(ShowArgs),
     Export(ExportArgs),
+    Ls(LsArgs),
+    Trend(TrendArgs),
+    Import(ImportArgs),
+    Prune(PruneArgs),
 }
 
 /// Report on a run: the last one, any that is kept, or every run in a file

@@ -7,11 +7,15 @@ mod export;
 mod failure;
 mod formats;
 mod history;
+mod import;
 mod in_parallel;
 mod input;
+mod ls;
 mod output;
+mod prune;
 mod runs;
 mod show;
+mod trend;
 
 use std::process::ExitCode;
 
@@ -24,6 +28,10 @@ fn main() -> ExitCode {
     let outcome = match command {
         Some(Command::Show(args)) => show::show(&args, &context),
         Some(Command::Export(args)) => export::export(&args, &context),
+        Some(Command::Ls(args)) => ls::ls(&args, &context),
+        Some(Command::Trend(args)) => trend::trend(&args, &context),
+        Some(Command::Import(args)) => import::import(&args, &context),
+        Some(Command::Prune(args)) => prune::prune(&args, &context),
         None => output::print(args::SHORT_HELP),
     };
     match outcome {

@@ -87,8 +87,7 @@ impl Found {
             return Err(Failure::could_not(anyhow!("the spans of {name} were not kept"), help));
         };
         let mut spans = Vec::new();
-        let limits = Limits { keeps_attributes, ..Limits::default() };
-        stream(&*bytes, &limits, &mut |span| spans.push(span)).map_err(|error| {
+        stream(&*bytes, &limits(keeps_attributes), &mut |span| spans.push(span)).map_err(|error| {
             let error = anyhow::Error::new(error).context(format!("cannot read the spans of {name}"));
             Failure::could_not(error, "record it again; other runs are not affected")
         })?;
@@ -170,8 +169,21 @@ fn in_file(
 }
 
 /// The spans in a file; what could not be read of it is told.
-pub(crate) fn read(file: &Path, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
-    let Input { name, spans, problems } = input::read(file, context.keeps_attributes)?;
+fn read(file: &Path, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
+    told(input::read_with(file, &limits(context.keeps_attributes))?, context)
+}
+
+/// The same with attributes, for spans that are to be kept.
+pub(crate) fn read_keeping(file: &Path, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
+    told(input::read_with(file, &limits(true))?, context)
+}
+
+fn limits(keeps_attributes: bool) -> Limits {
+    Limits { keeps_attributes, ..Limits::default() }
+}
+
+fn told(input: Input, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
+    let Input { name, spans, problems } = input;
     for problem in problems {
         let cause = problem.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         context.warn("warning", &format!("{name}: {problem}{cause}"));
@@ -186,7 +198,7 @@ fn histories(
 ) -> Result<HashMap<String, Arc<History>>, Failure> {
     let mut histories: HashMap<String, Arc<History>> = HashMap::new();
     for file in &analysis.history {
-        let spans = input::read(file, false)?.spans;
+        let spans = input::read(file)?.spans;
         let mut reports: Vec<Report> = report_on(spans, options);
         reports.sort_by_key(|report| report.run.start_unix_ns);
         for report in reports {
@@ -205,7 +217,7 @@ fn kept(
     context: &Context,
 ) -> Result<Vec<Named>, Failure> {
     let text = run.run.to_string_lossy();
-    let store = history::existing(context, &text)?;
+    let store = history::existing(context, Some(&text))?;
     let labels: Labels = run.labels.iter().cloned().collect();
     let stored = select(&store, &text, &labels)?;
     let filter = RunFilter { labels, ..RunFilter::default() };
@@ -345,6 +357,11 @@ fn near(store: &Store, text: &str, any: &RunFilter) -> Result<Vec<String>, longp
     for run in store.runs(any, RunOrder::Start, 0, 1_000)? {
         names.push(short_id(&run.run.id).to_owned());
     }
+    Ok(nearest(text, names))
+}
+
+/// Of these names those that `text` may have been meant to be, the likeliest first.
+pub(crate) fn nearest(text: &str, names: Vec<String>) -> Vec<String> {
     let mut near: Vec<(f64, String)> = names
         .into_iter()
         .map(|name| (strsim::jaro_winkler(text, &name), name))
@@ -352,7 +369,17 @@ fn near(store: &Store, text: &str, any: &RunFilter) -> Result<Vec<String>, longp
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     near.dedup_by(|a, b| a.1 == b.1);
-    Ok(near.into_iter().take(MOST_TOLD as usize).map(|(_, name)| name).collect())
+    near.into_iter().take(MOST_TOLD as usize).map(|(_, name)| name).collect()
+}
+
+/// That there is no run of a workflow, and what there is.
+pub(crate) fn unknown_workflow(store: &Store, workflow: &str) -> Failure {
+    let near = nearest(workflow, store.workflows().unwrap_or_default());
+    let help = match near.is_empty() {
+        true => HELP_RECORD.to_owned(),
+        false => format!("there is: {}", near.join(", ")),
+    };
+    Failure::nothing_there(anyhow!("no run of {workflow} is kept"), help)
 }
 
 /// The beginning of an id, as reports print it.
