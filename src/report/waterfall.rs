@@ -210,14 +210,13 @@ impl Equals {
         }
         groups.retain(|_, number| *number >= EQUAL_SIBLINGS);
         // A parent of very many different groups keeps the largest.
-        let mut by_parent: BTreeMap<u32, Vec<(Reverse<usize>, Arc<str>)>> = BTreeMap::new();
-        for ((parent, name), number) in &groups {
-            by_parent.entry(*parent).or_default().push((Reverse(*number), name.clone()));
-        }
-        for (parent, mut names) in by_parent {
-            names.sort_unstable();
-            for (_, name) in names.into_iter().skip(MAX_ROWS_OF_EQUALS) {
-                groups.remove(&(parent, name));
+        let mut largest: Vec<(u32, Reverse<usize>, Arc<str>)> = Vec::with_capacity(groups.len());
+        largest
+            .extend(groups.iter().map(|((parent, name), number)| (*parent, Reverse(*number), name.clone())));
+        largest.sort_unstable();
+        for of_parent in largest.chunk_by(|a, b| a.0 == b.0) {
+            for (parent, _, name) in of_parent.iter().skip(MAX_ROWS_OF_EQUALS) {
+                groups.remove(&(*parent, name.clone()));
             }
         }
         Equals { groups }
