@@ -92,10 +92,10 @@ const LEAST_GAP_RATIO: f64 = 0.005;
 const MAX_GAPS: usize = 20;
 
 impl Waterfall {
-    /// How many spans of a run get rows of their own, unless more are asked for: all of a small run, a fortieth of a
+    /// How many spans of a run get rows of their own, unless more are asked for: all of a small run, a small part of a
     /// large one.
     pub fn usual_rows(spans: usize) -> usize {
-        150 + spans / 40
+        140 + spans / 45
     }
 
     /// The rows of a run, with at most so many spans that have one of their own; `None` gives each span its own.
