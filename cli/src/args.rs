@@ -25,11 +25,11 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Show(ShowArgs),
-    Export(ExportArgs),
     Ls(LsArgs),
     Trend(TrendArgs),
     Import(ImportArgs),
     Prune(PruneArgs),
+    Export(ExportArgs),
 }
 
 /// Report on a run: the last one, any that is kept, or every run in a file

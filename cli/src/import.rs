@@ -46,10 +46,12 @@ Examples:
 
 /// Keeps the runs of all files and says how many; a file that cannot be read ends it, what was kept before stays.
 pub(crate) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure> {
+    // Spans are written again, as they were told.
+    let context = &Context { keeps_attributes: true, ..context.clone() };
     let labels: Labels = args.labels.iter().cloned().collect();
     let mut store = if args.dry_run { None } else { Some(history::open(context)?) };
     for file in &args.files {
-        let (name, spans) = runs::read_keeping(file, context)?;
+        let (name, spans) = runs::read(file, context)?;
         let mut runs = runs_in(spans);
         if runs.is_empty() {
             let help = "check that the program was traced, and that it flushed its spans before it ended";

@@ -27,11 +27,11 @@ fn main() -> ExitCode {
     let Args { command, context } = Args::parse();
     let outcome = match command {
         Some(Command::Show(args)) => show::show(&args, &context),
-        Some(Command::Export(args)) => export::export(&args, &context),
         Some(Command::Ls(args)) => ls::ls(&args, &context),
         Some(Command::Trend(args)) => trend::trend(&args, &context),
         Some(Command::Import(args)) => import::import(&args, &context),
         Some(Command::Prune(args)) => prune::prune(&args, &context),
+        Some(Command::Export(args)) => export::export(&args, &context),
         None => output::print(args::SHORT_HELP),
     };
     match outcome {

@@ -408,3 +408,25 @@ fn a_history_that_cannot_be_used_is_told_with_a_way_out() {
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(stderr(&nowhere).contains("neither XDG_STATE_HOME nor HOME is set"), "{}", stderr(&nowhere));
 }
+
+#[test]
+fn work_that_lost_its_context_is_told_of_kept_runs_too() {
+    // `lost` has a trace of its own, and fills what `run` waits without a span.
+    let trace = |id: u64, name: &str, from: u64, to: u64| {
+        format!(
+            r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{id:032x}","spanId":"{id:016x}","name":"{name}","startTimeUnixNano":"{from}000000","endTimeUnixNano":"{to}000000"}}{}]}}]}}]}}"#,
+            match name {
+                "run" =>
+                    r#",{"traceId":"00000000000000000000000000000001","spanId":"00000000000000aa","parentSpanId":"0000000000000001","name":"part","startTimeUnixNano":"1000000000","endTimeUnixNano":"1100000000"}"#,
+                _ => "",
+            }
+        ) + "\n"
+    };
+    let file = trace(1, "run", 1_000, 2_000) + &trace(2, "lost", 1_200, 1_900);
+    let history = History::new();
+    let of_file = history.run_with(&["show", "-", "--each"], file.as_bytes());
+    let of_run = stdout(&of_file).split("\n\nlongpole  ").next().unwrap();
+    assert!(of_run.contains("lost"), "{of_run}");
+    history.run_with(&["import", "-"], file.as_bytes());
+    assert_eq!(stdout(&history.run(&["show", "run"])).trim_end(), of_run.trim_end());
+}
