@@ -3,26 +3,69 @@
 //! longpole, OpenTelemetry, OpenInference and OpenLLMetry name the same things differently. The table of keys is in
 //! [`conventions`](crate::conventions); here is what becomes of the values.
 
+mod token_counts;
+mod told_cost;
+
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::conventions::{Dialect, Fact, meaning_of, operation_of_kind};
-use crate::money::Money;
-use crate::span_record::{Interner, NodeFacts, Outcome, SpanRecord};
+use crate::conventions::{Dialect, Fact, USAGE_PREFIX, meaning_of, operation_of_kind};
+use crate::prices::Unit;
+use crate::span_record::{CallDetails, Interner, NodeFacts, Outcome, SpanRecord};
 use crate::time::Duration;
+use token_counts::{Count, Evidence, count_of, counts_in};
+use told_cost::ToldCost;
 
 /// Reads the attributes of one span into its record, whoever wrote them.
 ///
 /// One fact may be told by several attributes, of several dialects. The reader remembers who told what, so that the
-/// order of attributes does not matter between dialects; see [`Dialect`].
+/// order of attributes does not matter; see [`Dialect`].
 #[derive(Clone, Debug)]
 pub struct AttributeReader {
     /// Who told each fact.
-    told_by: [Option<Dialect>; Fact::COUNT],
+    told_by: [Option<Rank>; Fact::COUNT],
     /// What another dialect than GenAI calls the span.
     span_kind: Option<SpanSort>,
     entity_name: Option<Arc<str>>,
     system: Option<Arc<str>>,
+    call: ToldCall,
+}
+
+/// What is told about a call of a model, until it is known whether the span is one.
+#[derive(Clone, Debug, Default)]
+struct ToldCall {
+    cost: ToldCost,
+    /// Counts beyond the common kinds of tokens.
+    usage: Vec<(Unit, Rank, u64)>,
+    /// Counts in JSON.
+    usage_json: Option<(Rank, Vec<(Fact, f64)>)>,
+    total_tokens: Option<u64>,
+    uncached_tokens: Option<u64>,
+    has_bad_count: bool,
+    scope_leaves_out: bool,
+    processing: Option<Arc<str>>,
+    service_tier: Option<Arc<str>>,
+    request_service_tier: Option<Arc<str>>,
+    server_address: Option<Arc<str>>,
+    api_url: Option<Arc<str>>,
+    is_streamed: bool,
+    is_from_cache: bool,
+}
+
+/// Whose word an attribute is, and how good a one: of one dialect's spellings of a fact the shorter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    dialect: Dialect,
+    key: [u8; 2],
+}
+
+impl Rank {
+    /// Two spellings of one fact in one dialect differ in their length or in the sum of their bytes; a test sees to
+    /// it.
+    fn of(key: &str, dialect: Dialect) -> Self {
+        let sum = key.bytes().fold(0u8, u8::wrapping_add);
+        Rank { dialect, key: [u8::try_from(key.len()).unwrap_or(u8::MAX), sum] }
+    }
 }
 
 /// A span in the words of OpenInference and OpenLLMetry.
@@ -38,11 +81,24 @@ enum SpanSort {
 
 impl Default for AttributeReader {
     fn default() -> Self {
-        AttributeReader { told_by: [None; Fact::COUNT], span_kind: None, entity_name: None, system: None }
+        AttributeReader {
+            told_by: [None; Fact::COUNT],
+            span_kind: None,
+            entity_name: None,
+            system: None,
+            call: ToldCall::default(),
+        }
     }
 }
 
 impl AttributeReader {
+    /// A reader of what this instrumentation wrote, by the name of its scope; empty where it is not known.
+    pub fn of_scope(scope: &str) -> Self {
+        let mut reader = AttributeReader::default();
+        reader.call.scope_leaves_out = token_counts::scope_leaves_out(scope);
+        reader
+    }
+
     /// Takes in one attribute. Unknown keys and values of the wrong type change nothing.
     pub fn read(
         &mut self,
@@ -51,19 +107,72 @@ impl AttributeReader {
         value: &AttributeValue<'_>,
         interner: &mut Interner,
     ) {
-        let Some((fact, dialect)) = meaning_of(key) else { return };
+        let Some((mut fact, dialect)) = meaning_of(key) else { return };
+        let rank = Rank::of(key, dialect);
+        // MLflow writes texts as JSON.
+        let unquoted = match value {
+            AttributeValue::Str(text) if dialect == Dialect::Mlflow => {
+                Some(AttributeValue::Str(text.trim_matches('"')))
+            }
+            _ => None,
+        };
+        let value = unquoted.as_ref().unwrap_or(value);
+        let mut unit = token_counts::unit_of(fact);
+        if fact == Fact::UnitUsage {
+            unit = key.strip_prefix(USAGE_PREFIX).and_then(Unit::from_name);
+            fact = unit.and_then(token_counts::fact_of).unwrap_or(fact);
+        }
         let Some(told_by) = self.told_by.get_mut(fact as usize) else { return };
-        if told_by.is_some_and(|told_by| told_by < dialect) {
+        if is_usage(fact) {
+            match (count_of(value), unit) {
+                (Count::Untold, _) => return,
+                (Count::Bad, _) => return self.call.has_bad_count = true,
+                (Count::Is(count), Some(unit)) if !is_common(fact) => {
+                    return self.call.usage.push((unit, rank, count));
+                }
+                (Count::Is(_), _) => {}
+            }
+        }
+        if is_cost(fact) {
+            return self.call.cost.read(rank, fact, value);
+        }
+        if told_by.is_some_and(|told_by| told_by < rank) {
             return;
         }
+        let call = &mut self.call;
         let is_read = match fact {
             Fact::SpanKind => sort_of(value).map(|sort| self.span_kind = Some(sort)).is_some(),
             Fact::EntityName => read_text(&mut self.entity_name, value, interner),
             Fact::System => read_text(&mut self.system, value, interner),
+            Fact::TotalTokens => put(&mut call.total_tokens, value.as_count()),
+            Fact::UncachedTokens => put(&mut call.uncached_tokens, value.as_count()),
+            Fact::Processing => read_text(&mut call.processing, value, interner),
+            Fact::ServiceTier => read_text(&mut call.service_tier, value, interner),
+            Fact::RequestServiceTier => read_text(&mut call.request_service_tier, value, interner),
+            Fact::ServerAddress => read_text(&mut call.server_address, value, interner),
+            Fact::ApiUrl => read_text(&mut call.api_url, value, interner),
+            Fact::Streamed => set(&mut call.is_streamed, value.as_bool()),
+            Fact::FromCache => set(&mut call.is_from_cache, value.as_bool()),
+            Fact::FirstChunk => !matches!(value, AttributeValue::Other),
+            Fact::Scope => {
+                let leaves_out = value.as_str().map(token_counts::scope_leaves_out);
+                set(&mut call.scope_leaves_out, leaves_out)
+            }
+            Fact::CostSource => {
+                call.cost.read_source(value);
+                true
+            }
+            Fact::UsageDetails => match value {
+                AttributeValue::Str(json) if json.len() <= LONGEST_JSON => {
+                    call.usage_json = Some((rank, counts_in(json)));
+                    true
+                }
+                _ => false,
+            },
             _ => record.read_fact(fact, value, interner),
         };
         if is_read {
-            *told_by = Some(dialect);
+            *told_by = Some(rank);
         }
     }
 
@@ -92,13 +201,128 @@ impl AttributeReader {
             }
         }
         forget_partial_input(&self.told_by, record);
+        self.call.finish(self.told_by, record);
         record.settle();
     }
 }
 
+impl ToldCall {
+    /// Puts what is told about a call into the record: the cost and the counts of any span, the rest of a call of a
+    /// model only.
+    fn finish(mut self, mut told_by: [Option<Rank>; Fact::COUNT], record: &mut SpanRecord) {
+        self.read_usage_json(&mut told_by, record);
+        let is_first_chunk_told = told(&told_by, Fact::FirstChunk).is_some();
+        let evidence = Evidence {
+            total: self.total_tokens,
+            uncached: self.uncached_tokens,
+            scope_leaves_out: self.scope_leaves_out,
+            cached_by: told(&told_by, Fact::CacheReadTokens).map(|rank| rank.dialect),
+        };
+        let mut details = CallDetails {
+            has_bad_count: self.has_bad_count,
+            has_bad_cost: self.cost.has_bad_amount(),
+            ..CallDetails::default()
+        };
+        let settled = self.cost.settle();
+        if record.facts.is_none() && settled.is_none() && details == CallDetails::default() {
+            return;
+        }
+        let facts = record.facts.get_or_insert_default();
+        details.other_usage = other_usage(self.usage);
+        if facts.tokens.cache_write.is_none() {
+            let by_ttl = details.other_usage.iter().filter(|(unit, _)| WRITES_BY_TTL.contains(unit));
+            facts.tokens.cache_write = by_ttl.map(|(_, count)| *count).reduce(u64::saturating_add);
+        }
+        details.unexplained_tokens = token_counts::settle(facts, evidence);
+        if let Some(settled) = settled {
+            details.told_free = settled.told_free;
+            facts.cost = Some(settled.cost);
+            facts.cost_source = Some(settled.source);
+            facts.cost_parts = settled.parts.map(Box::new);
+        }
+        if facts.is_inference() {
+            details.is_streamed = self.is_streamed || is_first_chunk_told;
+            details.is_from_cache = self.is_from_cache;
+            details.processing = self.processing;
+            details.service_tier = self.service_tier.or(self.request_service_tier);
+            details.api_url = self.api_url;
+            facts.server_address = self.server_address;
+        } else {
+            // Kept for calls only, of which there are few.
+            details.unexplained_tokens = 0;
+        }
+        facts.call = (details != CallDetails::default()).then(|| Box::new(details));
+    }
+
+    /// Takes in counts in JSON where no attribute of a better dialect tells them.
+    fn read_usage_json(&mut self, told_by: &mut [Option<Rank>; Fact::COUNT], record: &mut SpanRecord) {
+        let Some((rank, counts)) = self.usage_json.take() else { return };
+        for (fact, count) in counts {
+            let Some(by) = told_by.get_mut(fact as usize) else { continue };
+            let Count::Is(count) = count_of(&AttributeValue::Double(count)) else {
+                self.has_bad_count = true;
+                continue;
+            };
+            if by.is_some_and(|by| by < rank) {
+                continue;
+            }
+            *by = Some(rank);
+            let tokens = &mut record.facts.get_or_insert_default().tokens;
+            let slot = match fact {
+                Fact::InputTokens => &mut tokens.input,
+                Fact::OutputTokens => &mut tokens.output,
+                Fact::CacheReadTokens => &mut tokens.cache_read,
+                Fact::CacheWriteTokens => &mut tokens.cache_write,
+                Fact::ReasoningTokens => &mut tokens.reasoning,
+                _ => &mut self.total_tokens,
+            };
+            *slot = Some(count);
+        }
+    }
+}
+
+/// Longer JSON holds no counts.
+const LONGEST_JSON: usize = 4_096;
+
+const WRITES_BY_TTL: [Unit; 2] = [Unit::CACHE_WRITE_5M, Unit::CACHE_WRITE_1H];
+
+/// The best told count of each unit, in the order of units.
+fn other_usage(mut usage: Vec<(Unit, Rank, u64)>) -> Vec<(Unit, u64)> {
+    usage.sort_unstable();
+    usage.dedup_by_key(|(unit, ..)| *unit);
+    usage.into_iter().map(|(unit, _, count)| (unit, count)).collect()
+}
+
+fn told(told_by: &[Option<Rank>; Fact::COUNT], fact: Fact) -> Option<Rank> {
+    told_by.get(fact as usize).copied().flatten()
+}
+
+/// Whether it is a common kind of tokens, which has a place of its own in the record.
+fn is_common(fact: Fact) -> bool {
+    use Fact::{CacheReadTokens, CacheWriteTokens, InputTokens, OutputTokens, ReasoningTokens};
+    matches!(fact, InputTokens | OutputTokens | CacheReadTokens | CacheWriteTokens | ReasoningTokens)
+}
+
+/// Whether it counts what a call used.
+fn is_usage(fact: Fact) -> bool {
+    let is_other = matches!(fact, Fact::TotalTokens | Fact::UncachedTokens | Fact::UnitUsage);
+    is_common(fact) || is_other || token_counts::unit_of(fact).is_some()
+}
+
+/// Whether it is an amount of money.
+fn is_cost(fact: Fact) -> bool {
+    use Fact::{
+        Cost, CostCacheRead, CostCacheWrite, CostDetails, CostInput, CostOther, CostOutput, CostPrompt,
+    };
+    matches!(
+        fact,
+        Cost | CostPrompt | CostInput | CostOutput | CostCacheRead | CostCacheWrite | CostOther | CostDetails
+    )
+}
+
 /// Drops the hash of an input that may not have been all there was, unless longpole's own key told it.
-fn forget_partial_input(told_by: &[Option<Dialect>; Fact::COUNT], record: &mut SpanRecord) {
-    let is_own = told_by.get(Fact::InputHash as usize) == Some(&Some(Dialect::Longpole));
+fn forget_partial_input(told_by: &[Option<Rank>; Fact::COUNT], record: &mut SpanRecord) {
+    let is_own = told(told_by, Fact::InputHash).is_some_and(|rank| rank.dialect == Dialect::Longpole);
     if let Some(facts) = record.facts.as_mut().filter(|_| !is_own) {
         let is_whole = facts.operation.as_deref().is_some_and(|operation| GIVEN_IN_FULL.contains(&operation));
         facts.input_hash = facts.input_hash.filter(|_| is_whole);
@@ -112,7 +336,7 @@ const GIVEN_IN_FULL: [&str; 4] = ["execute_tool", "retrieval", "embeddings", "re
 /// The sort of span that another dialect's word for it means. A workflow is none of them: its entity name is the
 /// workflow's.
 fn sort_of(value: &AttributeValue<'_>) -> Option<SpanSort> {
-    let AttributeValue::Str(kind) = value else { return None };
+    let kind = value.as_str()?;
     let is = |name: &str| kind.eq_ignore_ascii_case(name);
     match operation_of_kind(kind) {
         Some(operation) => Some(SpanSort::Operation(operation)),
@@ -216,7 +440,7 @@ impl NodeFacts {
             Fact::CacheReadTokens => count(&mut self.tokens.cache_read),
             Fact::CacheWriteTokens => count(&mut self.tokens.cache_write),
             Fact::ReasoningTokens => count(&mut self.tokens.reasoning),
-            Fact::Cost => put(&mut self.cost, value.as_money()),
+            Fact::CostTable => text(&mut self.cost_table),
             Fact::Detached => set(&mut self.detached, value.as_bool()),
             Fact::Http => set(&mut self.is_http, Some(true)),
             Fact::Db => set(&mut self.is_db, Some(true)),
@@ -238,7 +462,41 @@ impl NodeFacts {
             | Fact::HeldOpen
             | Fact::SpanKind
             | Fact::EntityName
-            | Fact::System => false,
+            | Fact::System
+            | Fact::Cost
+            | Fact::CostPrompt
+            | Fact::CostInput
+            | Fact::CostOutput
+            | Fact::CostCacheRead
+            | Fact::CostCacheWrite
+            | Fact::CostOther
+            | Fact::CostDetails
+            | Fact::CostSource
+            | Fact::FromCache
+            | Fact::TotalTokens
+            | Fact::UncachedTokens
+            | Fact::CacheWrite5mTokens
+            | Fact::CacheWrite1hTokens
+            | Fact::InputTextTokens
+            | Fact::InputAudioTokens
+            | Fact::InputImageTokens
+            | Fact::InputVideoTokens
+            | Fact::OutputTextTokens
+            | Fact::OutputAudioTokens
+            | Fact::OutputImageTokens
+            | Fact::OutputVideoTokens
+            | Fact::CacheAudioReadTokens
+            | Fact::CacheImageReadTokens
+            | Fact::UnitUsage
+            | Fact::UsageDetails
+            | Fact::Processing
+            | Fact::ServiceTier
+            | Fact::RequestServiceTier
+            | Fact::ServerAddress
+            | Fact::ApiUrl
+            | Fact::Streamed
+            | Fact::FirstChunk
+            | Fact::Scope => false,
         }
     }
 }
@@ -285,10 +543,19 @@ impl AttributeValue<'_> {
         }
     }
 
+    /// A truth; Python writes it as `True` where it makes it a text.
     fn as_bool(&self) -> Option<bool> {
         match self {
             AttributeValue::Bool(value) => Some(*value),
-            AttributeValue::Str(text) => text.parse().ok(),
+            AttributeValue::Str(text) if text.eq_ignore_ascii_case("true") => Some(true),
+            AttributeValue::Str(text) if text.eq_ignore_ascii_case("false") => Some(false),
+            _ => None,
+        }
+    }
+
+    fn as_str(&self) -> Option<&str> {
+        match self {
+            AttributeValue::Str(text) => Some(text),
             _ => None,
         }
     }
@@ -304,22 +571,13 @@ impl AttributeValue<'_> {
             _ => None,
         }
     }
-
-    fn as_money(&self) -> Option<Money> {
-        match self {
-            AttributeValue::Double(value) => Money::from_usd(*value),
-            AttributeValue::Int(value) => Money::from_usd(*value as f64),
-            AttributeValue::Str(text) => text.parse().ok(),
-            _ => None,
-        }
-        .filter(|amount| *amount >= Money::ZERO)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{SpanId, TraceId};
+    use crate::money::Money;
     use crate::span_record::{SpanKind, Status, Timing};
     use crate::time::Timestamp;
     use AttributeValue::{Double, Int, Str};

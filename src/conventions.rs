@@ -55,10 +55,20 @@ keys! {
     COST_SOURCE = "longpole.cost.source";
     /// The price table of an estimate, or that which has no price for the call.
     COST_TABLE = "longpole.cost.table";
-    /// Followed by the name of a unit: how much of it a call used, where no key of OpenTelemetry's says it.
-    USAGE = "longpole.usage.";
     /// How a call of a model was processed: `batch`.
     CALL_PROCESSING = "longpole.call.processing";
+    /// Followed by the name of a unit in the price table, such as `cache_write_1h_tokens`: how much of it a call used.
+    USAGE_PREFIX = "longpole.usage.";
+    /// What became of a batch of subagents: `complete`, `partial` or `failed`.
+    BATCH_STATUS = "longpole.batch.status";
+    /// How many parts of a batch succeeded.
+    BATCH_SUCCESSFUL = "longpole.batch.successful";
+    /// How many parts of a batch failed.
+    BATCH_FAILED = "longpole.batch.failed";
+    /// Tokens all parts of a batch used.
+    BATCH_TOKENS = "longpole.batch.tokens";
+    /// What all parts of a batch cost, in USD (double).
+    BATCH_COST_USD = "longpole.batch.cost_usd";
     /// Marks a span as the root of a run and names the workflow.
     WORKFLOW_NAME = "longpole.workflow.name";
     /// The version of the workflow.
@@ -82,8 +92,14 @@ keys! {
     EDGE = "longpole.edge";
     /// On metrics: how many nodes an execution is nested in.
     DEPTH = "longpole.depth";
-    /// On metrics: why spans were lost.
+    /// On metrics: why spans were lost, or why calls have no price.
     REASON = "longpole.reason";
+    /// On metrics: which budget a run has exceeded, `cost_usd` or `tokens`.
+    BUDGET = "longpole.budget";
+    /// On metrics: `input` or `output`.
+    GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
+    /// The host called.
+    SERVER_ADDRESS = "server.address";
 
     /// On the run's root: the node to fix first.
     BOTTLENECK_NODE = "longpole.bottleneck.node";
@@ -139,6 +155,11 @@ keys! {
 /// The value of [`COST_SOURCE`] where nobody can say what a call cost.
 pub const UNPRICED: &str = "unpriced";
 
+/// The class of an error under the one name it goes by: `max_depth_reached` is called `depth_limit` too.
+pub fn error_class(told: &str) -> &str {
+    if told == "max_depth_reached" { "depth_limit" } else { told }
+}
+
 /// What an attribute tells the analysis. Whoever reads attributes goes through [`meaning_of`] or [`fact_of`]; nothing
 /// else knows keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +176,22 @@ pub enum Fact {
     InputHash,
     ErrorType,
     Phase,
+    /// What the span cost in all.
     Cost,
+    /// The part of a cost that is all of the input, cached or not.
+    CostPrompt,
+    /// The part of a cost that is input neither read from a cache nor written to one.
+    CostInput,
+    CostOutput,
+    CostCacheRead,
+    CostCacheWrite,
+    CostOther,
+    /// Amounts in JSON.
+    CostDetails,
+    CostSource,
+    CostTable,
+    /// A library answered from its own cache and called nobody.
+    FromCache,
     WorkflowName,
     WorkflowVersion,
     RunSpans,
@@ -177,6 +213,36 @@ pub enum Fact {
     CacheReadTokens,
     CacheWriteTokens,
     ReasoningTokens,
+    /// Input and output together; only ever compared with them.
+    TotalTokens,
+    /// Input tokens that were neither read from a cache nor written to one.
+    UncachedTokens,
+    CacheWrite5mTokens,
+    CacheWrite1hTokens,
+    InputTextTokens,
+    InputAudioTokens,
+    InputImageTokens,
+    InputVideoTokens,
+    OutputTextTokens,
+    OutputAudioTokens,
+    OutputImageTokens,
+    OutputVideoTokens,
+    CacheAudioReadTokens,
+    CacheImageReadTokens,
+    /// A count of the unit that the rest of the key names; see [`USAGE_PREFIX`].
+    UnitUsage,
+    /// Counts in JSON.
+    UsageDetails,
+    Processing,
+    ServiceTier,
+    RequestServiceTier,
+    ServerAddress,
+    ApiUrl,
+    Streamed,
+    /// When the first piece of an answer came, which only streams have.
+    FirstChunk,
+    /// The instrumentation that wrote the span.
+    Scope,
     /// What a dialect other than GenAI calls the sort of a span; see [`operation_of_kind`].
     SpanKind,
     /// The name a dialect other than GenAI gives what a span stands for: a task, an agent, a tool.
@@ -208,6 +274,20 @@ impl Fact {
             Fact::ErrorType => "the class of its error",
             Fact::Phase => "the phase of a node it stands for",
             Fact::Cost => "what it cost, in USD",
+            Fact::CostPrompt => "the part of the cost that is input, cached or not",
+            Fact::CostInput => {
+                "the part of the cost that is input, neither read from a cache nor written to one"
+            }
+            Fact::CostOutput => "the part of the cost that is output",
+            Fact::CostCacheRead => "the part of the cost that is input read from a cache",
+            Fact::CostCacheWrite => "the part of the cost that is input written to a cache",
+            Fact::CostOther => "a part of the cost that is neither input nor output",
+            Fact::CostDetails => "the cost and its parts, in USD, as JSON",
+            Fact::CostSource => "who says what it cost: `recorded`, `provider`, `estimated` or `unpriced`",
+            Fact::CostTable => "the price table of an estimated cost",
+            Fact::FromCache => {
+                "true where a library answered from its own cache: a cost of zero is right then"
+            }
             Fact::WorkflowName => "the span is the root of a run of this workflow, if none above it is",
             Fact::WorkflowVersion => "the version of the workflow",
             Fact::RunSpans => "on the root of a run: how many spans of it were started in its process",
@@ -229,6 +309,38 @@ impl Fact {
             Fact::CacheReadTokens => "input tokens read from a cache",
             Fact::CacheWriteTokens => "input tokens written to a cache",
             Fact::ReasoningTokens => "output tokens spent on reasoning",
+            Fact::TotalTokens => {
+                "input and output tokens together; says whether the input has cached tokens in it"
+            }
+            Fact::UncachedTokens => "input tokens neither read from a cache nor written to one",
+            Fact::CacheWrite5mTokens => "input tokens written to a cache for five minutes",
+            Fact::CacheWrite1hTokens => "input tokens written to a cache for an hour",
+            Fact::InputTextTokens => "input tokens of text",
+            Fact::InputAudioTokens => "input tokens of sound",
+            Fact::InputImageTokens => "input tokens of images",
+            Fact::InputVideoTokens => "input tokens of video",
+            Fact::OutputTextTokens => "output tokens of text",
+            Fact::OutputAudioTokens => "output tokens of sound",
+            Fact::OutputImageTokens => "output tokens of images",
+            Fact::OutputVideoTokens => "output tokens of video",
+            Fact::CacheAudioReadTokens => "input tokens of sound read from a cache",
+            Fact::CacheImageReadTokens => "input tokens of images read from a cache",
+            Fact::UnitUsage => {
+                "how much of the unit in the place of `*` was used, by its name in the price table"
+            }
+            Fact::UsageDetails => "counts of tokens, as JSON",
+            Fact::Processing => "how the call was processed: `batch`",
+            Fact::ServiceTier => "the tier of service that answered",
+            Fact::RequestServiceTier => {
+                "the tier of service asked for; counts where none is told that answered"
+            }
+            Fact::ServerAddress => "the host called",
+            Fact::ApiUrl => "the address of the API",
+            Fact::Streamed => "true where the answer came in pieces",
+            Fact::FirstChunk => "the answer came in pieces",
+            Fact::Scope => {
+                "who wrote the span, as OTLP's scope does; some are known to leave cached tokens out of the input"
+            }
             Fact::SpanKind => "what sort of span it is; see below",
             Fact::EntityName => "the name of the task, agent or tool the span stands for",
             Fact::System => "the provider of the model, if nothing else tells",
@@ -251,6 +363,16 @@ pub enum Dialect {
     OpenInference,
     /// OpenLLMetry, as Traceloop's instrumentations write it.
     OpenLlmetry,
+    /// The AI SDK of Vercel.
+    VercelAi,
+    /// MLflow's own tracing.
+    Mlflow,
+    /// Langfuse's SDKs.
+    Langfuse,
+    /// Pydantic AI and Logfire, where they add to OpenTelemetry's.
+    PydanticAi,
+    /// LiteLLM, where it adds to OpenTelemetry's.
+    LiteLlm,
 }
 
 /// Defines which keys are read, from whom and as what; a key belongs to the first row of prefixes it starts with.
@@ -263,7 +385,7 @@ macro_rules! read_keys {
             $(if let Some(rest) = key.strip_prefix($prefix) {
                 return match rest {
                     $($($rest => Some((Fact::$fact, Dialect::$dialect)),)*)*
-                    _ => None,
+                    _ => family_of(key),
                 };
             })*
             family_of(key)
@@ -285,7 +407,9 @@ read_keys! {
             "node.input_hash" InputHash "node.error_type" ErrorType "node.phase" Phase "cost.usd" Cost "cost_usd" Cost "node.cost_usd" Cost
             "workflow.name" WorkflowName "workflow.version" WorkflowVersion "run.spans" RunSpans "queued_ns" Queued "busy_ns" Busy
             "polls" Polls "longest_poll_ns" LongestPoll "first_enter_ns" FirstEnter "held_open_ns" HeldOpen
-            "outcome" Outcome
+            "outcome" Outcome "cost.input_usd" CostInput "cost.output_usd" CostOutput
+            "cost.cache_read_usd" CostCacheRead "cost.cache_write_usd" CostCacheWrite "cost.other_usd" CostOther
+            "cost.source" CostSource "cost.table" CostTable "call.processing" Processing
         }
         // In place of what a library told, and no better than that.
         OpenTelemetry { "content.input_hash" InputHash }
@@ -311,6 +435,13 @@ read_keys! {
             "response.model" ResponseModel "usage.input_tokens" InputTokens "usage.output_tokens" OutputTokens
             "usage.cache_read.input_tokens" CacheReadTokens "usage.cache_write.input_tokens" CacheWriteTokens
             "usage.reasoning.output_tokens" ReasoningTokens "tool.call.arguments" InputHash
+            "usage.text.input_tokens" InputTextTokens "usage.audio.input_tokens" InputAudioTokens
+            "usage.image.input_tokens" InputImageTokens "usage.video.input_tokens" InputVideoTokens
+            "usage.text.output_tokens" OutputTextTokens "usage.audio.output_tokens" OutputAudioTokens
+            "usage.image.output_tokens" OutputImageTokens "usage.video.output_tokens" OutputVideoTokens
+            "usage.audio.cache_read.input_tokens" CacheAudioReadTokens
+            "usage.image.cache_read.input_tokens" CacheImageReadTokens
+            "request.stream" Streamed "response.time_to_first_chunk" FirstChunk
         }
         OldGenAi {
             "system" Provider "usage.prompt_tokens" InputTokens "usage.completion_tokens" OutputTokens
@@ -319,6 +450,63 @@ read_keys! {
             "usage.cache_creation_input_tokens" CacheWriteTokens "usage.reasoning_tokens" ReasoningTokens
             "usage.details.reasoning_tokens" ReasoningTokens "usage.details.cache_read_tokens" CacheReadTokens
             "usage.details.cache_write_tokens" CacheWriteTokens "usage.cost" Cost
+            "usage.cache_write_input_tokens" CacheWriteTokens "usage.total_tokens" TotalTokens
+            "openai.response.service_tier" ServiceTier "openai.request.service_tier" RequestServiceTier
+        }
+        OpenLlmetry { "is_streaming" Streamed "openai.api_base" ApiUrl }
+        PydanticAi {
+            "usage.details.input_audio_tokens" InputAudioTokens
+            "usage.details.output_audio_tokens" OutputAudioTokens
+            "usage.details.cache_audio_read_tokens" CacheAudioReadTokens
+        }
+        LiteLlm {
+            "cost.total_cost" Cost "cost.input_cost" CostInput "cost.output_cost" CostOutput
+            "cost.cache_read_cost" CostCacheRead "cost.cache_creation_cost" CostCacheWrite
+            "cost.tool_usage_cost" CostOther
+        }
+    }
+    "openai." {
+        OpenTelemetry { "response.service_tier" ServiceTier "request.service_tier" RequestServiceTier }
+    }
+    "server." {
+        OpenTelemetry { "address" ServerAddress }
+    }
+    "otel." {
+        OpenTelemetry { "scope.name" Scope "library.name" Scope }
+    }
+    "operation." {
+        PydanticAi { "cost" Cost }
+    }
+    "litellm." {
+        LiteLlm {
+            "cost.total" Cost "cost.input" CostInput "cost.output" CostOutput "cost.cache_read" CostCacheRead
+            "cost.cache_creation" CostCacheWrite "cost.tool_usage" CostOther "cache_hit" FromCache
+            "request.streaming" Streamed
+        }
+    }
+    "ai." {
+        VercelAi {
+            "operationId" SpanKind "toolCall.name" ToolName "toolCall.args" InputHash "model.provider" Provider
+            "model.id" RequestModel "response.model" ResponseModel "usage.inputTokens" InputTokens
+            "usage.outputTokens" OutputTokens "usage.promptTokens" InputTokens
+            "usage.completionTokens" OutputTokens "usage.tokens" InputTokens "usage.totalTokens" TotalTokens
+            "usage.cachedInputTokens" CacheReadTokens "usage.reasoningTokens" ReasoningTokens
+            "usage.inputTokenDetails.noCacheTokens" UncachedTokens
+            "usage.inputTokenDetails.cacheReadTokens" CacheReadTokens
+            "usage.inputTokenDetails.cacheWriteTokens" CacheWriteTokens
+            "usage.outputTokenDetails.reasoningTokens" ReasoningTokens "response.msToFirstChunk" FirstChunk
+        }
+    }
+    "mlflow." {
+        Mlflow {
+            "spanType" SpanKind "llm.model" RequestModel "llm.provider" Provider "llm.cost" CostDetails
+            "chat.tokenUsage" UsageDetails
+        }
+    }
+    "langfuse.observation." {
+        Langfuse {
+            "type" SpanKind "model.name" RequestModel "cost_details" CostDetails "usage_details" UsageDetails
+            "completion_start_time" FirstChunk
         }
     }
     "openinference." {
@@ -330,12 +518,20 @@ read_keys! {
             "token_count.completion" OutputTokens
             "token_count.prompt_details.cache_read" CacheReadTokens
             "token_count.prompt_details.cache_write" CacheWriteTokens
-            "token_count.completion_details.reasoning" ReasoningTokens "cost.total" Cost
+            "token_count.completion_details.reasoning" ReasoningTokens "token_count.total" TotalTokens
+            "token_count.prompt_details.cache_input" CacheReadTokens
+            "token_count.prompt_details.audio" InputAudioTokens
+            "token_count.completion_details.audio" OutputAudioTokens "request.model_name" RequestModel
+            "response.model_name" ResponseModel "cost.total" Cost "cost.prompt" CostPrompt
+            "cost.completion" CostOutput "cost.prompt_details.input" CostInput
+            "cost.prompt_details.cache_read" CostCacheRead "cost.prompt_details.cache_input" CostCacheRead
+            "cost.prompt_details.cache_write" CostCacheWrite
         }
         OpenLlmetry {
             "request.type" SpanKind "vendor" Provider "request.model" RequestModel
             "response.model" ResponseModel "usage.prompt_tokens" InputTokens
             "usage.completion_tokens" OutputTokens "usage.reasoning_tokens" ReasoningTokens
+            "usage.total_tokens" TotalTokens "is_streaming" Streamed
             "usage.cache_read_input_tokens" CacheReadTokens
             "usage.cache_creation_input_tokens" CacheWriteTokens
         }
@@ -364,7 +560,8 @@ read_keys! {
 }
 
 /// Keys of which any tells the same.
-const FAMILIES: [(&str, Fact, Dialect); 3] = [
+const FAMILIES: [(&str, Fact, Dialect); 4] = [
+    (USAGE_PREFIX, Fact::UnitUsage, Dialect::Longpole),
     ("http.", Fact::Http, Dialect::OpenTelemetry),
     ("url.", Fact::Http, Dialect::OpenTelemetry),
     ("db.", Fact::Db, Dialect::OpenTelemetry),
@@ -380,8 +577,8 @@ pub fn fact_of(key: &str) -> Option<Fact> {
     meaning_of(key).map(|(fact, _)| fact)
 }
 
-/// Sorts of spans in OpenInference and OpenLLMetry, and the GenAI operation each is.
-const OPERATIONS: [(&str, &str); 9] = [
+/// Sorts of spans in other dialects, and the GenAI operation each is.
+const OPERATIONS: [(&str, &str); 19] = [
     ("llm", "chat"),
     ("chat", "chat"),
     ("completion", "text_completion"),
@@ -391,6 +588,16 @@ const OPERATIONS: [(&str, &str); 9] = [
     ("embedding", "embeddings"),
     ("reranker", "rerank"),
     ("rerank", "rerank"),
+    ("chat_model", "chat"),
+    ("generation", "chat"),
+    ("ai.generateText.doGenerate", "chat"),
+    ("ai.streamText.doStream", "chat"),
+    ("ai.generateObject.doGenerate", "chat"),
+    ("ai.streamObject.doStream", "chat"),
+    ("ai.embed.doEmbed", "embeddings"),
+    ("ai.embedMany.doEmbed", "embeddings"),
+    ("ai.rerank.doRerank", "rerank"),
+    ("ai.toolCall", "execute_tool"),
 ];
 
 /// The GenAI operation that a span of this kind does, in the words of OpenInference (`LLM`, `TOOL`) or OpenLLMetry
@@ -463,9 +670,7 @@ mod tests {
         for (prefix, fact, dialect) in FAMILIES {
             assert_eq!(meaning_of(&format!("{prefix}any")), Some((fact, dialect)));
         }
-        for unread in
-            ["", "llm.", "llm.usage.total_tokens", "gen_ai.aggregated_usage.input_tokens", "tools.name"]
-        {
+        for unread in ["", "llm.", "llm.usage.tokens", "gen_ai.aggregated_usage.input_tokens", "tools.name"] {
             assert_eq!(meaning_of(unread), None, "{unread}");
         }
     }
@@ -486,7 +691,7 @@ mod tests {
             "# Attributes that are read\n\n\
              What `longpole` reads from a span, whether the span is its own or comes from another library. Where two \
              attributes tell the same, the one in the earlier table counts, in whatever order they come; within a \
-             table the last one. Everything else is kept in what is exported and not looked at.\n\n\
+             table the one with the shorter name. Everything else is kept in what is exported and not looked at.\n\n\
              This page is made from the code: `UPDATE_DOCS=1 cargo test --lib conventions`.\n",
         );
         let tables = [
@@ -495,6 +700,11 @@ mod tests {
             ("Older and additional `gen_ai` spellings", Dialect::OldGenAi),
             ("OpenInference", Dialect::OpenInference),
             ("OpenLLMetry (Traceloop)", Dialect::OpenLlmetry),
+            ("Vercel AI SDK", Dialect::VercelAi),
+            ("MLflow", Dialect::Mlflow),
+            ("Langfuse", Dialect::Langfuse),
+            ("Pydantic AI and Logfire", Dialect::PydanticAi),
+            ("LiteLLM", Dialect::LiteLlm),
         ];
         for (heading, dialect) in tables {
             write!(page, "\n## {heading}\n\n| attribute | tells |\n|---|---|\n").unwrap();
@@ -507,7 +717,7 @@ mod tests {
         }
         page.push_str(
             "\n## Sorts of spans\n\n\
-             OpenInference and OpenLLMetry name the sort of a span where OpenTelemetry names its operation. \
+             Other dialects name the sort of a span where OpenTelemetry names its operation. \
              `gen_ai.operation.name` counts if it is there too.\n\n| sort | operation |\n|---|---|\n",
         );
         for (kind, operation) in OPERATIONS {

@@ -49,6 +49,7 @@
 //!   context, propagators and exporters. Implies `layer`.
 //! - `layer` (default): the live half.
 //! - `prometheus`: a page of metrics for Prometheus to scrape. Implies `otlp`.
+//! - `mlflow`: logs each run to an MLflow tracking server. Implies `otlp`.
 //! - `metrics`: the same numbers for the recorder of the `metrics` facade. Implies `layer`.
 //! - `compressed`: reads traces that were packed with gzip or zstd.
 //! - without any: the core alone, pure functions from bytes to reports. It starts no thread, opens nothing and
@@ -96,6 +97,8 @@ mod limits_page;
 mod metrics;
 #[cfg(feature = "prometheus")]
 mod metrics_page;
+#[cfg(feature = "mlflow")]
+mod mlflow;
 #[cfg(feature = "layer")]
 mod pipeline;
 #[cfg(feature = "layer")]
@@ -140,6 +143,10 @@ pub use layer::harness;
 pub use layer::otel_context::OtelSpanExt;
 #[cfg(feature = "layer")]
 pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value, phase, track_call};
+#[cfg(feature = "layer")]
+pub use pipeline::budgets::BudgetExceeded;
+#[cfg(feature = "mlflow")]
+pub use mlflow::{LogReportError, MlflowConfig};
 #[cfg(feature = "layer")]
 pub use pipeline::keep_runs::KeepRuns;
 

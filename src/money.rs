@@ -21,12 +21,52 @@ impl Money {
     }
 
     /// A recorded amount in dollars, rounded half away from zero; `None` for NaN, infinities and amounts beyond
-    /// 10²⁰ USD, which no bill has.
+    /// 10²⁰ USD, which no bill has. Exact for what [`Money::as_usd`] gave up to 2,251 USD.
     pub fn from_usd(dollars: f64) -> Option<Self> {
         (dollars.is_finite() && dollars.abs() <= 1e20).then(|| Money((dollars * 1e12).round() as i128))
     }
 
-    /// The amount in dollars, for ratios and wire attributes only.
+    /// An amount in dollars that others wrote as text, with or without an exponent: `0.0913`, `1e-05`. What is below
+    /// 10⁻¹² USD is rounded, half away from zero; all else is exact. `None` if the text is no number, or beyond 10²⁰ USD.
+    pub fn from_decimal(text: &str) -> Option<Self> {
+        const MOST: i128 = 100_000_000_000_000_000_000_000_000_000_000;
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+            None => (text, 0),
+        };
+        let (is_negative, mantissa) = match mantissa.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = || whole.bytes().chain(fraction.bytes());
+        if digits().next().is_none() || !digits().all(|digit| digit.is_ascii_digit()) {
+            return None;
+        }
+        // The unit's place, counted from the first digit.
+        let place = i64::try_from(whole.len()).ok()?.checked_add(i64::from(exponent))?.checked_add(12)?;
+        let mut amount: i128 = 0;
+        let mut index: i64 = 0;
+        for digit in digits().map(|digit| i128::from(digit.wrapping_sub(b'0'))) {
+            if index < place {
+                amount = amount.checked_mul(10)?.checked_add(digit)?;
+            } else if index == place {
+                amount = amount.checked_add(i128::from(digit >= 5))?;
+            } else {
+                break;
+            }
+            index = index.checked_add(1)?;
+        }
+        if amount > 0 {
+            for _ in index..place.min(index.saturating_add(40)) {
+                amount = amount.checked_mul(10)?;
+            }
+        }
+        (amount <= MOST).then_some(Money(if is_negative { amount.checked_neg()? } else { amount }))
+    }
+
+    /// The amount in dollars, for ratios and wire attributes only. [`Money::from_usd`] gives back the same amount up to
+    /// 2,251 USD, which is 2⁵¹ units: each of the two steps is off by 2⁻⁵³ at most, together less than half a unit.
     pub fn as_usd(self) -> f64 {
         self.0 as f64 / 1e12
     }
@@ -146,6 +186,79 @@ impl<'de> serde::Deserialize<'de> for Money {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_that_others_wrote_are_read_to_the_last_digit() {
+        for (text, amount) in [
+            ("0.0913", "0.0913"),
+            ("1e-05", "0.00001"),
+            ("1.5E+2", "150"),
+            ("+2", "2"),
+            (".5", "0.5"),
+            ("5.", "5"),
+            ("-0.25", "-0.25"),
+            // Doubles as Python and JavaScript write them: thirteen decimals and more are rounded once.
+            ("1.4999999999999999e-05", "0.000015"),
+            ("0.0000000000005", "0.000000000001"),
+            ("0.00000000000049999999999999999999999999999999999999999999", "0"),
+            ("5e-13", "0.000000000001"),
+            ("4e-13", "0"),
+            ("9e-14", "0"),
+            ("0e999999999", "0"),
+            ("1e-2147483648", "0"),
+            ("100000000000000000000", "100000000000000000000"),
+            ("0.0000000000000000000000000000001e31", "1"),
+        ] {
+            assert_eq!(
+                Money::from_decimal(text).map(|money| money.to_string()).as_deref(),
+                Some(amount),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "-",
+            "e5",
+            "1e",
+            "1e1.5",
+            "0x1",
+            "NaN",
+            "inf",
+            "1,5",
+            "$1",
+            "1e21",
+            "1e2147483647",
+            "1e99999999999",
+        ] {
+            assert_eq!(Money::from_decimal(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_amount_written_as_a_double_comes_back_the_same(units in 0i128..1 << 51) {
+            let amount = Money::from_picodollars(units);
+            proptest::prop_assert_eq!(Money::from_usd(amount.as_usd()), Some(amount));
+        }
+
+        #[test]
+        fn text_and_exponents_tell_the_same_amount(units in 0i128..1_000_000_000_000_000_000_000, shift in -30i32..30) {
+            let amount = Money::from_picodollars(units);
+            proptest::prop_assert_eq!(Money::from_decimal(&amount.to_string()), Some(amount));
+            // Any shift of the point that the exponent takes back.
+            let text = format!("{units}{}e{}", "0".repeat(shift.max(0) as usize), -12 - shift.max(0));
+            proptest::prop_assert_eq!(Money::from_decimal(&text), Some(amount));
+        }
+    }
+
+    #[test]
+    fn the_bound_of_amounts_as_doubles_is_near_the_truth() {
+        // Above it one in some is off by a unit.
+        let beyond = (1i128 << 53..(1 << 53) + 10_000).map(Money::from_picodollars);
+        assert!(
+            beyond.map(|amount| (Money::from_usd(amount.as_usd()), amount)).any(|(is, was)| is != Some(was))
+        );
+    }
 
     #[test]
     fn decimals_round_trip_exactly() {

@@ -177,6 +177,10 @@ pub struct CallDetails {
     pub other_usage: Vec<(Unit, u64)>,
     /// A count of what was used is negative, not whole or beyond 2⁶³.
     pub has_bad_count: bool,
+    /// Tokens that a told total has and no other count tells: the counts are not all there is.
+    pub unexplained_tokens: u64,
+    /// A library answered from its own cache and called nobody.
+    pub is_from_cache: bool,
     /// A cost was told that is no amount of money: negative, not a number, beyond what any bill has.
     pub has_bad_cost: bool,
     /// A library says that the call cost nothing, and the table of prices says otherwise; what it says is not taken.
@@ -237,6 +241,11 @@ impl CostSource {
             | CostSource::PydanticAi
             | CostSource::LiteLlm => "provider",
         }
+    }
+
+    /// Whether somebody else than longpole or the program says so.
+    pub const fn is_foreign(self) -> bool {
+        !matches!(self, CostSource::Recorded | CostSource::Estimated)
     }
 
     /// The attribute it was read from.

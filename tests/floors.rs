@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["pipeline::pressure"],
     &["pipeline::shard", "metrics"],
     &["clock", "delivery", "process_identity"],
+    &["mlflow"],
     &["environment"],
     &["layer", "metrics_page"],
     &["pipeline"],

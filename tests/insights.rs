@@ -289,7 +289,13 @@ fn lp108_counts_failed_tries_and_the_wait_for_the_next() {
         assert_eq!((found.subject.as_str(), found.saves_max_ns), ("fetch", ms(150)));
         assert_eq!(
             found.why,
-            [Reason::LostToRetries { failures: 1, retries: 1, lost_ns: ms(100), on_path_ns: ms(150) }]
+            [Reason::LostToRetries {
+                failures: 1,
+                retries: 1,
+                lost_ns: ms(100),
+                on_path_ns: ms(150),
+                cost_usd: None
+            }]
         );
         assert!(!says(&retried, "LP114"));
         assert_eq!(retried.run.retries, 1);
@@ -305,7 +311,13 @@ fn lp108_counts_failed_tries_and_the_wait_for_the_next() {
     assert_eq!((found.saves_max_ns, found.severity), (Duration::ZERO, Severity::Low));
     assert_eq!(
         found.why,
-        [Reason::LostToRetries { failures: 1, retries: 1, lost_ns: ms(100), on_path_ns: Duration::ZERO }]
+        [Reason::LostToRetries {
+            failures: 1,
+            retries: 1,
+            lost_ns: ms(100),
+            on_path_ns: Duration::ZERO,
+            cost_usd: None
+        }]
     );
     assert!(!says(&report(vec![root(200), node(2, "fetch", 0, 100), node(3, "fetch", 100, 200)]), "LP108"));
 }
@@ -370,9 +382,72 @@ fn lp111_tells_a_slow_model_from_a_long_answer() {
     let slow = report_with(drafted(2000, 100), &usual);
     let found = finding(&slow, "LP111");
     assert_eq!((found.subject.as_str(), found.saves_max_ns), ("draft", ms(1000)));
-    assert_eq!(found.why, [Reason::SlowerOutput { model: "m".to_owned(), per_second: 50.0, usual: 100.0 }]);
+    let (slower, split) = (
+        Reason::SlowerOutput { model: "m".to_owned(), per_second: 50.0, usual: 100.0, among_calls: None },
+        Reason::SlowerOrMore { slower_ns: ms(1000), wrote_more_ns: Duration::ZERO },
+    );
+    assert_eq!(found.why, [slower, split]);
+    // Twice as slow and half as much again: 150 tokens would have taken 1,500 ms at the usual speed.
+    let both = report_with(drafted(3000, 150), &usual);
+    assert_eq!(
+        finding(&both, "LP111").why[1],
+        Reason::SlowerOrMore { slower_ns: ms(1500), wrote_more_ns: ms(500) }
+    );
     assert!(!says(&report_with(drafted(2000, 200), &usual), "LP111"), "it wrote more");
     assert!(!says(&report_with(drafted(2000, 100), &history([(1000, 100); 4])), "LP111"));
+}
+
+#[test]
+fn lp111_tells_a_call_that_is_slower_than_the_others_of_its_model() {
+    // Six calls one after the other; five write 100 tokens in 100 ms, the last as many in `last` ms.
+    let run = |last: u64, tokens: u64| {
+        let mut records = vec![root(500 + last)];
+        records.extend((0..5).map(|n| chat(n + 2, n * 100, n * 100 + 100, 100)));
+        records.push(with(chat(9, 500, 500 + last, tokens), |facts| facts.node_id = Some("revise".into())));
+        report(records)
+    };
+    let slow = run(400, 100);
+    let found = finding(&slow, "LP111");
+    assert_eq!((found.subject.as_str(), found.saves_max_ns), ("revise", ms(300)));
+    assert_eq!(
+        found.why,
+        [
+            Reason::SlowerOutput {
+                model: "m".to_owned(),
+                per_second: 250.0,
+                usual: 1000.0,
+                among_calls: Some(6)
+            },
+            Reason::SlowerOrMore { slower_ns: ms(300), wrote_more_ns: Duration::ZERO },
+        ]
+    );
+    assert!(slow.to_text().contains("the median of its 6 calls"), "{}", slow.to_text());
+    assert!(!says(&run(400, 400), "LP111"), "it wrote more");
+    assert!(!says(&run(400, 31), "LP111"), "so few tokens say nothing about speed");
+    assert!(!says(&run(140, 100), "LP111"), "not slow enough");
+}
+
+#[test]
+fn lp108_tells_what_the_tries_that_failed_cost() {
+    let priced = |record: SpanRecord, usd: f64| with(record, |facts| facts.cost = Money::from_usd(usd));
+    let told = report(vec![
+        root(1000),
+        priced(failed(node(2, "draft", 0, 400)), 0.02),
+        priced(with(node(3, "draft", 400, 1000), |facts| facts.attempt = Some(2)), 0.03),
+    ]);
+    let found = finding(&told, "LP108");
+    assert_eq!(found.saves_max_usd, Money::from_usd(0.02));
+    assert_eq!(told.cost.unwrap().lost_to_retries_usd, Money::from_usd(0.02));
+}
+
+#[test]
+fn lp110_is_less_sure_where_calls_have_no_price() {
+    let priced = |record: SpanRecord, usd: f64| with(record, |facts| facts.cost = Money::from_usd(usd));
+    let mut records =
+        vec![root(300), priced(node(2, "draft", 0, 100), 0.07), priced(node(3, "rank", 100, 200), 0.03)];
+    assert_eq!(finding(&report(records.clone()), "LP110").confidence, Confidence::Sure);
+    records.push(with(chat(4, 200, 300, 5), |facts| facts.node_id = Some("audit".into())));
+    assert_eq!(finding(&report(records), "LP110").confidence, Confidence::Likely);
 }
 
 #[test]

@@ -69,7 +69,13 @@ fn put_evidence(
         Reason::OverSla { sla_ns: time, average_ns: times[1] },
         Reason::SlowerThanUsual { took_ns: time, usual_ns: times[1], runs: count },
         Reason::MovedAlong { measure: name.clone(), now: count, usual: counts[1] },
-        Reason::SlowerOutput { model: name.clone(), per_second: ratio, usual: -ratio },
+        Reason::SlowerOutput {
+            model: name.clone(),
+            per_second: ratio,
+            usual: -ratio,
+            among_calls: Some(count),
+        },
+        Reason::SlowerOrMore { slower_ns: time, wrote_more_ns: times[1] },
         Reason::AtLimit { calls: count, limit: counts[1], queued_ns: time },
         Reason::OneAfterAnother {
             steps: count,
@@ -80,7 +86,13 @@ fn put_evidence(
         Reason::Repeated { calls: count, caller: Some(name.clone()) },
         Reason::SameInput { repeats: count, calls: counts[1] },
         Reason::Straggler { siblings: count, median_ns: time, longest_ns: times[1] },
-        Reason::LostToRetries { failures: count, retries: counts[1], lost_ns: time, on_path_ns: times[1] },
+        Reason::LostToRetries {
+            failures: count,
+            retries: counts[1],
+            lost_ns: time,
+            on_path_ns: times[1],
+            cost_usd: Some(Money::from_picodollars(i128::MAX)),
+        },
         Reason::Varies { rule: name.clone(), value: ratio, limit: ratio, calls: count },
         Reason::CostShare {
             cost_usd: Money::from_picodollars(i128::MIN),
@@ -131,6 +143,94 @@ fn put_evidence(
     report.quality.not_claimed = vec![name];
 }
 
+/// A section about cost in which every name is one of these, and every amount and count as large as can be.
+fn any_cost(names: &[String], counts: &[u64]) -> CostSection {
+    let (name, other, most) = (&names[0], &names[1], Some(Money::from_picodollars(i128::MAX)));
+    let tokens = TokenSums {
+        input: Some(counts[0]),
+        output: Some(counts[1]),
+        cache_read: Some(counts[2]),
+        cache_write: Some(counts[3]),
+        reasoning: Some(counts[4]),
+    };
+    CostSection {
+        total_usd: most,
+        is_lower_bound: true,
+        sources: ["estimated", "provider", name]
+            .map(|source| CostSourceRow {
+                source: source.to_owned(),
+                key: Some(other.clone()),
+                charges: counts[0],
+                cost_usd: Money::from_picodollars(i128::MIN),
+            })
+            .to_vec(),
+        price_tables: vec![name.clone(), other.clone()],
+        calls: counts[1],
+        covered_calls: counts[2],
+        unpriced_calls: counts[3],
+        unpriced: vec![
+            UnpricedRow {
+                reason: name.clone(),
+                provider: Some(other.clone()),
+                model: Some(name.clone()),
+                calls: counts[4],
+                failed: counts[5],
+                covered: counts[0],
+                tokens,
+                hint: Some(other.clone()),
+            };
+            4
+        ],
+        off_path_usd: most,
+        retries_usd: most,
+        failed_usd: most,
+        tokens,
+        models: vec![
+            ModelCost {
+                provider: Some(other.clone()),
+                model: Some(name.clone()),
+                calls: counts[0],
+                unpriced_calls: counts[1],
+                failed_calls: counts[2],
+                cost_usd: most,
+                cost_ratio: Some(f64::NAN),
+                tokens,
+                timed_calls: counts[3],
+                output_time_ns: Duration::MAX,
+                timed_output_tokens: counts[4],
+            };
+            4
+        ],
+        nodes: vec![NodeCost {
+            node: name.clone(),
+            calls: counts[0],
+            unpriced_calls: counts[1],
+            cost_usd: most,
+            with_nested_usd: most,
+            cost_ratio: None,
+            path_ratio: f64::INFINITY,
+            on_path_usd: most,
+            off_path_usd: most,
+            retries_usd: most,
+            tokens,
+        }],
+        outside_nodes_usd: most,
+        roll_ups: ["cost", "output_tokens", other]
+            .map(|measure| RollUpDifference {
+                node: Some(name.clone()),
+                span: other.clone(),
+                span_id: String::new(),
+                measure: measure.to_owned(),
+                says: other.clone(),
+                calls_say: counts[0].to_string(),
+                calls: counts[1],
+            })
+            .to_vec(),
+        roll_ups_total: counts[2],
+        ..CostSection::default()
+    }
+}
+
 prop_compose! {
     /// A report in which everything that comes from outside is anything.
     fn any_report()(
@@ -139,6 +239,7 @@ prop_compose! {
         times in prop::collection::vec(any_duration(), 6),
         counts in prop::collection::vec(any::<u64>(), 6),
         ratio in any::<f64>(),
+        has_cost: bool,
         status in prop::sample::select(vec![RunStatus::Ok, RunStatus::Cancelled, RunStatus::Incomplete]),
         level in prop::sample::select(vec![QualityLevel::Low, QualityLevel::Medium, QualityLevel::High]),
     ) -> Report {
@@ -168,6 +269,7 @@ prop_compose! {
         report.nodes[0].name = names[6].clone();
         report.nodes[0].cost_usd = Some(Money::from_picodollars(i128::MAX));
         report.totals.cost_usd = Some(Money::from_picodollars(1));
+        report.cost = has_cost.then(|| any_cost(&names[6..], &counts));
         report.quality.level = level;
         report.quality.open_spans = counts[3];
         report.quality.closed_spans = counts[4];

@@ -189,7 +189,7 @@ impl Builder {
 
     /// What to tell about credentials that anybody on the way can read.
     #[cfg(feature = "otlp")]
-    fn open_credentials(&self, what: &str, shown: &str, endpoint: &Endpoint) -> Option<String> {
+    pub(super) fn open_credentials(&self, what: &str, shown: &str, endpoint: &Endpoint) -> Option<String> {
         let name = endpoint.header_names().find(|name| self.layer.privacy.redacts(name))?;
         endpoint.is_readable_on_the_way().then(|| {
             format!(

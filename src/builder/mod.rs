@@ -1,8 +1,11 @@
 //! Putting a layer, its pipeline and its handle together.
 
 mod analysis;
+mod budget;
 mod cost;
 mod destinations;
+#[cfg(feature = "mlflow")]
+mod mlflow;
 mod opentelemetry;
 mod privacy;
 mod resource;
@@ -25,6 +28,7 @@ use crate::layer::{LayerCore, LongpoleLayer};
 use crate::metrics::hub::{MetricHub, Observed};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::{LabelValue, Labels};
+use crate::pipeline::budgets::{BudgetWatch, OnBudget};
 use crate::pipeline::io_thread::LossTelling;
 use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
@@ -64,6 +68,8 @@ pub struct Builder {
     exporter: Option<crate::delivery::AnyExporter>,
     #[cfg(feature = "prometheus")]
     prometheus: Option<std::net::SocketAddr>,
+    #[cfg(feature = "mlflow")]
+    mlflow: mlflow::MlflowChoice,
     #[cfg(feature = "metrics")]
     uses_facade: bool,
     report: ReportOptions,
@@ -71,6 +77,7 @@ pub struct Builder {
     compares_with_earlier_runs: bool,
     marked_only: bool,
     on_run: Vec<OnRun>,
+    on_budget: Vec<OnBudget>,
     tells_problems: bool,
 }
 
@@ -189,6 +196,8 @@ pub fn builder() -> Builder {
         exporter: None,
         #[cfg(feature = "prometheus")]
         prometheus: None,
+        #[cfg(feature = "mlflow")]
+        mlflow: mlflow::MlflowChoice::default(),
         #[cfg(feature = "metrics")]
         uses_facade: false,
         report: ReportOptions::default(),
@@ -196,6 +205,7 @@ pub fn builder() -> Builder {
         compares_with_earlier_runs: false,
         marked_only: false,
         on_run: Vec::new(),
+        on_budget: Vec::new(),
         tells_problems: false,
     }
 }
@@ -376,12 +386,19 @@ impl Builder {
         let shards = Arc::new(Shards::new(cores, limits.queue_bytes.unwrap_or(QUEUE_BYTES)));
         let metrics = Arc::new(MetricHub::new(self.environment.metric_limits));
         let is_disabled = self.environment.is_disabled;
+        #[cfg(feature = "mlflow")]
+        self.settle_mlflow_traces(&mut notes);
         let (delivery, mut destinations) = match is_disabled {
             true => (None, Vec::new()),
             false => {
                 let service = attributes.origin().service_name.clone().unwrap_or_default();
                 self.start_delivery((&resource, &service), &shards, &metrics, &mut notes)?
             }
+        };
+        #[cfg(feature = "mlflow")]
+        let mlflow = match is_disabled {
+            true => None,
+            false => self.start_mlflow(&mut destinations, &mut notes)?,
         };
         self.layer.export = delivery.as_ref().is_some_and(|delivery| delivery.takes_spans());
         self.layer.limits.apply(&limits);
@@ -408,7 +425,11 @@ impl Builder {
                 marked_only: self.marked_only,
                 origin: attributes.origin(),
                 on_run: self.on_run,
+                budgets: budget_watch(&core, &analysis, workflow.as_deref()),
+                on_budget: self.on_budget,
                 metrics: metrics.clone(),
+                #[cfg(feature = "mlflow")]
+                mlflow: mlflow.clone(),
                 #[cfg(feature = "metrics")]
                 uses_facade: self.uses_facade,
                 layer_losses: losses_of(&core),
@@ -469,6 +490,8 @@ impl Builder {
             metrics,
             #[cfg(feature = "prometheus")]
             metrics_page: Mutex::new(metrics_page),
+            #[cfg(feature = "mlflow")]
+            mlflow,
             propagators: self.environment.propagators,
             #[cfg(feature = "metrics")]
             uses_facade: self.uses_facade,
@@ -513,6 +536,18 @@ impl Builder {
 fn losses_of(core: &Arc<LayerCore>) -> Box<dyn Fn() -> PipelineLosses + Send> {
     let core = Arc::downgrade(core);
     Box::new(move || core.upgrade().map_or_else(Default::default, |core| core.lost_spans()))
+}
+
+/// Watches what runs use, where they may not use everything.
+fn budget_watch(
+    core: &Arc<LayerCore>,
+    analysis: &ReportOptions,
+    workflow: Option<&str>,
+) -> Option<BudgetWatch> {
+    let core = Arc::downgrade(core);
+    let open_tree = move |trace_id| core.upgrade().map(|core| core.open_tree(trace_id)).unwrap_or_default();
+    let watch = || BudgetWatch::new(analysis.budgets, workflow.map(Arc::from), Box::new(open_tree));
+    (!analysis.budgets.is_empty()).then(watch)
 }
 
 /// The spans of a layer that have been open for a while.

@@ -2,4 +2,6 @@
 //! that know certain names.
 
 pub mod profiler;
+
 pub mod subagent;
+pub mod subagent_batch;

@@ -30,8 +30,11 @@ use tracing::{Span, info_span};
 
 use crate::aggregate::Aggregates;
 use crate::layer::profilers::NodeRecorder;
+use crate::layer::usage_log::UsageLog;
 use crate::layer::{LayerCore, LongpoleLayer};
-use crate::report::{Bottleneck, Summary};
+use crate::money::Money;
+use crate::prices::PriceTable;
+use crate::report::{Bottleneck, Report, Summary};
 
 /// Sums of node times. Clones share.
 #[derive(Clone, Debug, Default)]
@@ -126,14 +129,19 @@ pub fn clear_profiler() {
 }
 
 fn with_current<R>(f: impl FnOnce(&LayerCore, u64) -> R) -> Option<R> {
-    Span::current().with_subscriber(|(id, dispatch)| {
+    with_layer(&Span::current(), f)
+}
+
+fn with_layer<R>(span: &Span, f: impl FnOnce(&LayerCore, u64) -> R) -> Option<R> {
+    span.with_subscriber(|(id, dispatch)| {
         let layer = dispatch.downcast_ref::<LongpoleLayer>()?;
         Some(f(layer.core(), id.into_u64()))
     })?
 }
 
-/// What a profiled node gave back and how long it took; see [`profile_node`].
+/// What a profiled node gave back, how long it took and what it cost; see [`profile_node`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct NodeOutcome<T> {
     /// What it gave back.
     pub value: T,
@@ -141,6 +149,11 @@ pub struct NodeOutcome<T> {
     pub node_id: String,
     /// How long it took.
     pub took: Duration,
+    /// What it cost with everything inside it that had closed by then, as far as that is known; `None` where nothing
+    /// tells a cost.
+    pub cost: Option<Money>,
+    /// Calls of models inside it that are not in the cost, since nobody knows their price.
+    pub unpriced_calls: u64,
 }
 
 impl<T> NodeOutcome<T> {
@@ -149,26 +162,118 @@ impl<T> NodeOutcome<T> {
         self.took.as_secs_f64() * 1e3
     }
 
-    /// Writes the time into a node's output, as `_execution_time_ms` and `_execution_time_ms_{node_id}`.
+    /// In US dollars: the double nearest to the cost; `None` where nothing tells one.
+    pub fn cost_usd(&self) -> Option<f64> {
+        self.cost.map(nearest_usd)
+    }
+
+    /// Writes time and cost into a node's output, as `_execution_time_ms` and `_cost_usd`, and as
+    /// `_execution_time_ms_{node_id}` and `_cost_usd_{node_id}`. A cost that is not known is not written.
     pub fn annotate(&self, output: &mut Map<String, Value>) {
-        let time = Value::from(self.execution_time_ms());
-        output.insert("_execution_time_ms".to_owned(), time.clone());
-        output.insert(format!("_execution_time_ms_{}", self.node_id), time);
+        annotate(output, &self.node_id, self.execution_time_ms(), self.cost);
     }
 }
 
-/// Runs `work` as the node `node_id` and says how long it took. The node is measured also where `work` panics.
+/// Time and cost of a node in a run, as `_execution_time_ms`, `_cost_usd`, `_execution_time_ms_{node_id}` and
+/// `_cost_usd_{node_id}`: those of all its executions together, the cost with everything inside them. A cost that is
+/// not known is left out. `None` if the run had no such node.
+///
+/// ```
+/// # use tracing_subscriber::prelude::*;
+/// # let (layer, longpole) = longpole::builder().build()?;
+/// # tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+/// tracing::info_span!("draft", node.id = "draft", node.cost_usd = 0.0412).in_scope(|| { /* work */ });
+/// # });
+/// longpole.flush();
+/// let report = longpole.last_run().expect("a run has ended");
+/// let result = longpole::compat::profiler::node_result(&report, "draft").expect("it ran");
+/// assert_eq!(result["_cost_usd"], 0.0412);
+/// assert_eq!(result["_cost_usd_draft"], 0.0412);
+/// # Ok::<(), longpole::BuildError>(())
+/// ```
+pub fn node_result(report: &Report, node_id: &str) -> Option<Map<String, Value>> {
+    let node = report.nodes.iter().find(|node| node.name == node_id)?;
+    let mut result = Map::new();
+    annotate(&mut result, node_id, node.duration.sum_ns.as_millis_f64(), node.cost_with_nested_usd);
+    Some(result)
+}
+
+/// Time and cost of every node of a run, as `_execution_time_ms_{node_id}` and `_cost_usd_{node_id}`; as
+/// [`node_result`].
+pub fn run_result(report: &Report) -> Map<String, Value> {
+    let mut result = Map::new();
+    for node in &report.nodes {
+        let time = Value::from(node.duration.sum_ns.as_millis_f64());
+        result.insert(format!("_execution_time_ms_{}", node.name), time);
+        if let Some(cost) = node.cost_with_nested_usd {
+            result.insert(format!("_cost_usd_{}", node.name), Value::from(nearest_usd(cost)));
+        }
+    }
+    result
+}
+
+fn annotate(output: &mut Map<String, Value>, node_id: &str, execution_time_ms: f64, cost: Option<Money>) {
+    let time = Value::from(execution_time_ms);
+    output.insert("_execution_time_ms".to_owned(), time.clone());
+    output.insert(format!("_execution_time_ms_{node_id}"), time);
+    if let Some(cost) = cost {
+        let cost = Value::from(nearest_usd(cost));
+        output.insert("_cost_usd".to_owned(), cost.clone());
+        output.insert(format!("_cost_usd_{node_id}"), cost);
+    }
+}
+
+/// Dividing would round twice.
+fn nearest_usd(amount: Money) -> f64 {
+    amount.to_string().parse().unwrap_or_else(|_| amount.as_usd())
+}
+
+/// Runs `work` as the node `node_id` and says how long it took and what it cost: the calls of models inside it that
+/// had closed by then, and what [`SpanExt::record_cost`](crate::SpanExt::record_cost) says. The node is measured also
+/// where `work` panics.
 pub fn profile_node<T>(node_id: &str, work: impl FnOnce() -> T) -> NodeOutcome<T> {
-    let started = Instant::now();
-    let value = node_span(node_id).in_scope(work);
-    NodeOutcome { value, node_id: node_id.to_owned(), took: started.elapsed() }
+    let profiled = Profiled::begin(node_id);
+    let value = profiled.span.in_scope(work);
+    profiled.end(value)
 }
 
 /// The same for a future.
 pub async fn profile_node_async<T>(node_id: &str, work: impl Future<Output = T>) -> NodeOutcome<T> {
-    let started = Instant::now();
-    let value = work.instrument(node_span(node_id)).await;
-    NodeOutcome { value, node_id: node_id.to_owned(), took: started.elapsed() }
+    let profiled = Profiled::begin(node_id);
+    let value = work.instrument(profiled.span.clone()).await;
+    profiled.end(value)
+}
+
+/// A node that is being profiled.
+struct Profiled<'n> {
+    node_id: &'n str,
+    started: Instant,
+    span: Span,
+    usage: Option<(Arc<UsageLog>, Option<PriceTable>)>,
+}
+
+impl<'n> Profiled<'n> {
+    fn begin(node_id: &'n str) -> Self {
+        let started = Instant::now();
+        let span = node_span(node_id);
+        let usage =
+            with_layer(&span, |core, id| Some((core.bind_usage_log(id)?, core.config.prices.clone())));
+        Profiled { node_id, started, span, usage: usage.flatten() }
+    }
+
+    fn end<T>(self, value: T) -> NodeOutcome<T> {
+        let took = self.started.elapsed();
+        // It closes: what it says itself is logged.
+        drop(self.span);
+        let cost = self.usage.map(|(log, prices)| log.cost(prices.as_ref())).unwrap_or_default();
+        NodeOutcome {
+            value,
+            node_id: self.node_id.to_owned(),
+            took,
+            cost: cost.cost,
+            unpriced_calls: cost.unpriced_calls,
+        }
+    }
 }
 
 fn node_span(node_id: &str) -> Span {

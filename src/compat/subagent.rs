@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::conventions::error_class;
 use crate::handle::{Longpole, WeakLongpole, current};
 use crate::metrics::instrument::Instrument;
 use crate::metrics::store::{LabelValue, Labels};
@@ -111,8 +112,7 @@ impl SubagentMetrics {
         if self.is_recorded.swap(true, Ordering::AcqRel) {
             return;
         }
-        let error_type = if error_type == "max_depth_reached" { "depth_limit" } else { error_type };
-        self.count(Instrument::SubagentErrors, self.labels(&[("error_type", error_type)]));
+        self.count(Instrument::SubagentErrors, self.labels(&[("error_type", error_class(error_type))]));
     }
 
     fn labels(&self, others: &[(&'static str, &str)]) -> Labels {

@@ -14,8 +14,9 @@ use super::error::shortened;
 use super::jaeger::{JaegerTrace, Processes};
 use super::json_value::Scalar;
 use super::otlp::Place;
-use super::otlp_json::{Resource, Span};
+use super::otlp_json::{Resource, Scope, Span};
 use super::sink::Sink;
+use crate::attribute_reader::AttributeReader;
 use crate::span_record::{Origin, SpanRecord};
 
 /// Reads the document in `text`, which starts on `line` of the input. Spans before a place where it is damaged are
@@ -26,6 +27,7 @@ pub(super) fn read_document(text: &str, line: usize, sink: &mut Sink<'_>) {
         place: Place { line: Some(line), ..Place::default() },
         path: String::new(),
         origin: None,
+        scope: String::new(),
         waiting: Vec::new(),
         is_trace: false,
     };
@@ -56,6 +58,8 @@ struct Reader<'r, 's> {
     path: String,
     /// The resource, once it was read; it may stand behind its spans.
     origin: Option<Arc<Origin>>,
+    /// The name of the instrumentation that wrote the spans that come.
+    scope: String,
     /// Spans that wait for it.
     waiting: Vec<SpanRecord>,
     /// Whether something that belongs to a trace was seen.
@@ -68,7 +72,8 @@ impl Reader<'_, '_> {
         let span = match serde_json::from_str::<Span<'_>>(json.get()) {
             Ok(span) => {
                 let origin = self.origin.clone().unwrap_or_default();
-                span.into_record(&place, &origin, &mut self.sink.interner)
+                let reader = AttributeReader::of_scope(&self.scope);
+                span.into_record(&place, &origin, reader, &mut self.sink.interner)
             }
             Err(error) => Err(DecodeError::Shape { place: place.whole(), what: without_place(&error) }),
         };
@@ -169,7 +174,10 @@ impl<'de> Visitor<'de> for Part<'_, '_, '_> {
                 reader.origin = None;
                 reader.place.scope = 0;
             }
-            Level::ScopeSpans => reader.place.span = 0,
+            Level::ScopeSpans => {
+                reader.place.span = 0;
+                reader.scope.clear();
+            }
             Level::Span => return Err(A::Error::custom("an object where an array of spans was expected")),
         }
         while let Some(key) = map.next_key::<Scalar<'_>>()? {
@@ -182,6 +190,12 @@ impl<'de> Visitor<'de> for Part<'_, '_, '_> {
                     | "instrumentationLibrarySpans"
                     | "instrumentation_library_spans",
                 ) => map.next_value_seed(Part { reader, level: Level::ScopeSpans })?,
+                (Level::ScopeSpans, "scope" | "instrumentationLibrary" | "instrumentation_library") => {
+                    // One that is none says as little as a missing one.
+                    let scope = serde_json::from_str::<Scope<'_>>(map.next_value::<&RawValue>()?.get());
+                    reader.scope =
+                        scope.ok().and_then(|scope| Some(scope.name.text()?.to_owned())).unwrap_or_default();
+                }
                 (Level::ScopeSpans, "spans") => map.next_value_seed(Part { reader, level: Level::Span })?,
                 _ => {
                     map.next_value::<IgnoredAny>()?;

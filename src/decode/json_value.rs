@@ -112,7 +112,7 @@ impl<'j> Scalar<'j> {
             Scalar::Double(number) => AttributeValue::Double(*number),
             Scalar::Signed(number) => AttributeValue::Int(*number),
             Scalar::Unsigned(number) => {
-                i64::try_from(*number).map_or(AttributeValue::Other, AttributeValue::Int)
+                i64::try_from(*number).map_or(AttributeValue::Double(*number as f64), AttributeValue::Int)
             }
         }
     }

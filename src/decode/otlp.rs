@@ -77,13 +77,15 @@ pub(super) fn read_resource_spans(message: &[u8], offset: usize, resource: usize
             Ok(_) => continue,
             Err(problem) => return sink.problem(problem),
         };
+        let name = scope_name(scope).unwrap_or_default();
         let mut in_scope = Fields::new(scope, fields.start_of(scope));
         place.span = 0;
         while let Some(field) = in_scope.next() {
             match field {
                 Ok(Field { number: 2, value: Value::Bytes(span) }) => {
                     let start = in_scope.start_of(span);
-                    let decoded = decode_span_at(span, start, &place, &origin, &mut sink.interner);
+                    let reader = AttributeReader::of_scope(name);
+                    let decoded = decode_span_at(span, start, &place, &origin, reader, &mut sink.interner);
                     sink.take(decoded);
                     place.span = place.span.saturating_add(1);
                 }
@@ -93,6 +95,15 @@ pub(super) fn read_resource_spans(message: &[u8], offset: usize, resource: usize
         }
         place.scope = place.scope.saturating_add(1);
     }
+}
+
+/// The name of the instrumentation that wrote the spans of a `ScopeSpans` message.
+fn scope_name(message: &[u8]) -> Option<&str> {
+    let bytes_of = |message, number| {
+        let fields = Fields::new(message, 0).map_while(Result::ok);
+        fields.filter(|field| field.number == number).filter_map(|field| field.value.bytes()).next()
+    };
+    std::str::from_utf8(bytes_of(bytes_of(message, 1)?, 1)?).ok()
 }
 
 /// What a `Resource` message says about who sent its spans. Damage in it is as if the rest were not there.
@@ -130,7 +141,7 @@ pub fn decode_span(
     origin: &Arc<Origin>,
     interner: &mut Interner,
 ) -> Result<SpanRecord, DecodeError> {
-    decode_span_at(message, 0, &Place::default(), origin, interner)
+    decode_span_at(message, 0, &Place::default(), origin, AttributeReader::default(), interner)
 }
 
 fn decode_span_at(
@@ -138,10 +149,10 @@ fn decode_span_at(
     offset: usize,
     place: &Place,
     origin: &Arc<Origin>,
+    mut attributes: AttributeReader,
     interner: &mut Interner,
 ) -> Result<SpanRecord, DecodeError> {
     let mut record = empty_record(origin);
-    let mut attributes = AttributeReader::default();
     let (mut has_trace_id, mut has_span_id) = (false, false);
     let mut links = Vec::new();
     for field in Fields::new(message, offset) {
@@ -188,6 +199,18 @@ fn decode_span_at(
 /// The node that `Span.attributes` fields of a span called `name` make of it, if they do.
 #[cfg(feature = "layer")]
 pub(crate) fn node_of_attributes(fields: &[u8], name: &str, interner: &mut Interner) -> Option<Arc<str>> {
+    record_of_attributes(fields, name, interner).node_id()
+}
+
+/// The workflow that `Span.attributes` fields mark a span with.
+#[cfg(feature = "layer")]
+pub(crate) fn workflow_of_attributes(fields: &[u8], interner: &mut Interner) -> Option<Arc<str>> {
+    record_of_attributes(fields, "", interner).workflow_name().cloned()
+}
+
+/// A span of which nothing is known but its name and `Span.attributes` fields.
+#[cfg(feature = "layer")]
+pub(crate) fn record_of_attributes(fields: &[u8], name: &str, interner: &mut Interner) -> SpanRecord {
     let mut record = empty_record(&Arc::default());
     record.name = interner.intern(name);
     let mut attributes = AttributeReader::default();
@@ -199,7 +222,7 @@ pub(crate) fn node_of_attributes(fields: &[u8], name: &str, interner: &mut Inter
         }
     }
     attributes.finish(&mut record, interner);
-    record.node_id()
+    record
 }
 
 /// The keys of a `Span` message's attributes, as far as it is whole.

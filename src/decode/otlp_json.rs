@@ -25,6 +25,13 @@ pub(super) struct Resource<'j> {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
+pub(super) struct Scope<'j> {
+    #[serde(borrow)]
+    pub(super) name: Scalar<'j>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
 pub(super) struct Span<'j> {
     #[serde(borrow, alias = "trace_id", rename = "traceId")]
     trace_id: Scalar<'j>,
@@ -132,7 +139,8 @@ impl<'j> JsonValue<'j> {
         if let Some(number) = self.int.as_i64() {
             return Value::Int(number);
         }
-        if let Some(number) = self.double.as_f64() {
+        // A whole number that is none, or beyond 64 bits, is still told.
+        if let Some(number) = self.int.as_f64().or_else(|| self.double.as_f64()) {
             return Value::Double(number);
         }
         let text = |item: ArrayItem<'j>| if let Scalar::Text(text) = item.string { Some(text) } else { None };
@@ -180,6 +188,7 @@ impl<'j> Span<'j> {
         self,
         place: &Place,
         origin: &Arc<Origin>,
+        mut attributes: AttributeReader,
         interner: &mut Interner,
     ) -> Result<SpanRecord, DecodeError> {
         let wrong = |field: &str, value: &Scalar<'_>, wanted| DecodeError::Field {
@@ -216,7 +225,6 @@ impl<'j> Span<'j> {
                 *slot = Timestamp::from_unix_nanos(nanos);
             }
         }
-        let mut attributes = AttributeReader::default();
         for attribute in self.attributes.iter().flatten() {
             if let (Some(key), Some(value)) = (attribute.key.text(), &attribute.value) {
                 attributes.read(&mut record, key, &value.as_attribute(), interner);

@@ -17,13 +17,13 @@ use crate::privacy::shown_address;
 /// A backend's address and what every request carries; ready to be used.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    pub(super) uri: Uri,
-    pub(super) protocol: Protocol,
-    pub(super) headers: HeaderMap,
-    pub(super) timeout: Duration,
-    pub(super) max_backoff: Duration,
-    pub(super) is_compressed: bool,
-    pub(super) tls: rustls::ClientConfig,
+    pub(crate) uri: Uri,
+    pub(crate) protocol: Protocol,
+    pub(crate) headers: HeaderMap,
+    pub(crate) timeout: Duration,
+    pub(crate) max_backoff: Duration,
+    pub(crate) is_compressed: bool,
+    pub(crate) tls: rustls::ClientConfig,
 }
 
 impl Endpoint {

@@ -11,6 +11,8 @@ mod backend;
 #[cfg(feature = "otlp")]
 mod endpoint;
 mod holding;
+#[cfg(feature = "otlp")]
+pub(crate) mod http_client;
 mod loss_news;
 #[cfg(feature = "otlp")]
 mod metrics_sender;
@@ -22,7 +24,7 @@ pub(crate) mod record;
 mod recovery;
 mod request;
 #[cfg(feature = "otlp")]
-mod retry;
+pub(crate) mod retry;
 #[cfg(feature = "otlp")]
 mod span_exporter;
 mod spans_file;

@@ -8,7 +8,7 @@ const MAX_RETRY_AFTER: Duration = Endpoint::MAX_RETRY_AFTER;
 
 /// What to do after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Taken.
     Accepted,
     /// To be sent again, not before this long if the backend said so.
@@ -76,7 +76,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LEAST_SPREAD_BACKOFF: Duration = Duration::from_secs(1);
 
 /// What the answer `status` with this `Retry-After` header means. `now` is for headers that give a date.
-pub(super) fn classify(status: u16, retry_after: Option<&str>, now: SystemTime) -> Verdict {
+pub(crate) fn classify(status: u16, retry_after: Option<&str>, now: SystemTime) -> Verdict {
     match status {
         200..=299 => Verdict::Accepted,
         429 | 502 | 503 | 504 => {
@@ -139,7 +139,7 @@ const FAILURES_UNTIL_PROBING: u32 = 5;
 /// When one backend may be asked again. What it says in one answer holds for every request: while it asks for time
 /// nothing is sent, and while it is away it is asked by one request at a time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Failures since the last answer that settled a request.
     failures: u32,
     /// Before when the backend wants nothing.
@@ -151,19 +151,19 @@ pub(super) struct Pace {
 
 impl Pace {
     /// For a backend of which nothing is known yet. `max_backoff`: the longest wait unless it asks for more.
-    pub(super) fn new(max_backoff: Duration) -> Self {
+    pub(crate) fn new(max_backoff: Duration) -> Self {
         Pace { failures: 0, asked: None, probe: None, max_backoff }
     }
 
     /// A request was taken or refused for good: the backend is there. Time it asked for in another answer it keeps.
-    pub(super) fn settled(&mut self) {
+    pub(crate) fn settled(&mut self) {
         self.failures = 0;
         self.probe = None;
     }
 
     /// A request is to be sent again; `after` is the [`Verdict::Retry`] of its answer. Returns when: never before
     /// the backend wants it, and ever later while failures go on.
-    pub(super) fn failed(&mut self, after: Option<Duration>, now: Instant, random: f64) -> Instant {
+    pub(crate) fn failed(&mut self, after: Option<Duration>, now: Instant, random: f64) -> Instant {
         self.failures = self.failures.saturating_add(1);
         let wait = backoff(self.failures, random, self.max_backoff).max(after.unwrap_or_default());
         let due = now.checked_add(wait).unwrap_or(now);
@@ -178,22 +178,22 @@ impl Pace {
     }
 
     /// Somebody is waiting, or the backend is known to be back: only what it asked for itself still holds.
-    pub(super) fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         self.probe = None;
     }
 
     /// Whether only one request may be on its way.
-    pub(super) fn is_probing(&self) -> bool {
+    pub(crate) fn is_probing(&self) -> bool {
         self.failures >= FAILURES_UNTIL_PROBING
     }
 
     /// Whether the backend wants nothing now.
-    pub(super) fn asks_for_time(&self, now: Instant) -> bool {
+    pub(crate) fn asks_for_time(&self, now: Instant) -> bool {
         self.asked.is_some_and(|until| now < until)
     }
 
     /// Before when no request may start; `None`: any time.
-    pub(super) fn not_before(&self) -> Option<Instant> {
+    pub(crate) fn not_before(&self) -> Option<Instant> {
         self.asked.max(self.probe)
     }
 }

@@ -16,18 +16,16 @@ use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TE};
 use http::uri::PathAndQuery;
 use http::{Method, Response, Uri, Version};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::Protocol;
 use super::endpoint::Endpoint;
+use super::http_client::{
+    self, End, HttpClient, causes, is_page, place, printable_start, read, without_secrets,
+};
 use super::retry::{GrpcCode, Verdict, classify, classify_grpc};
-use crate::privacy::{REDACTED, mask, shown_address};
 use partial_success::PartialSuccess;
 
 /// What is sent.
@@ -62,7 +60,7 @@ const MAX_REFUSAL: usize = 4 << 10;
 pub(super) struct Transport {
     endpoint: Endpoint,
     signal: Signal,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpClient,
 }
 
 /// What came back, settled.
@@ -79,28 +77,7 @@ pub(super) struct Answer {
 
 impl Transport {
     pub(super) fn new(endpoint: Endpoint, signal: Signal) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(Endpoint::CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        // Otherwise it refuses what is not http before TLS gets to see it.
-        connector.enforce_http(false);
-        let tls = HttpsConnectorBuilder::new().with_tls_config(endpoint.tls.clone()).https_or_http();
-        let mut builder = Client::builder(TokioExecutor::new());
-        let client = match endpoint.protocol {
-            Protocol::Grpc => {
-                // All requests share a connection. One on which nothing comes any more is found out and left by the
-                // time its request has waited in vain; otherwise every further try would wait on it too.
-                let half = endpoint.timeout.checked_div(2).unwrap_or(endpoint.timeout);
-                builder
-                    .timer(TokioTimer::new())
-                    .http2_keep_alive_interval(half)
-                    .http2_keep_alive_timeout(half);
-                builder.http2_only(true).build(tls.enable_http2().wrap_connector(connector))
-            }
-            Protocol::HttpProtobuf | Protocol::HttpJson => {
-                builder.build(tls.enable_http1().wrap_connector(connector))
-            }
-        };
+        let client = http_client::client(&endpoint);
         Transport { endpoint, signal, client }
     }
 
@@ -249,11 +226,6 @@ fn settled(status: &grpc::Status, message: &[u8]) -> Answer {
 
 const HINT_CREDENTIALS: &str = "; OTEL_EXPORTER_OTLP_HEADERS is the place for credentials";
 
-fn is_page(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-    content_type.to_ascii_lowercase().starts_with(b"text/html")
-}
-
 /// What an HTTP answer means that is no success, or that no receiver of OTLP gives.
 async fn refusal(response: Response<Incoming>, deadline: Instant) -> Answer {
     let code = response.status().as_u16();
@@ -285,67 +257,6 @@ async fn refusal(response: Response<Incoming>, deadline: Instant) -> Answer {
     }
 }
 
-/// What was read of an answer, and why no more.
-struct Received {
-    bytes: Vec<u8>,
-    trailers: Option<HeaderMap>,
-    end: End,
-}
-
-enum End {
-    Whole,
-    TooLong,
-    Broken(String),
-    Late,
-}
-
-impl End {
-    const TOO_LONG: &str = "is longer than 4 MiB";
-
-    fn problem(&self) -> Option<String> {
-        match self {
-            End::Whole => None,
-            End::TooLong => Some(End::TOO_LONG.to_owned()),
-            End::Broken(error) => Some(format!("did not arrive: {error}")),
-            End::Late => Some("did not arrive in time".to_owned()),
-        }
-    }
-}
-
-/// Reads at most `limit` bytes until `deadline`.
-async fn read<B>(mut body: B, limit: usize, deadline: Instant) -> Received
-where
-    B: Body<Data = Bytes, Error: std::error::Error> + Unpin,
-{
-    let mut received = Received { bytes: Vec::new(), trailers: None, end: End::Whole };
-    loop {
-        let frame = match timeout_at(deadline, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
-            Ok(Some(Err(error))) => {
-                received.end = End::Broken(causes(&error));
-                break;
-            }
-            Err(_) => {
-                received.end = End::Late;
-                break;
-            }
-        };
-        match frame.into_data() {
-            Ok(data) => {
-                let room = limit.saturating_sub(received.bytes.len());
-                received.bytes.extend_from_slice(data.get(..room).unwrap_or(&data));
-                if data.len() > room {
-                    received.end = End::TooLong;
-                    break;
-                }
-            }
-            Err(frame) => received.trailers = frame.into_trailers().ok(),
-        }
-    }
-    received
-}
-
 impl Answer {
     pub(super) fn failed(error: String) -> Answer {
         Answer { verdict: Verdict::Retry(None), error: Some(error), rejected: 0, is_unknown_signal: false }
@@ -361,26 +272,6 @@ impl Answer {
     }
 }
 
-/// An address as it may be shown.
-fn place(uri: &Uri) -> String {
-    shown_address(&uri.to_string()).into_owned()
-}
-
-/// Words of a header's value with fewer bytes are not looked for: they would be found everywhere.
-const SHORTEST_WORD: usize = 6;
-
-/// What a backend said, which may repeat the credentials it got.
-fn without_secrets(error: String, endpoint: &Endpoint) -> String {
-    let mut error = mask(&error, false).unwrap_or(error);
-    for value in endpoint.headers.values().filter(|value| value.is_sensitive()) {
-        let words = value.to_str().unwrap_or_default().split_ascii_whitespace();
-        for word in words.filter(|word| word.len() >= SHORTEST_WORD) {
-            error = error.replace(word, REDACTED);
-        }
-    }
-    error
-}
-
 /// The address with another path: gRPC's stand on their own.
 fn with_path(uri: &Uri, path: PathAndQuery) -> Uri {
     let mut parts = uri.clone().into_parts();
@@ -393,21 +284,6 @@ fn gzip(message: &[u8]) -> Vec<u8> {
     // Writing into memory does not fail.
     let _ = encoder.write_all(message);
     encoder.finish().unwrap_or_default()
-}
-
-/// An error and what caused it: the first alone rarely says why.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// What a failed connection most likely means.
@@ -448,21 +324,9 @@ fn is_other_protocol(error: &str) -> bool {
     .any(|sign| error.contains(sign))
 }
 
-pub(super) fn printable_start(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    text.chars().filter(|character| !character.is_control()).take(200).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_shown_without_what_is_secret() {
-        let shown = |uri: &str| place(&uri.parse().unwrap());
-        assert_eq!(shown("http://ann:hunter2@h:1/v1/traces?key=secret"), "http://h:1/v1/traces");
-        assert_eq!(shown("https://[::1]:4317"), "https://[::1]:4317/");
-    }
 
     #[test]
     fn grpc_paths_replace_those_of_http() {

@@ -5,6 +5,8 @@
 //! once and leaves the default.
 
 pub(crate) mod cost;
+#[cfg(feature = "mlflow")]
+pub(crate) mod mlflow;
 pub(crate) mod privacy;
 mod reader;
 #[cfg(test)]

@@ -144,6 +144,18 @@ pub(crate) const SECTIONS: &[Section] = &[
     ),
 ];
 
+/// Variables of MLflow's own, which only `mlflow_from_env` reads.
+pub(super) const MLFLOW: &[Variable] = variables! {
+    "MLFLOW_TRACKING_URI", "none", "The address of the tracking server, `http` or `https`. Without it nothing is logged.";
+    "MLFLOW_EXPERIMENT_NAME", "`Default`", "The experiment runs are logged under. It is made if there is none.";
+    "MLFLOW_EXPERIMENT_ID", "`0`", "The same by its id, which beats the name.";
+    "MLFLOW_RUN_ID", "none", "An MLflow run that exists: every run is logged into it.";
+    "MLFLOW_TRACKING_USERNAME", "none", "For basic authentication, with the password. Both beat the token.";
+    "MLFLOW_TRACKING_PASSWORD", "none", "See there.";
+    "MLFLOW_TRACKING_TOKEN", "none", "For a server that takes bearer tokens.";
+    "MLFLOW_TRACKING_SERVER_CERT_PATH", "the system's", "A PEM file of the certificates to trust.";
+};
+
 /// Variables of OpenTelemetry that are not for longpole, or not yet, and what it does about them.
 pub(super) const NOT_USED: &[Variable] = variables! {
     "OTEL_CONFIG_FILE", "", "Declarative configuration is not read. longpole says so and goes by the variables here.";
@@ -186,6 +198,14 @@ mod tests {
             for Variable { name, default, meaning } in *variables {
                 writeln!(page, "| `{name}` | {default} | {meaning} |").unwrap();
             }
+        }
+        page.push_str(
+            "\n## MLflow\n\n\
+             `builder().mlflow_from_env()` reads these, with the feature `mlflow`: see [mlflow.md](mlflow.md).\n\n\
+             | variable | default | meaning |\n|---|---|---|\n",
+        );
+        for Variable { name, default, meaning } in MLFLOW {
+            writeln!(page, "| `{name}` | {default} | {meaning} |").unwrap();
         }
         page.push_str("\n## Not used\n\n| variable | what longpole does |\n|---|---|\n");
         for Variable { name, meaning, .. } in NOT_USED {

@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) metrics: Arc<MetricHub>,
     #[cfg(feature = "prometheus")]
     pub(crate) metrics_page: Mutex<Option<crate::metrics_page::MetricsPage>>,
+    #[cfg(feature = "mlflow")]
+    pub(crate) mlflow: Option<Arc<crate::mlflow::Mlflow>>,
     #[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "nothing is handed on"))]
     pub(crate) propagators: Propagators,
     #[cfg(feature = "metrics")]
@@ -81,6 +83,8 @@ pub enum Destination {
     MetricsConsole,
     /// Metrics on a page for Prometheus at this address.
     MetricsPage(SocketAddr),
+    /// Runs to the MLflow tracking server at this address.
+    Mlflow(String),
 }
 
 impl fmt::Display for Destination {
@@ -93,6 +97,7 @@ impl fmt::Display for Destination {
             Destination::Metrics(url) => write!(f, "metrics go to {url}"),
             Destination::MetricsConsole => f.write_str("metrics are printed"),
             Destination::MetricsPage(address) => write!(f, "metrics are at http://{address}/metrics"),
+            Destination::Mlflow(url) => write!(f, "runs are logged to MLflow at {url}"),
         }
     }
 }
@@ -111,6 +116,9 @@ pub struct Diagnostics {
     pub closed_spans: u64,
     /// Runs reported on so far.
     pub runs: u64,
+    /// How often a run used more than [`Builder::cost_budget_usd`](crate::Builder::cost_budget_usd) or
+    /// [`Builder::token_quota`](crate::Builder::token_quota) allow.
+    pub budgets_exceeded: u64,
     /// Everything lost, shortened or suppressed so far, counted by reason. Empty: nothing.
     pub counts: BTreeMap<String, u64>,
     /// What went wrong last with spans on the way to a backend or a file.
@@ -121,6 +129,10 @@ pub struct Diagnostics {
     pub metrics_requests: u64,
     /// What went wrong last with metrics on the way to a backend.
     pub last_metrics_error: Option<String>,
+    /// Runs logged to an MLflow server.
+    pub mlflow_runs: u64,
+    /// What went wrong last with runs on the way to an MLflow server.
+    pub last_mlflow_error: Option<String>,
     /// What the user should know, each told once: variables that made no sense, roots that never end.
     pub notes: Vec<String>,
 }
@@ -281,16 +293,20 @@ impl Longpole {
             open_spans: self.inner.layer.open_spans(),
             closed_spans: 0,
             runs: 0,
+            budgets_exceeded: 0,
             counts: self.inner.counts(),
             last_error: None,
             acknowledged_spans: 0,
             metrics_requests: 0,
             last_metrics_error: None,
+            mlflow_runs: 0,
+            last_mlflow_error: None,
             notes: self.inner.notes.clone(),
         };
         if let Some(pipeline) = &self.inner.pipeline {
             diagnostics.closed_spans = pipeline.outputs.closed_spans.load(Ordering::Relaxed);
             diagnostics.runs = pipeline.outputs.runs.load(Ordering::Relaxed);
+            diagnostics.budgets_exceeded = pipeline.outputs.budgets_exceeded.load(Ordering::Relaxed);
             diagnostics.notes.extend(pipeline.outputs.state().notes.iter().cloned());
             if let Some(status) = pipeline.delivery.as_ref().map(|delivery| delivery.status()) {
                 diagnostics.last_error = status.last_error;
@@ -299,6 +315,12 @@ impl Longpole {
                 diagnostics.last_metrics_error = status.last_metrics_error;
                 diagnostics.notes.extend(status.notes);
             }
+        }
+        #[cfg(feature = "mlflow")]
+        if let Some(status) = self.inner.mlflow.as_ref().map(|mlflow| mlflow.status()) {
+            diagnostics.mlflow_runs = status.logged;
+            diagnostics.last_mlflow_error = status.last_error;
+            diagnostics.notes.extend(status.notes);
         }
         diagnostics
     }
@@ -332,6 +354,10 @@ impl Longpole {
             if let Some(delivery) = &pipeline.delivery {
                 is_complete &= delivery.flush(deadline).is_complete;
             }
+        }
+        #[cfg(feature = "mlflow")]
+        if let Some(mlflow) = &self.inner.mlflow {
+            is_complete &= mlflow.flush(deadline);
         }
         self.inner.flush_report(is_complete, started)
     }
@@ -449,6 +475,24 @@ impl Longpole {
     }
 }
 
+#[cfg(feature = "mlflow")]
+impl Longpole {
+    /// Logs a report to the MLflow server given with [`Builder::mlflow`](crate::Builder::mlflow), as each finished run
+    /// is logged anyway: for reports made in another way, of a file's runs for one. A run that is there already is
+    /// added to and not logged twice. Returns at once; the report is sent by a thread of longpole's.
+    ///
+    /// # Errors
+    ///
+    /// [`LogReportError`](crate::LogReportError) if it cannot be taken. What becomes of a report that was taken is told
+    /// in [`Longpole::diagnostics`].
+    pub fn log_bottleneck_report(&self, report: &Report) -> Result<(), crate::LogReportError> {
+        match &self.inner.mlflow {
+            Some(mlflow) => mlflow.log_report(report.clone()),
+            None => Err(crate::LogReportError::NoServer),
+        }
+    }
+}
+
 #[cfg(feature = "prometheus")]
 impl Longpole {
     /// Serves metrics for Prometheus on `address`, at `/metrics`, until this handle is shut down; gives the address,
@@ -544,6 +588,10 @@ impl Inner {
                 is_complete &= delivery.shutdown(deadline).is_complete;
             }
         }
+        #[cfg(feature = "mlflow")]
+        if let Some(mlflow) = &self.mlflow {
+            is_complete &= mlflow.shutdown(deadline);
+        }
         #[cfg(feature = "prometheus")]
         drop(self.metrics_page.lock().unwrap_or_else(PoisonError::into_inner).take());
         let last = ShutdownReport { flush: self.flush_report(is_complete, started), open };
@@ -597,6 +645,10 @@ impl Inner {
         counts.extend(self.layer.counts());
         let delivery = self.pipeline.as_ref().and_then(|pipeline| pipeline.delivery.as_ref());
         counts.extend(delivery.into_iter().flat_map(|delivery| delivery.recovery_losses()));
+        #[cfg(feature = "mlflow")]
+        if let Some(mlflow) = &self.mlflow {
+            counts.extend(mlflow.status().lost.into_iter().map(|(why, runs)| (why.to_owned(), runs)));
+        }
         counts
     }
 }

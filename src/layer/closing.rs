@@ -90,6 +90,9 @@ impl LayerCore {
         if self.profilers.are_bound() {
             self.record_in_profiler(slot, body, callsite.name, &course);
         }
+        if self.usage_logs.are_bound() {
+            self.log_usage(slot, body, course.end);
+        }
         let shadowed = body.has_other_keys || callsite.shadows_layer_keys;
         self.append_timing(body, &course, shadowed);
         self.append_outcome(body, shadowed);

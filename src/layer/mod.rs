@@ -23,6 +23,7 @@ pub mod harness;
 mod in_node;
 pub(crate) mod open_bytes;
 mod open_span;
+pub(crate) mod open_tree;
 mod origin;
 #[cfg(feature = "otlp")]
 pub(crate) mod otel_context;
@@ -37,6 +38,7 @@ mod span_ext;
 #[cfg(test)]
 mod tests;
 mod tracked_call;
+pub(crate) mod usage_log;
 mod user_text;
 mod withheld;
 
@@ -96,6 +98,7 @@ pub(crate) struct LayerCore {
     slots: Slots,
     own_keys: OwnKeys,
     pub(crate) profilers: profilers::Profilers,
+    pub(crate) usage_logs: usage_log::UsageLogs,
 }
 
 impl LayerCore {
@@ -120,6 +123,7 @@ impl LayerCore {
             is_forked: AtomicBool::new(false),
             own_keys: OwnKeys::new(),
             profilers: profilers::Profilers::default(),
+            usage_logs: usage_log::UsageLogs::default(),
         }
     }
 
@@ -387,6 +391,9 @@ where
         self.core.slots.release(id.into_u64(), |slot| self.core.finish(slot));
         if self.core.profilers.are_bound() {
             self.core.profilers.unbind(id.into_u64());
+        }
+        if self.core.usage_logs.are_bound() {
+            self.core.usage_logs.unbind(id.into_u64());
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::time::Timestamp;
 
 use super::open_span::trace_id_bytes;
 use super::span_ext::{SpanExt, with_layer};
+use super::usage_log::LoggedSpan;
 use super::withheld::masked;
 use super::{LayerCore, fence};
 
@@ -77,7 +78,7 @@ pub(super) fn usage_key(unit: Unit) -> Cow<'static, str> {
         Unit::OUTPUT => keys::GEN_AI_OUTPUT_TOKENS.into(),
         Unit::CACHE_READ => keys::GEN_AI_CACHE_READ_TOKENS.into(),
         Unit::CACHE_WRITE => keys::GEN_AI_CACHE_WRITE_TOKENS.into(),
-        other => format!("{}{}", keys::USAGE, other.name()).into(),
+        other => format!("{}{}", keys::USAGE_PREFIX, other.name()).into(),
     }
 }
 
@@ -109,9 +110,16 @@ impl LayerCore {
         }
         let now = lineage.anchor.saturating_add(self.clock.elapsed()).as_unix_nanos();
         let is_unsampled = lineage.is_unsampled();
+        let span_id = random_id();
+        if self.usage_logs.are_bound() {
+            let at = Timestamp::from_unix_nanos(now);
+            let (parent_id, attributes) = (lineage.span_id, message.clone());
+            let call = LoggedSpan { span_id, parent_id, start: at, end: at, attributes };
+            self.log_at_and_above(parent, &call);
+        }
         let head = SpanHead {
             trace_id: trace_id_bytes(lineage.trace_id),
-            span_id: random_id().to_be_bytes(),
+            span_id: span_id.to_be_bytes(),
             parent_id: lineage.span_id.to_be_bytes(),
             kind: CLIENT,
             flags: span_flags::IS_REMOTE_KNOWN | if is_unsampled { 0 } else { span_flags::SAMPLED },

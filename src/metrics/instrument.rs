@@ -21,10 +21,16 @@ pub(crate) enum Kind {
     Counter,
     /// A counter of time; kept in nanoseconds, exported in seconds.
     TimeCounter,
+    /// A counter of money; kept in 10⁻¹² USD, exported in USD.
+    MoneyCounter,
     /// What there is at the moment of looking.
     Level,
     /// How long things took; kept in nanoseconds, exported in seconds.
     TimeHistogram,
+    /// The same for what takes many calls of a model.
+    AgentTimeHistogram,
+    /// The same for whole workflows.
+    WorkflowTimeHistogram,
     /// How many of something there were each time.
     CountHistogram,
 }
@@ -78,12 +84,44 @@ instruments! {
     NodePathTime = "longpole.node.critical_path.time", "s", TimeCounter,
         ["longpole.node.id", "longpole.workflow.name"],
         "Time a node spent on the critical paths of its runs.";
+    NodeCost = "longpole.node.cost", "{USD}", MoneyCounter,
+        ["longpole.node.id", "longpole.workflow.name", "longpole.cost.source"],
+        "What the calls in a node cost.";
+    NodeUnpricedCalls = "longpole.node.unpriced_calls", "{call}", Counter,
+        ["longpole.node.id", "longpole.workflow.name", "longpole.reason"],
+        "Calls of models in a node that have no price, by reason: they are missing in its cost.";
+    NodeTokens = "longpole.node.tokens", "{token}", CountHistogram,
+        ["longpole.node.id", "longpole.workflow.name", "longpole.depth"],
+        "Tokens an execution used, input and output, nested executions included.";
+    NodeTurns = "longpole.node.turns", "{turn}", CountHistogram,
+        ["longpole.node.id", "longpole.workflow.name", "longpole.depth"],
+        "Conversation turns an execution says it took.";
     RunDuration = "longpole.run.duration", "s", TimeHistogram,
         ["longpole.workflow.name", "longpole.outcome"],
         "How long runs took.";
     RunExecutions = "longpole.run.executions", "{run}", Counter,
         ["longpole.workflow.name", "longpole.outcome"],
         "Runs that ended.";
+    RunBudgetsExceeded = "longpole.run.budgets_exceeded", "{run}", Counter,
+        ["longpole.workflow.name", "longpole.budget"],
+        "Runs that used more than they may.";
+    GenAiTokenUsage = "gen_ai.client.token.usage", "{token}", CountHistogram,
+        ["gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model",
+            "server.address", "gen_ai.token.type"],
+        "Tokens a call of a model used.";
+    GenAiOperationDuration = "gen_ai.client.operation.duration", "s", TimeHistogram,
+        ["gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model",
+            "server.address", "error.type"],
+        "How long a call of a model took.";
+    GenAiWorkflowDuration = "gen_ai.invoke_workflow.duration", "s", WorkflowTimeHistogram,
+        ["gen_ai.workflow.name", "error.type"],
+        "How long a workflow with generative AI in it took.";
+    GenAiAgentDuration = "gen_ai.invoke_agent.duration", "s", AgentTimeHistogram,
+        ["gen_ai.agent.name", "gen_ai.request.model", "error.type"],
+        "How long an agent took.";
+    GenAiToolDuration = "gen_ai.execute_tool.duration", "s", TimeHistogram,
+        ["gen_ai.tool.name", "error.type"],
+        "How long a tool took.";
     PipelineSpans = "longpole.pipeline.spans", "{span}", Counter,
         [],
         "Spans that closed and reached longpole's pipeline.";
@@ -137,6 +175,38 @@ pub(crate) const TIME_BOUNDS: [u64; 14] = [
     81_920_000_000,
 ];
 
+/// The same for agents.
+pub(crate) const AGENT_TIME_BOUNDS: [u64; 13] = [
+    100_000_000,
+    200_000_000,
+    400_000_000,
+    800_000_000,
+    1_600_000_000,
+    3_200_000_000,
+    6_400_000_000,
+    12_800_000_000,
+    25_600_000_000,
+    51_200_000_000,
+    102_400_000_000,
+    204_800_000_000,
+    409_600_000_000,
+];
+
+/// The same for workflows.
+pub(crate) const WORKFLOW_TIME_BOUNDS: [u64; 11] = [
+    1_000_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    30_000_000_000,
+    60_000_000_000,
+    120_000_000_000,
+    300_000_000_000,
+    600_000_000_000,
+    1_800_000_000_000,
+    3_600_000_000_000,
+    7_200_000_000_000,
+];
+
 /// Upper bounds of explicit buckets for numbers: those the GenAI conventions advise for tokens.
 pub(crate) const COUNT_BOUNDS: [u64; 14] =
     [1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864];
@@ -145,7 +215,11 @@ impl Kind {
     /// Of what is kept in one exported unit.
     pub(crate) const fn per_unit(self) -> f64 {
         match self {
-            Kind::TimeCounter | Kind::TimeHistogram => 1e9,
+            Kind::TimeCounter
+            | Kind::TimeHistogram
+            | Kind::AgentTimeHistogram
+            | Kind::WorkflowTimeHistogram => 1e9,
+            Kind::MoneyCounter => 1e12,
             Kind::Counter | Kind::Level | Kind::CountHistogram => 1.0,
         }
     }
@@ -153,6 +227,8 @@ impl Kind {
     pub(crate) const fn bounds(self) -> &'static [u64] {
         match self {
             Kind::CountHistogram => &COUNT_BOUNDS,
+            Kind::AgentTimeHistogram => &AGENT_TIME_BOUNDS,
+            Kind::WorkflowTimeHistogram => &WORKFLOW_TIME_BOUNDS,
             _ => &TIME_BOUNDS,
         }
     }
@@ -202,15 +278,27 @@ mod tests {
              `longpole.depth` is how many nodes an execution is nested in; `longpole.outcome` is `ok`, `error`, `panicked`, \
              `cancelled` or `partial`; `error.type` is the span's, else `_OTHER`. Executions count when their run is \
              reported. The `subagent_` metrics are those of `longpole::compat::subagent`.\n\n\
+             Money is summed exactly, in 10⁻¹² USD, and becomes a double when it is sent. What was charged outside every \
+             node has no `longpole.node.id`, so that `longpole.node.cost` adds up to what the runs cost. \
+             `longpole.cost.source` is `recorded` by the program, told by the `provider` or a library, or `estimated` \
+             from tokens and a table of prices. A call without a price adds nothing to a cost: it is in \
+             `longpole.node.unpriced_calls`.\n\n\
+             The `gen_ai.` metrics are those of OpenTelemetry's conventions, in the buckets these advise; values that a \
+             span does not tell are left out. Of calls that several libraries have wrapped in spans of their own the \
+             innermost counts. Over 2,000 series of one of them share one, marked `otel.metric.overflow`. A run with a \
+             workflow's name and generative AI in it is in `gen_ai.invoke_workflow.duration`.\n\n\
              This page is made from the code: `UPDATE_DOCS=1 cargo test --lib metrics`.\n\n\
              | metric | unit | kind | attributes | what it tells |\n|---|---|---|---|---|\n",
         );
         for instrument in Instrument::ALL {
             let description = instrument.description();
             let kind = match description.kind {
-                Kind::Counter | Kind::TimeCounter => "counter",
+                Kind::Counter | Kind::TimeCounter | Kind::MoneyCounter => "counter",
                 Kind::Level => "level",
-                Kind::TimeHistogram | Kind::CountHistogram => "histogram",
+                Kind::TimeHistogram
+                | Kind::AgentTimeHistogram
+                | Kind::WorkflowTimeHistogram
+                | Kind::CountHistogram => "histogram",
             };
             let labels: Vec<String> = description.labels.iter().map(|label| format!("`{label}`")).collect();
             writeln!(

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 
+use super::cost::usd_of;
 use super::hub::MetricHub;
 use super::instrument::{Instrument, Kind};
 use super::store::{LabelValue, Labels, Value};
@@ -47,7 +48,18 @@ pub(crate) fn register(hub: &Arc<MetricHub>, meter: &Meter) {
                     })
                     .build(),
             ),
-            Kind::TimeHistogram | Kind::CountHistogram => {}
+            Kind::MoneyCounter => drop(
+                meter
+                    .f64_observable_counter(name)
+                    .with_unit(unit)
+                    .with_description(text)
+                    .with_callback(move |observer| observe(&hub, instrument, observer, usd))
+                    .build(),
+            ),
+            Kind::TimeHistogram
+            | Kind::AgentTimeHistogram
+            | Kind::WorkflowTimeHistogram
+            | Kind::CountHistogram => {}
         }
     }
 }
@@ -56,6 +68,13 @@ fn count(value: &Value) -> u64 {
     match value {
         Value::Sum(sum) => u64::try_from(*sum).unwrap_or(u64::MAX),
         _ => 0,
+    }
+}
+
+fn usd(value: &Value) -> f64 {
+    match value {
+        Value::Sum(sum) => usd_of(*sum),
+        _ => 0.0,
     }
 }
 

@@ -6,9 +6,11 @@
 
 #![cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "what only an exporter reads"))]
 
+pub(crate) mod cost;
 pub(crate) mod distribution;
 #[cfg(feature = "metrics")]
 pub(crate) mod facade;
+pub(crate) mod gen_ai;
 pub(crate) mod hub;
 pub(crate) mod instrument;
 #[cfg(feature = "otlp")]

@@ -15,6 +15,7 @@ use prost::Message;
 
 use crate::time::Timestamp;
 
+use super::cost::usd_of;
 use super::distribution::{Distribution, Exemplar};
 use super::instrument::{Instrument, Kind};
 use super::store::{LabelValue, Labels, Point, Snapshot, Value};
@@ -82,7 +83,7 @@ impl Reader {
         let since = self.taken.as_ref().map(|taken| taken.time);
         let numbers = || points.iter().map(|point| number(point, description.kind, now.time)).collect();
         let data = match description.kind {
-            Kind::Counter | Kind::TimeCounter => metric::Data::Sum(Sum {
+            Kind::Counter | Kind::TimeCounter | Kind::MoneyCounter => metric::Data::Sum(Sum {
                 data_points: numbers(),
                 aggregation_temporality: temporality.into(),
                 is_monotonic: true,
@@ -93,7 +94,10 @@ impl Reader {
                 aggregation_temporality: temporality.into(),
                 is_monotonic: false,
             }),
-            Kind::TimeHistogram | Kind::CountHistogram => match self.form {
+            Kind::TimeHistogram
+            | Kind::AgentTimeHistogram
+            | Kind::WorkflowTimeHistogram
+            | Kind::CountHistogram => match self.form {
                 HistogramForm::Exponential => metric::Data::ExponentialHistogram(ExponentialHistogram {
                     data_points: points
                         .iter()
@@ -193,6 +197,9 @@ fn number(point: &Point, kind: Kind, time: Timestamp) -> NumberDataPoint {
     let value = match &point.value {
         Value::Sum(nanos) if kind == Kind::TimeCounter => {
             number_data_point::Value::AsDouble(*nanos as f64 / kind.per_unit())
+        }
+        Value::Sum(amount) if kind == Kind::MoneyCounter => {
+            number_data_point::Value::AsDouble(usd_of(*amount))
         }
         Value::Sum(sum) => number_data_point::Value::AsInt(i64::try_from(*sum).unwrap_or(i64::MAX)),
         Value::Level(level) => number_data_point::Value::AsInt(*level),

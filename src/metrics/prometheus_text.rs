@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use super::cost::money_of;
 use super::distribution::Distribution;
 use super::instrument::{Description, Instrument, Kind};
 use super::store::{LabelValue, Labels, Point, Snapshot, Value};
@@ -54,9 +55,12 @@ fn append_family(page: &mut String, instrument: Instrument, points: &[Point], fo
     let description = instrument.description();
     let name = base_name(description);
     let (kind, sample) = match description.kind {
-        Kind::Counter | Kind::TimeCounter => ("counter", format!("{name}_total")),
+        Kind::Counter | Kind::TimeCounter | Kind::MoneyCounter => ("counter", format!("{name}_total")),
         Kind::Level => ("gauge", name.clone()),
-        Kind::TimeHistogram | Kind::CountHistogram => ("histogram", name.clone()),
+        Kind::TimeHistogram
+        | Kind::AgentTimeHistogram
+        | Kind::WorkflowTimeHistogram
+        | Kind::CountHistogram => ("histogram", name.clone()),
     };
     // The older format names counters by their samples.
     let family = if format == Format::Text { &sample } else { &name };
@@ -71,6 +75,10 @@ fn append_family(page: &mut String, instrument: Instrument, points: &[Point], fo
         let _ = match &point.value {
             Value::Sum(sum) if description.kind == Kind::TimeCounter => {
                 writeln!(page, "{sample}{} {}", braced(&labels), *sum as f64 / description.kind.per_unit())
+            }
+            // All its decimals.
+            Value::Sum(amount) if description.kind == Kind::MoneyCounter => {
+                writeln!(page, "{sample}{} {}", braced(&labels), money_of(*amount))
             }
             Value::Sum(sum) => writeln!(page, "{sample}{} {sum}", braced(&labels)),
             Value::Level(level) => writeln!(page, "{sample}{} {level}", braced(&labels)),

@@ -10,6 +10,7 @@ use crate::span_record::SpanRecord;
 use crate::time::{Duration, Timestamp};
 
 use super::distribution::{Distribution, Exemplar};
+use super::gen_ai;
 use super::instrument::{Instrument, Kind};
 
 /// What tells a series from others of its metric, in a fixed order per metric.
@@ -78,7 +79,7 @@ struct Series {
 /// What a series has come to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
-    /// In whole units, or in nanoseconds for times.
+    /// In whole units, in nanoseconds for times, in 10⁻¹² USD for money.
     Sum(u128),
     Level(i64),
     Distribution(Box<Distribution>),
@@ -190,13 +191,18 @@ impl MetricStore {
             let labels = self.node_labels(&node.name, workflow);
             self.add(Instrument::NodePathTime, labels, node.on_path.as_nanos().into(), now);
         }
+        self.record_costs(run, now);
+        for measured in gen_ai::measurements(run) {
+            let exemplar = self.exemplar(measured.value, measured.end, run, measured.span_id);
+            self.record(measured.instrument, measured.labels, measured.value, exemplar, now);
+        }
         let labels = |outcome: &'static str| {
             let mut labels = Labels::new();
             labels.extend(workflow.map(|name| (keys::WORKFLOW_NAME, LabelValue::Text(name.clone()))));
             labels.push((keys::OUTCOME, LabelValue::Text(outcome.into())));
             labels
         };
-        let exemplar = self.exemplar(run.wall, run.end, run, run.root_span);
+        let exemplar = self.exemplar(run.wall.as_nanos(), run.end, run, run.root_span);
         self.record(Instrument::RunDuration, labels(run.outcome), run.wall.as_nanos(), exemplar, now);
         self.add(Instrument::RunExecutions, labels(run.outcome), 1, now);
     }
@@ -207,11 +213,19 @@ impl MetricStore {
         let mut labels = plain.clone();
         labels.push((keys::DEPTH, LabelValue::Int(i64::from(execution.depth))));
         labels.push((keys::OUTCOME, LabelValue::Text(execution.outcome.into())));
-        let exemplar = self.exemplar(execution.duration, execution.end, run, execution.span_id);
+        let exemplar = self.exemplar(execution.duration.as_nanos(), execution.end, run, execution.span_id);
         self.add(Instrument::NodeExecutions, labels.clone(), 1, now);
         self.record(Instrument::NodeDuration, labels, execution.duration.as_nanos(), exemplar.clone(), now);
         let self_time = exemplar.clone().map(|e| Exemplar { value: execution.self_time.as_nanos(), ..e });
         self.record(Instrument::NodeSelfTime, plain.clone(), execution.self_time.as_nanos(), self_time, now);
+        let counts = [(Instrument::NodeTokens, execution.tokens), (Instrument::NodeTurns, execution.turns)];
+        for (instrument, count) in counts {
+            let Some(count) = count else { continue };
+            let mut labels = plain.clone();
+            labels.push((keys::DEPTH, LabelValue::Int(i64::from(execution.depth))));
+            let exemplar = exemplar.clone().map(|e| Exemplar { value: count, ..e });
+            self.record(instrument, labels, count, exemplar, now);
+        }
         if let Some(busy) = execution.busy {
             let exemplar = exemplar.map(|e| Exemplar { value: busy.as_nanos(), ..e });
             self.record(Instrument::NodeBusyTime, plain.clone(), busy.as_nanos(), exemplar, now);
@@ -244,7 +258,7 @@ impl MetricStore {
 
     fn exemplar(
         &self,
-        value: Duration,
+        value: u64,
         time: Timestamp,
         run: &RunSums,
         span_id: Option<crate::ids::SpanId>,
@@ -255,7 +269,7 @@ impl MetricStore {
             ExemplarFilter::AlwaysOff => false,
         };
         let span_id = span_id.filter(|_| is_wanted)?;
-        Some(Exemplar { value: value.as_nanos(), time, trace_id: run.trace_id, span_id })
+        Some(Exemplar { value, time, trace_id: run.trace_id, span_id })
     }
 
     /// The labels every metric of a node has.
@@ -289,11 +303,12 @@ impl MetricStore {
             start: now,
             changed: now,
             value: match kind {
-                Kind::Counter | Kind::TimeCounter => Value::Sum(0),
+                Kind::Counter | Kind::TimeCounter | Kind::MoneyCounter => Value::Sum(0),
                 Kind::Level => Value::Level(0),
-                Kind::TimeHistogram | Kind::CountHistogram => {
-                    Value::Distribution(Box::new(Distribution::new(kind)))
-                }
+                Kind::TimeHistogram
+                | Kind::AgentTimeHistogram
+                | Kind::WorkflowTimeHistogram
+                | Kind::CountHistogram => Value::Distribution(Box::new(Distribution::new(kind))),
             },
         });
         series.changed = now;
@@ -374,12 +389,18 @@ mod tests {
             duration: Duration::from_millis(*millis),
             self_time: Duration::from_millis(*millis),
             busy: None,
+            tokens: None,
+            turns: None,
             span_id: Some(SpanId::from_bytes([2; 8])),
             end: at(1),
         });
         RunSums {
             nodes: Vec::new(),
             executions: executions.collect(),
+            calls: Vec::new(),
+            charges: Vec::new(),
+            agent_steps: Vec::new(),
+            error_type: None,
             workflow: Some("research".into()),
             outcome: "ok",
             wall: Duration::from_millis(100),

@@ -109,10 +109,16 @@ mod tests {
             duration,
             self_time: duration,
             busy: None,
+            tokens: None,
+            turns: None,
             span_id: None,
             end: Timestamp::EPOCH,
         };
         RunSums {
+            calls: Vec::new(),
+            charges: Vec::new(),
+            agent_steps: Vec::new(),
+            error_type: None,
             nodes: vec![step],
             executions: vec![execution],
             workflow: None,

@@ -10,6 +10,7 @@
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub(crate) mod budgets;
 pub(crate) mod io_thread;
 pub(crate) mod keep_runs;
 pub(crate) mod outputs;

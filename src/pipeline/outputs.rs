@@ -20,6 +20,8 @@ pub(crate) struct Outputs {
     pub(crate) analysis_nanos: AtomicU64,
     /// Runs reported on.
     pub(crate) runs: AtomicU64,
+    /// How often a run used more than it may.
+    pub(crate) budgets_exceeded: AtomicU64,
     state: Mutex<State>,
 }
 

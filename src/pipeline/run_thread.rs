@@ -20,6 +20,7 @@ use crate::delivery::record::{Record, SpanKey};
 use crate::encode::verdict::{count_attributes, verdict_attributes};
 use crate::layer::fence::Fence;
 use crate::metrics::hub::{self, MetricHub};
+use crate::pipeline::budgets::{BudgetExceeded, BudgetWatch, OnBudget};
 use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::shard::{Chunk, FrameHead, Shards, flags};
@@ -46,7 +47,13 @@ pub(crate) struct RunThreadConfig {
     pub(crate) marked_only: bool,
     pub(crate) origin: Arc<Origin>,
     pub(crate) on_run: Vec<OnRun>,
+    /// Who watches what runs use, where that is limited.
+    pub(crate) budgets: Option<BudgetWatch>,
+    pub(crate) on_budget: Vec<OnBudget>,
     pub(crate) metrics: Arc<MetricHub>,
+    /// Where finished runs are logged.
+    #[cfg(feature = "mlflow")]
+    pub(crate) mlflow: Option<Arc<crate::mlflow::Mlflow>>,
     /// Whether the recorder of the `metrics` facade is told too.
     #[cfg(feature = "metrics")]
     pub(crate) uses_facade: bool,
@@ -231,16 +238,39 @@ impl RunThread {
 
     fn take(&mut self, chunk: &Chunk) {
         let now = self.now();
+        let mut exceeded = Vec::new();
         for head in &chunk.heads {
             match decode_span(chunk.message(head), &self.config.origin, &mut self.interner) {
                 Ok(record) => {
                     let record = SpanRecord { local: Some(local_facts(head)), ..record };
+                    if let Some(watch) = &mut self.config.budgets {
+                        exceeded.extend(watch.take(&record, self.config.report.prices.as_ref()));
+                    }
                     if let Err(left_out) = self.assembler.push(record, now) {
                         self.config.metrics.of_runs().record_left_out(&left_out, hub::now());
                         self.outputs.state().aggregates.add_left_out(&left_out);
                     }
                 }
                 Err(_) => self.outputs.lost("unreadable", 1),
+            }
+        }
+        self.tell_budgets(&exceeded);
+    }
+
+    /// Tells of runs that use more than they may.
+    fn tell_budgets(&mut self, exceeded: &[BudgetExceeded]) {
+        if exceeded.is_empty() {
+            return;
+        }
+        self.outputs.budgets_exceeded.fetch_add(exceeded.len() as u64, Ordering::Relaxed);
+        let dispatch = (self.config.host_dispatch)().unwrap_or_else(Dispatch::none);
+        let _fence = Fence::raise();
+        for exceeded in exceeded {
+            for on_budget in &mut self.config.on_budget {
+                let call = AssertUnwindSafe(|| dispatcher::with_default(&dispatch, || on_budget(exceeded)));
+                if catch_unwind(call).is_err() {
+                    self.outputs.note("an on_budget callback panicked".to_owned());
+                }
             }
         }
     }
@@ -274,6 +304,7 @@ impl RunThread {
         let mut attributes = count_attributes(&run);
         let is_unmarked = || run.records.iter().all(|record| record.node_id().is_none());
         if self.config.marked_only && is_unmarked() {
+            self.forget_budgets(key);
             if let Some(key) = key {
                 self.send_verdict(key, attributes);
                 self.decide(key, true);
@@ -300,6 +331,7 @@ impl RunThread {
         }
         let Ok(Some((mut report, mut sums))) = analysed else {
             self.outputs.lost("analysis_failed", spans);
+            self.forget_budgets(key);
             if let Some(key) = key {
                 self.decide(key, true);
             }
@@ -317,11 +349,16 @@ impl RunThread {
         if self.config.compares_with_earlier_runs {
             self.earlier.take_report(workflow, &report);
         }
-        self.config.metrics.of_runs().record_run(&sums, hub::now());
+        {
+            let mut metrics = self.config.metrics.of_runs();
+            metrics.record_run(&sums, hub::now());
+            metrics.record_budgets(&report.budgets, sums.workflow.as_ref(), hub::now());
+        }
         #[cfg(feature = "metrics")]
         if self.config.uses_facade {
             // The recorder is the program's.
-            let _ = catch_unwind(AssertUnwindSafe(|| crate::metrics::facade::emit_run(&sums)));
+            let _ =
+                catch_unwind(AssertUnwindSafe(|| crate::metrics::facade::emit_run(&sums, &report.budgets)));
         }
         {
             let mut state = self.outputs.state();
@@ -331,7 +368,21 @@ impl RunThread {
         report.pipeline = Some(self.losses());
         let report = Arc::new(report);
         self.outputs.keep(report.clone());
+        if let Some(watch) = &mut self.config.budgets {
+            let exceeded = watch.end(sums.trace_id, key.map(|key| key.span_id), &report);
+            self.tell_budgets(&exceeded);
+        }
+        #[cfg(feature = "mlflow")]
+        if let Some(mlflow) = &self.config.mlflow {
+            mlflow.run_ended(report.clone());
+        }
         self.call_back(&report);
+    }
+
+    fn forget_budgets(&mut self, root: Option<SpanKey>) {
+        if let (Some(watch), Some(root)) = (&mut self.config.budgets, root) {
+            watch.forget(root.trace_id, root.span_id);
+        }
     }
 
     /// Everything lost so far on the way from the layer to here and on to the backend.

@@ -28,8 +28,12 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         keep_runs: None,
         marked_only: false,
         origin: Default::default(),
+        budgets: None,
+        on_budget: Vec::new(),
         on_run: Vec::new(),
         metrics: Arc::new(MetricHub::new(MetricLimits::default())),
+        #[cfg(feature = "mlflow")]
+        mlflow: None,
         #[cfg(feature = "metrics")]
         uses_facade: false,
         layer_losses: Box::new(move || {
@@ -46,7 +50,13 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         }),
         tell: None,
     };
-    Pipeline::start(shards.clone(), None, config, PipelineSettings { is_strict: false, prices: Default::default(), telling }).unwrap()
+    Pipeline::start(
+        shards.clone(),
+        None,
+        config,
+        PipelineSettings { is_strict: false, prices: Default::default(), telling },
+    )
+    .unwrap()
 }
 
 fn two_runs_with_a_panic_after_the_first(io_panics: bool) -> (Pipeline, Vec<String>) {

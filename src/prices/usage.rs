@@ -1,24 +1,6 @@
 //! What a call used, by unit.
 
-/// Something that is counted and billed: input tokens, cached audio tokens, web searches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Unit(u8);
-
-impl Unit {
-    /// Input tokens, cached ones included.
-    pub const INPUT: Unit = Unit(0);
-    /// Output tokens, reasoning ones included.
-    pub const OUTPUT: Unit = Unit(1);
-    /// Input tokens read from a cache.
-    pub const CACHE_READ: Unit = Unit(2);
-    /// Input tokens written to a cache.
-    pub const CACHE_WRITE: Unit = Unit(3);
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"][usize::from(self.0)]
-    }
-}
+use super::units::Unit;
 
 /// What a call used: counts by unit. A unit that is not told counts as none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,8 +34,21 @@ impl Usage {
         self.counts.iter().find(|(told, _)| *told == unit).map(|(_, count)| *count)
     }
 
-    /// The counts.
+    /// The counts, in the order they were told.
     pub fn iter(&self) -> impl Iterator<Item = (Unit, u64)> + '_ {
         self.counts.iter().copied()
+    }
+
+    /// Whether nothing is told, not even a zero.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+}
+
+impl FromIterator<(Unit, u64)> for Usage {
+    fn from_iter<I: IntoIterator<Item = (Unit, u64)>>(counts: I) -> Self {
+        let mut usage = Usage::default();
+        counts.into_iter().for_each(|(unit, count)| usage.set(unit, count));
+        usage
     }
 }

@@ -2,6 +2,7 @@
 
 use super::page::{Page, Part, Role, no_break, plain};
 use super::units;
+use crate::money::Money;
 use crate::report::{Reason, Suggestion};
 use crate::time::Duration;
 
@@ -67,9 +68,20 @@ pub(super) fn reason(page: &Page, subject: &str, reason: &Reason) -> String {
             };
             format!("{} {measure}, usually {}", units::count(*now), units::count(*usual))
         }
-        Reason::SlowerOutput { model, per_second, usual } => {
-            let model = page.name_in_text(model);
-            format!("{model} wrote {}, usually {}", speed(*per_second), speed(*usual))
+        Reason::SlowerOutput { model, per_second, usual, among_calls } => {
+            let (model, is, was) = (page.name_in_text(model), speed(*per_second), speed(*usual));
+            match among_calls {
+                Some(calls) => {
+                    let calls = units::counted(*calls, "call", "calls");
+                    format!("{model} wrote {is}, the median of its {calls} is {was}")
+                }
+                None => format!("{model} wrote {is}, usually {was}"),
+            }
+        }
+        Reason::SlowerOrMore { slower_ns, wrote_more_ns } => {
+            let more = (!wrote_more_ns.is_zero())
+                .then(|| format!(", {} because it wrote more", time(*wrote_more_ns)));
+            format!("{} because it wrote slower{}", time(*slower_ns), more.unwrap_or_default())
         }
         Reason::AtLimit { calls, limit, queued_ns } => {
             let waited = if queued_ns.is_zero() {
@@ -106,9 +118,17 @@ pub(super) fn reason(page: &Page, subject: &str, reason: &Reason) -> String {
                 time(*median_ns)
             )
         }
-        Reason::LostToRetries { failures, retries, lost_ns, on_path_ns } => {
+        Reason::LostToRetries { failures, retries, lost_ns, on_path_ns, cost_usd } => {
             let (failed, retried) = (units::count(*failures), units::counted(*retries, "retry", "retries"));
-            format!("{failed} failed, {retried}; {} lost, {} on the path", time(*lost_ns), time(*on_path_ns))
+            let cost = cost_usd
+                .filter(|cost| *cost > Money::ZERO)
+                .map(|cost| format!(" and {}", units::money(cost)));
+            format!(
+                "{failed} failed, {retried}; {}{} lost, {} on the path",
+                time(*lost_ns),
+                no_break(&cost.unwrap_or_default()),
+                time(*on_path_ns)
+            )
         }
         Reason::Varies { rule, value, calls, .. } => {
             let what = match rule.as_str() {

@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::page::{Line, Page, Role};
-use super::units;
+use super::{cost, units};
 use crate::report::{Report, RunStatus, RunSummary};
 
 /// The header line, a blank line and the totals.
@@ -67,7 +67,7 @@ fn put_totals(page: &mut Page, report: &Report) {
     ];
     let achieved = totals.parallelism_achieved.filter(|_| run.spans > 1).and_then(units::parallelism);
     items.extend(achieved.map(|x| format!("parallel {x} (peak {})", units::count(totals.parallelism_peak))));
-    items.extend(totals.cost_usd.map(|cost| format!("cost {}", units::money(cost))));
+    items.extend(cost::of_run(report).map(|cost| format!("cost {cost}")));
     let spans = units::count(run.spans);
     items.push(match quality.missing_spans {
         0 => format!("spans {spans}"),

@@ -5,6 +5,7 @@
 
 mod bar;
 mod comparison;
+mod cost;
 mod evidence;
 mod fix_first;
 mod header;

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::bar::bar;
 use super::page::{Line, Page, Part, Role, no_break, plain};
-use super::units;
+use super::{cost, units};
 use crate::report::{PathRow, Report};
 use crate::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) fn put(page: &mut Page, report: &Report) {
     let (shown, hidden): (Vec<_>, Vec<_>) = largest(&path.rows).partition(|(_, is_shown)| *is_shown);
     if !shown.is_empty() {
         page.blank();
-        put_rows(page, shown.into_iter().map(|(row, _)| row), report.run.wall_ns, marks_inferred);
+        put_rows(page, report, shown.into_iter().map(|(row, _)| row), marks_inferred);
     }
     if !hidden.is_empty() {
         let together = hidden.iter().map(|(row, _)| row.duration_ns).sum();
@@ -105,7 +105,7 @@ struct Cells {
 }
 
 impl Cells {
-    fn new(page: &Page, row: &PathRow, marks_inferred: bool) -> Self {
+    fn new(page: &Page, report: &Report, row: &PathRow, marks_inferred: bool) -> Self {
         let mut suffix = String::new();
         if marks_inferred && row.is_inferred {
             suffix.push_str(" ~");
@@ -121,7 +121,7 @@ impl Cells {
             suffix: words(suffix),
             duration: words(units::duration(row.duration_ns)),
             share: units::share(row.wall_ratio),
-            cost: row.cost_usd.map(units::money).unwrap_or_default(),
+            cost: words(cost::of_node(report, &row.node, row.cost_usd).unwrap_or_default()),
         }
     }
 
@@ -179,11 +179,11 @@ impl Columns {
 
 fn put_rows<'r>(
     page: &mut Page,
+    report: &Report,
     rows: impl Iterator<Item = &'r PathRow>,
-    wall: Duration,
     marks_inferred: bool,
 ) {
-    let rows: Vec<_> = rows.map(|row| (row, Cells::new(page, row, marks_inferred))).collect();
+    let rows: Vec<_> = rows.map(|row| (row, Cells::new(page, report, row, marks_inferred))).collect();
     let marker = match rows.iter().any(|(row, _)| row.is_longest) {
         false => "",
         true if page.ascii() => "*",
@@ -203,7 +203,7 @@ fn put_rows<'r>(
             edge += columns.kind + 1;
             line.tab(edge, 0);
         }
-        line.add_drawing(role, bar(&row.pieces, wall, columns.bar, page.ascii()));
+        line.add_drawing(role, bar(&row.pieces, report.run.wall_ns, columns.bar, page.ascii()));
         edge += columns.bar + 2 + columns.duration;
         page.add_right(&mut line, Role::Plain, &cells.duration, edge);
         edge += 2 + Columns::SHARE;

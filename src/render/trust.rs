@@ -1,11 +1,9 @@
 //! The last block: totals that need judgement, and how much to trust the report.
 
-use std::cmp::Reverse;
-
-use super::page::{Line, Page, Role, no_break, plain};
+use super::cost::{self, put_labelled};
+use super::page::{Page, no_break};
 use super::units;
-use crate::money::Money;
-use crate::report::{BlockingRow, Bound, DetachedRow, NodeReport, Quality, QualityLevel, Report};
+use crate::report::{BlockingRow, Bound, DetachedRow, Quality, QualityLevel, Report};
 
 /// The most nodes in one line.
 const MAX_NODES: usize = 3;
@@ -20,14 +18,22 @@ pub(super) fn put(page: &mut Page, report: &Report) {
         put_parallelism(page, report);
         put_blocking(page, report);
         put_detached(page, report);
-        put_cost(page, report);
+        cost::put(page, report);
     }
-    if let Some(tokens) = report.totals.tokens {
-        let (input, output) = (units::count(tokens.input), units::count(tokens.output));
-        put_labelled(page, "Tokens", format!("{input} in, {output} out"));
+    if let Some(tokens) = tokens(report) {
+        put_labelled(page, "Tokens", tokens);
     }
     put_labelled(page, "Confidence", confidence(page, &report.quality));
     put_losses(page, report);
+}
+
+/// By kind, as far as they are known.
+fn tokens(report: &Report) -> Option<String> {
+    let by_kind = report.cost.as_ref().and_then(|section| cost::tokens(&section.tokens));
+    by_kind.or_else(|| {
+        let tokens = report.totals.tokens?;
+        Some(format!("{} in, {} out", units::count(tokens.input), units::count(tokens.output)))
+    })
 }
 
 /// What the critical path was doing, largest part first.
@@ -91,25 +97,6 @@ fn put_detached(page: &mut Page, report: &Report) {
     if !rows.is_empty() {
         put_labelled(page, "Detached", format!("{}: nobody waited for that", rows.join(", ")));
     }
-}
-
-fn put_cost(page: &mut Page, report: &Report) {
-    let Some(total) = report.totals.cost_usd else { return };
-    let priced = |node: &&NodeReport| node.cost_usd.is_some_and(|cost| cost > Money::ZERO);
-    let mut nodes: Vec<_> = report.nodes.iter().filter(|node| !node.is_root).filter(priced).collect();
-    nodes.sort_by_key(|node| Reverse(node.cost_usd));
-    let parts = nodes.iter().take(MAX_NODES).filter_map(|node| {
-        let cost = node.cost_usd?;
-        let share = if total > Money::ZERO {
-            format!(" ({})", units::share(cost.as_usd() / total.as_usd()))
-        } else {
-            String::new()
-        };
-        Some(format!("{} {}{share}", page.name_in_text(&node.name), units::money(cost)))
-    });
-    let parts: Vec<_> = parts.map(|part| no_break(&part)).collect();
-    let text = if parts.is_empty() { units::money(total) } else { parts.join(", ") };
-    put_labelled(page, "Cost", text);
 }
 
 /// `high: 19 of 19 spans closed, 0 orphans, no skew`, or what is odd instead.
@@ -182,11 +169,4 @@ fn put_losses(page: &mut Page, report: &Report) {
     if !losses.is_empty() {
         put_labelled(page, "Lost", losses.join(", "));
     }
-}
-
-/// A line that starts with what it is about: `Confidence    high: …`.
-fn put_labelled(page: &mut Page, label: &str, text: String) {
-    let mut line = Line::default();
-    page.add(&mut line, Role::Plain, label);
-    page.put_wrapped(line, 14, [plain(text)]);
 }

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use super::booking::{Booking, NodeIx};
+use super::charges::Call;
 use super::path::BookedPath;
 use crate::analysis::critical_path::{CriticalPath, critical_path};
 use crate::analysis::event_graph::EventGraph;
@@ -102,6 +103,14 @@ impl<'r> Analysed<'r> {
             own.saturating_sub(self.run.span(ix).record.timing.queued.min(own))
         };
         self.run.indices().map(worked).sum()
+    }
+
+    /// The tokens a call wrote and how long it took without queueing, if both say something: not if it failed.
+    pub(crate) fn output_speed(&self, call: &Call) -> Option<(u64, Duration)> {
+        let span = self.run.span(call.span);
+        let says_something = span.in_statistics && !span.record.failed();
+        let output = call.tokens.output.filter(|output| *output > 0 && says_something)?;
+        Some((output, span.run_interval().duration())).filter(|(_, took)| !took.is_zero())
     }
 
     /// How many executions each execution is nested in, by span; zero for spans that are none.

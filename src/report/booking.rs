@@ -5,7 +5,7 @@
 //! none. If no span of the run is marked as a node, every span is one under its own name. The root's own time
 //! belongs to no node: nothing in the run explains it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::analysis::time_breakdown::peak_concurrency;
@@ -15,7 +15,8 @@ use crate::money::Money;
 use crate::report::Tokens;
 use crate::report::charges::Charges;
 use crate::report::node_names::NodeNames;
-use crate::run::{Run, SpanIx};
+use crate::run::{Run, RunSpan, SpanIx};
+use crate::span_record::SpanRecord;
 use crate::time::{Duration, Interval, Timestamp};
 
 /// A position in [`Booking::nodes`].
@@ -56,13 +57,23 @@ pub(crate) struct NodeTally {
     pub(crate) self_time: Duration,
     pub(crate) cost: Option<Money>,
     pub(crate) tokens: Option<Tokens>,
+    /// Conversation turns its executions say they took.
+    pub(crate) turns: Option<u64>,
     pub(crate) kind: String,
     /// The model most of its calls used.
     pub(crate) model: Option<Arc<str>>,
     pub(crate) peak_concurrency: u64,
-    /// Calls and total by name of the spans inside that are no nodes.
-    pub(crate) phases: BTreeMap<Arc<str>, (u64, Duration)>,
+    /// The spans inside that are no nodes, by name.
+    pub(crate) phases: BTreeMap<Arc<str>, PhaseTally>,
     pub(crate) untracked: Option<Duration>,
+}
+
+/// What the spans of one phase add up to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PhaseTally {
+    pub(crate) calls: u64,
+    pub(crate) total: Duration,
+    pub(crate) cost: Option<Money>,
 }
 
 impl Booking {
@@ -93,31 +104,34 @@ impl Booking {
             .iter()
             .map(|execution| node_by_name[of_span[execution.as_ref()?.index()]?])
             .collect();
-        let (mut cost, mut tokens) = (None, None);
-        for (ix, charge) in &charges.costs {
-            cost = add_money(cost, Some(*charge));
-            if let Some(node) = node_of[ix.index()] {
-                nodes[node].cost = add_money(nodes[node].cost, Some(*charge));
-            }
-        }
-        for ix in &charges.tokens {
-            add_tokens(&mut tokens, &run.span(*ix).record);
-            if let Some(node) = node_of[ix.index()] {
-                add_tokens(&mut nodes[node].tokens, &run.span(*ix).record);
-            }
-        }
         for ix in run.indices() {
             let span = run.span(ix);
             let Some(node) = node_of[ix.index()] else { continue };
             let tally = &mut nodes[node];
             tally.self_time = tally.self_time.saturating_add(self_times[ix.index()]);
             if execution_of[ix.index()] != Some(ix) && span.in_statistics {
-                let facts = span.record.facts.as_ref();
-                let phase =
-                    facts.and_then(|facts| facts.phase.clone()).unwrap_or_else(|| span.record.name.clone());
-                let (calls, total) = tally.phases.entry(phase).or_default();
-                *calls += 1;
-                *total = total.saturating_add(span.record.end.saturating_since(span.record.start));
+                let phase = tally.phases.entry(phase_name(&span.record)).or_default();
+                phase.calls += 1;
+                let took = span.record.end.saturating_since(span.record.start);
+                phase.total = phase.total.saturating_add(took);
+            }
+        }
+        let (mut cost, mut tokens) = (None, None);
+        for (ix, charge) in &charges.costs {
+            let charge = Some(*charge);
+            cost = add_money(cost, charge);
+            let Some(node) = node_of[ix.index()] else { continue };
+            nodes[node].cost = add_money(nodes[node].cost, charge);
+            if let Some(phase) = nodes[node].phases.get_mut(&phase_name(&run.span(*ix).record))
+                && execution_of[ix.index()] != Some(*ix)
+            {
+                phase.cost = add_money(phase.cost, charge);
+            }
+        }
+        for ix in &charges.tokens {
+            add_tokens(&mut tokens, &run.span(*ix).record);
+            if let Some(node) = node_of[ix.index()] {
+                add_tokens(&mut nodes[node].tokens, &run.span(*ix).record);
             }
         }
         let mut booking = Booking { nodes, execution_of, node_of, cost, tokens, charges, is_retry };
@@ -139,10 +153,52 @@ impl Booking {
         }
     }
 
+    /// What each node cost with everything inside its executions, an execution inside another of the same node counted
+    /// once.
+    pub(crate) fn costs_with_nested(&self) -> Vec<Option<Money>> {
+        let with_nested = |tally: &NodeTally| {
+            let mut executions = tally.executions.clone();
+            executions.sort_unstable();
+            let mut covered_to: Option<SpanIx> = None;
+            let mut sum = None;
+            for ix in executions {
+                if covered_to.is_none_or(|covered_to| ix > covered_to) {
+                    covered_to = Some(self.charges.end_below(ix));
+                    sum = add_money(sum, self.charges.within(ix));
+                }
+            }
+            sum
+        };
+        match self.charges.costs.is_empty() {
+            true => vec![None; self.nodes.len()],
+            false => self.nodes.iter().map(with_nested).collect(),
+        }
+    }
+
+    /// The executions of `node` that failed and were tried again: those that ended before the last try under the same
+    /// parent began.
+    pub(crate) fn lost_tries(&self, run: &Run, node: NodeIx) -> Vec<SpanIx> {
+        let executions = &self.nodes[node].executions;
+        let mut last_try: HashMap<Option<SpanIx>, Timestamp> = HashMap::new();
+        for retry in executions.iter().filter(|ix| self.is_retry[ix.index()]).map(|ix| run.span(*ix)) {
+            let last = last_try.entry(retry.parent).or_default();
+            *last = retry.record.start.max(*last);
+        }
+        let was_tried_again =
+            |failed: &RunSpan| last_try.get(&failed.parent).is_some_and(|last| failed.record.end <= *last);
+        let is_lost = |ix: &SpanIx| run.span(*ix).record.failed() && was_tried_again(run.span(*ix));
+        executions.iter().copied().filter(is_lost).collect()
+    }
+
     /// Whether `node` has no execution but the run's root, so that it stands for the run and not for a step of it.
     pub(crate) fn is_root_alone(&self, run: &Run, node: NodeIx) -> bool {
         self.nodes[node].executions == [run.root]
     }
+}
+
+/// What a span that is no node is told as.
+fn phase_name(record: &SpanRecord) -> Arc<str> {
+    record.facts.as_ref().and_then(|facts| facts.phase.clone()).unwrap_or_else(|| record.name.clone())
 }
 
 /// The execution each span belongs to: the nearest span at or above it that is a node.
@@ -160,6 +216,9 @@ impl NodeTally {
     fn take_execution(&mut self, run: &Run, ix: SpanIx) {
         let span = run.span(ix);
         self.executions.push(ix);
+        if let Some(turns) = span.record.facts.as_ref().and_then(|facts| facts.turns) {
+            self.turns = Some(self.turns.unwrap_or(0).saturating_add(turns));
+        }
         if !span.in_statistics {
             return;
         }
@@ -262,7 +321,7 @@ pub(crate) fn add_money(sum: Option<Money>, amount: Option<Money>) -> Option<Mon
     }
 }
 
-fn add_tokens(sum: &mut Option<Tokens>, record: &crate::span_record::SpanRecord) {
+fn add_tokens(sum: &mut Option<Tokens>, record: &SpanRecord) {
     let Some(facts) = record.facts.as_deref() else { return };
     let sum = sum.get_or_insert_default();
     sum.input = sum.input.saturating_add(facts.tokens.input.unwrap_or(0));

@@ -12,16 +12,17 @@ use crate::cost::price_spans;
 use crate::histogram::DurationStats;
 use crate::prices::PriceTable;
 use crate::report::analysed::Analysed;
-use crate::report::booking::{Booking, NodeTally};
+use crate::report::booking::{Booking, NodeTally, PhaseTally};
 use crate::report::bounds::bounds;
+use crate::report::cost_rows::cost_section;
 use crate::report::insights::{Case, findings};
 use crate::report::path::path_segments;
 use crate::report::quality::quality;
 use crate::report::sums::{RunSums, profile, run_sums};
 use crate::report::{
-    AllowedPath, AllowedRow, Bottleneck, CriticalPath, DurationSummary, Generator, History, NodeReport,
-    OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA, Source,
-    Summary, Totals, blocking, detached,
+    AllowedPath, AllowedRow, Bottleneck, Budgets, CriticalPath, DurationSummary, Generator, History,
+    NodeReport, OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA,
+    Source, Summary, Totals, blocking, detached,
 };
 use crate::run::{DependencyUse, Run, RunOptions, RunSpan};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
@@ -56,6 +57,8 @@ pub struct ReportOptions {
     pub other_roots: Vec<OtherRoot>,
     /// What calls of models cost that do not say so; `None`: the table that comes with longpole.
     pub prices: Option<PriceTable>,
+    /// What a run may use; the report says what it used of that.
+    pub budgets: Budgets,
 }
 
 impl ReportOptions {
@@ -77,6 +80,7 @@ impl Default for ReportOptions {
             history: Arc::default(),
             other_roots: Vec::new(),
             prices: None,
+            budgets: Budgets::default(),
         }
     }
 }
@@ -162,7 +166,8 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
     let status = status(run, &quality);
     let rows = path.rows(run, booking);
     let blocking = blocking::find(analysed, options.blocking_threshold);
-    let case = Case::new(analysed, options, &quality, status);
+    let cost = cost_section(analysed, &quality);
+    let case = Case::new(analysed, options, &quality, status, cost.as_ref());
     let (findings, combined) = findings(&case);
     let allowed_path = allowed_path(analysed);
     Report {
@@ -190,6 +195,8 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
         saves_nothing: saves_nothing(analysed),
         blocking: blocking::rows(analysed, &blocking),
         detached: detached::rows(analysed),
+        budgets: options.budgets.used_by(booking.cost, booking.tokens),
+        cost,
         bottleneck_info: bottleneck_info(run, booking, options.bottleneck_threshold_percent),
         quality,
         pipeline: None,
@@ -324,6 +331,7 @@ fn node_reports(
 ) -> Vec<NodeReport> {
     let Analysed { run, booking, path, .. } = analysed;
     let savings = analysed.savings();
+    let with_nested = booking.costs_with_nested();
     let sum: Duration = summed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
     let least = |floats: &[Option<Duration>], tally: &NodeTally| {
         tally.executions.iter().filter_map(|ix| floats[ix.index()]).min()
@@ -363,7 +371,9 @@ fn node_reports(
                 critical_path_ratio: on_path.ratio_of(run.wall()).unwrap_or(0.0),
                 peak_concurrency: tally.peak_concurrency,
                 cost_usd: tally.cost,
+                cost_with_nested_usd: with_nested[node],
                 tokens: tally.tokens,
+                turns: tally.turns,
                 phases: phases(tally),
                 untracked_ns: tally.untracked,
             }
@@ -377,10 +387,11 @@ fn node_reports(
 }
 
 fn phases(tally: &NodeTally) -> Vec<PhaseReport> {
-    let phase = |(name, (calls, total)): (&Arc<str>, &(u64, Duration))| PhaseReport {
+    let phase = |(name, phase): (&Arc<str>, &PhaseTally)| PhaseReport {
         name: name.to_string(),
-        calls: *calls,
-        total_ns: *total,
+        calls: phase.calls,
+        total_ns: phase.total,
+        cost_usd: phase.cost,
     };
     let mut phases: Vec<PhaseReport> = tally.phases.iter().map(phase).collect();
     phases.sort_by(|a, b| b.total_ns.cmp(&a.total_ns).then_with(|| a.name.cmp(&b.name)));

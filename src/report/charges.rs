@@ -29,6 +29,10 @@ pub(crate) struct Charges {
     pub(crate) calls: Vec<Call>,
     /// The spans that only repeat what others say, in order.
     pub(crate) roll_ups: Vec<RollUp>,
+    /// By span the last one below it, if anything is charged.
+    ends: Vec<u32>,
+    /// The sums of the first costs: of none, of one…
+    sums: Vec<i128>,
 }
 
 /// A call of a model.
@@ -153,26 +157,43 @@ impl Charges {
                 add_counts(&mut charges.calls[call].tokens, &teller.tokens);
             }
         }
+        charges.add_up(run);
         charges.roll_ups = roll_ups(run, &tellers, &below, &charged, &is_counted);
         charges
     }
 
-    /// What is charged to a span and everything below it; `None` if nothing is.
-    pub(crate) fn within(&self, run: &Run, span: SpanIx) -> Option<Money> {
-        let end = end_below(run, span);
+    /// What is charged to a span and everything below it; `None` if nothing is. O(log n).
+    pub(crate) fn within(&self, span: SpanIx) -> Option<Money> {
+        let end = SpanIx::new(*self.ends.get(span.index())? as usize);
         let first = self.costs.partition_point(|(at, _)| *at < span);
-        let inside = self.costs.get(first..).unwrap_or_default().iter().take_while(|(at, _)| *at <= end);
-        inside.map(|(_, cost)| *cost).reduce(Money::saturating_add)
+        let after = self.costs.partition_point(|(at, _)| *at <= end);
+        let (before, whole) = (self.sums.get(first)?, self.sums.get(after)?);
+        (first < after).then(|| Money::from_picodollars(whole.saturating_sub(*before)))
     }
-}
 
-/// The last span of those at and below `span`.
-pub(crate) fn end_below(run: &Run, span: SpanIx) -> SpanIx {
-    let mut end = span;
-    while let Some(last) = run.children(end).last() {
-        end = *last;
+    /// The last of the spans at and below this one; itself in a run in which nothing is charged.
+    pub(crate) fn end_below(&self, span: SpanIx) -> SpanIx {
+        self.ends.get(span.index()).map_or(span, |end| SpanIx::new(*end as usize))
     }
-    end
+
+    fn add_up(&mut self, run: &Run) {
+        if self.costs.is_empty() {
+            return;
+        }
+        self.ends = (0..run.spans.len() as u32).collect();
+        // A child stands after its parent, and what is below a span stands together.
+        for ix in run.indices().rev() {
+            if let Some(parent) = run.span(ix).parent {
+                self.ends[parent.index()] = self.ends[parent.index()].max(self.ends[ix.index()]);
+            }
+        }
+        let mut sum = 0i128;
+        self.sums.push(sum);
+        for (_, cost) in &self.costs {
+            sum = sum.saturating_add(cost.as_picodollars());
+            self.sums.push(sum);
+        }
+    }
 }
 
 impl Teller {
@@ -322,4 +343,148 @@ fn add_counts(sum: &mut TokenCounts, counts: &TokenCounts) {
         cache_write: add_count(sum.cache_write, counts.cache_write),
         reasoning: add_count(sum.reasoning, counts.reasoning),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{SpanId, TraceId};
+    use crate::span_record::{NodeFacts, SpanRecord};
+    use crate::time::Timestamp;
+
+    /// A line is a span: its depth by its indent, its operation, then `$` with its cost and `in/out` tokens if it tells
+    /// them.
+    fn run(drawing: &str) -> Run {
+        let mut open: Vec<(usize, u64)> = Vec::new();
+        let mut records = Vec::new();
+        for (id, line) in (1u64..).zip(drawing.lines().filter(|line| !line.trim().is_empty())) {
+            let indent = line.len() - line.trim_start().len();
+            open.retain(|(outer, _)| *outer < indent);
+            let parent = open.last().map(|(_, id)| SpanId::from_bytes(id.to_be_bytes()));
+            open.push((indent, id));
+            let mut words = line.split_whitespace();
+            let mut facts = NodeFacts { operation: words.next().map(Into::into), ..NodeFacts::default() };
+            for word in words {
+                match (word.strip_prefix('$'), word.split_once('/')) {
+                    (Some(cost), _) => facts.cost = Some(cost.parse().unwrap()),
+                    (_, Some((input, output))) => {
+                        (facts.tokens.input, facts.tokens.output) = (input.parse().ok(), output.parse().ok());
+                    }
+                    _ => panic!("{word}"),
+                }
+            }
+            records.push(SpanRecord {
+                trace_id: TraceId::from_bytes([7; 16]),
+                span_id: SpanId::from_bytes(id.to_be_bytes()),
+                parent_id: parent,
+                name: line.trim().into(),
+                kind: Default::default(),
+                start: Timestamp::from_unix_nanos(id),
+                end: Timestamp::from_unix_nanos(1_000),
+                status: Default::default(),
+                timing: Default::default(),
+                facts: Some(Box::new(facts)),
+                links: None,
+                origin: Default::default(),
+                local: None,
+            });
+        }
+        Run::from_records(records).unwrap()
+    }
+
+    /// The lines that are charged, those whose tokens count, and those that are calls.
+    #[track_caller]
+    fn check(drawing: &str, charged: &[u64], tokens: &[u64], calls: &[u64]) -> (Run, Charges) {
+        let run = run(drawing);
+        let charges = Charges::of(&run);
+        let line = |ix: SpanIx| u64::from_be_bytes(run.span(ix).record.span_id.to_bytes());
+        assert_eq!(charges.costs.iter().map(|(ix, _)| line(*ix)).collect::<Vec<_>>(), charged, "charged");
+        assert_eq!(charges.tokens.iter().map(|ix| line(*ix)).collect::<Vec<_>>(), tokens, "tokens");
+        assert_eq!(charges.calls.iter().map(|call| line(call.span)).collect::<Vec<_>>(), calls, "calls");
+        (run, charges)
+    }
+
+    #[test]
+    fn calls_are_charged_and_what_repeats_them_is_not() {
+        let (run, charges) = check(
+            "
+            job $0.5 30/3
+              invoke_agent $0.3 30/3
+                chat $0.1 10/1
+                chat $0.2 20/2
+            ",
+            &[3, 4],
+            &[3, 4],
+            &[3, 4],
+        );
+        let cents = |ix| charges.within(ix).unwrap().as_picodollars() / 10_000_000_000;
+        assert_eq!(run.indices().map(cents).collect::<Vec<_>>(), [30, 30, 10, 20]);
+        let roll_ups = charges.roll_ups.iter().map(|roll_up| (roll_up.span.index(), roll_up.calls));
+        assert_eq!(roll_ups.collect::<Vec<_>>(), [(0, 2), (1, 2)]);
+        assert_eq!(charges.roll_ups[0].below.cost, "0.3".parse().ok());
+        assert_eq!((charges.roll_ups[0].below.input, charges.roll_ups[0].below.output), (Some(30), Some(3)));
+    }
+
+    #[test]
+    fn a_roll_up_pays_for_calls_without_a_price_and_only_if_none_has_one() {
+        let (_, charges) = check("invoke_agent $0.3\n chat 10/1\n chat 20/2", &[1], &[2, 3], &[2, 3]);
+        assert!(charges.calls.iter().all(|call| call.is_covered));
+        let (_, charges) = check("invoke_agent $0.3\n chat 10/1\n chat $0.1 20/2", &[3], &[2, 3], &[2, 3]);
+        assert!(charges.calls.iter().all(|call| !call.is_covered));
+    }
+
+    #[test]
+    fn two_spans_around_one_call_are_one_call() {
+        check("chat $0.1 10/1\n chat $0.1 10/1", &[2], &[2], &[2]);
+        // The inner one tells nothing: the outer one counts.
+        check("chat $0.1 10/1\n http\n  chat", &[1], &[1], &[1]);
+        // Each tells something: the cost of one, the tokens of the other, of one call.
+        let (_, charges) = check("chat $0.1\n chat 10/1", &[1], &[2], &[1]);
+        assert_eq!((charges.calls[0].tokens.input, charges.calls[0].tokens.output), (Some(10), Some(1)));
+        // Two tries inside one call of a router.
+        check("chat $0.3 30/3\n chat\n chat $0.3 30/3", &[3], &[3], &[2, 3]);
+    }
+
+    #[test]
+    fn what_a_tool_or_an_agent_does_inside_a_call_is_other_work() {
+        check(
+            "
+            chat $0.1 10/1
+              execute_tool
+                chat $0.2 20/2
+            ",
+            &[1, 3],
+            &[1, 3],
+            &[1, 3],
+        );
+    }
+
+    #[test]
+    fn a_bill_inside_a_call_is_paid_beside_it_and_its_tokens_are_the_calls() {
+        check("chat $0.1 10/1\n search $0.02 10/1", &[1, 2], &[1], &[1]);
+    }
+
+    #[test]
+    fn an_agent_may_tell_its_own_calls_or_those_of_agents_inside_it_too() {
+        let (_, charges) = check(
+            "
+            invoke_agent 10/1
+              chat 10/1
+              execute_tool
+                invoke_agent 20/2
+                  chat 20/2
+            ",
+            &[],
+            &[2, 5],
+            &[2, 5],
+        );
+        let outer = &charges.roll_ups[0];
+        assert_eq!((outer.own.input, outer.below.input, outer.says.input), (Some(10), Some(30), Some(10)));
+    }
+
+    #[test]
+    fn a_run_that_tells_nothing_has_no_charges() {
+        let (_, charges) = check("job\n step", &[], &[], &[]);
+        assert!(charges.roll_ups.is_empty());
+    }
 }

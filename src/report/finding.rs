@@ -129,14 +129,24 @@ pub enum Reason {
         /// The median of the earlier runs.
         usual: u64,
     },
-    /// A model wrote slower than in earlier runs.
+    /// A model wrote slower than usual.
     SlowerOutput {
         /// The model.
         model: String,
         /// Output tokens per second.
         per_second: f64,
-        /// The median of the earlier runs.
+        /// What is usual: the median of the earlier runs, or of the calls of this run.
         usual: f64,
+        /// Of how many calls of this run it is the median; absent where it is that of earlier runs.
+        #[serde(default)]
+        among_calls: Option<u64>,
+    },
+    /// Calls of a model took longer than usual: how much of that is its speed, and how much is that it wrote more.
+    SlowerOrMore {
+        /// What writing slower took.
+        slower_ns: Duration,
+        /// What writing more tokens than usual would have taken at the usual speed.
+        wrote_more_ns: Duration,
     },
     /// More executions were there than ran at once.
     AtLimit {
@@ -191,6 +201,9 @@ pub enum Reason {
         lost_ns: Duration,
         /// How much of that, and of the waiting, is on the path.
         on_path_ns: Duration,
+        /// What the failed ones cost; absent where that is not known.
+        #[serde(default)]
+        cost_usd: Option<Money>,
     },
     /// How long it takes varies much.
     Varies {

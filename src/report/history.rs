@@ -21,6 +21,20 @@ pub struct PastRun {
     pub wall_ns: Duration,
     /// Its nodes by name.
     pub nodes: BTreeMap<String, PastNode>,
+    /// The models it called, by name: those that wrote tokens. Empty for runs noted before that was done.
+    #[serde(default)]
+    pub models: BTreeMap<String, PastModel>,
+}
+
+/// A model in an earlier run: sums over its calls that told output tokens and did not fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastModel {
+    /// How many calls.
+    pub calls: u64,
+    /// The tokens they wrote.
+    pub output_tokens: u64,
+    /// How long they took, without queueing.
+    pub running_ns: Duration,
 }
 
 /// A node in an earlier run: sums over its executions.
@@ -75,7 +89,15 @@ impl History {
             };
             (node.name.clone(), past)
         });
-        self.runs.push(PastRun { wall_ns: report.run.wall_ns, nodes: nodes.collect() });
+        let mut models: BTreeMap<String, PastModel> = BTreeMap::new();
+        for row in report.cost.iter().flat_map(|cost| &cost.models).filter(|row| row.timed_calls > 0) {
+            let Some(model) = &row.model else { continue };
+            let past = models.entry(model.clone()).or_default();
+            past.calls = past.calls.saturating_add(row.timed_calls);
+            past.output_tokens = past.output_tokens.saturating_add(row.timed_output_tokens);
+            past.running_ns = past.running_ns.saturating_add(row.output_time_ns);
+        }
+        self.runs.push(PastRun { wall_ns: report.run.wall_ns, nodes: nodes.collect(), models });
     }
 
     /// What whole runs took; `None` without any.
@@ -93,9 +115,13 @@ impl History {
         median(self.past(name).filter_map(figure).collect())
     }
 
-    /// Output tokens per second of each run in which a model wrote any, over all nodes that used it.
+    /// Output tokens per second of each run in which a model wrote any: over its calls, or over all nodes that used it
+    /// where calls were not noted.
     pub fn speeds_of(&self, model: &str) -> Vec<f64> {
         let speed = |run: &PastRun| {
+            if let Some(past) = run.models.get(model).filter(|past| !past.running_ns.is_zero()) {
+                return Some(past.output_tokens as f64 / past.running_ns.as_secs_f64());
+            }
             let of_model = || run.nodes.values().filter(|node| node.model.as_deref() == Some(model));
             let tokens: u64 = of_model().filter_map(|node| node.output_tokens).sum();
             let time: Duration =
@@ -103,6 +129,13 @@ impl History {
             (tokens > 0 && !time.is_zero()).then(|| tokens as f64 / time.as_secs_f64())
         };
         self.runs.iter().filter_map(speed).collect()
+    }
+
+    /// How many tokens a call of a model usually writes: the median over the runs that tell.
+    pub fn output_per_call(&self, model: &str) -> Option<u64> {
+        let of_run =
+            |run: &PastRun| run.models.get(model)?.output_tokens.checked_div(run.models.get(model)?.calls);
+        median(self.runs.iter().filter_map(of_run).collect())
     }
 
     fn past(&self, name: &str) -> impl Iterator<Item = &PastNode> {

@@ -9,13 +9,17 @@ mod analysed;
 mod blocking;
 pub(crate) mod booking;
 mod bounds;
+mod budget;
 pub(crate) mod build;
 pub(crate) mod charges;
+mod cost_rows;
+mod cost_section;
 mod detached;
 mod finding;
 mod history;
 pub mod insights;
 mod lost_context;
+pub(crate) mod model_calls;
 mod node_names;
 mod path;
 mod quality;
@@ -27,8 +31,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::budget::{BudgetUse, Budgets};
+pub use self::cost_section::{
+    CostSection, CostSourceRow, DepthCost, ModelCost, NodeCost, RollUpDifference, TokenSums, UnpricedRow,
+};
 pub use self::finding::{Combined, CombinedChange, Confidence, Finding, Reason, Suggestion};
-pub use self::history::{History, PastNode, PastRun};
+pub use self::history::{History, PastModel, PastNode, PastRun};
 pub use self::lost_context::{OtherRoot, OtherRoots};
 pub use crate::analysis::variability::Severity;
 use crate::money::Money;
@@ -71,6 +79,12 @@ pub struct Report {
     pub blocking: Vec<BlockingRow>,
     /// Work nobody in the run waited for, by name, longest first: the largest few.
     pub detached: Vec<DetachedRow>,
+    /// What it used of each budget it was given; absent where none was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetUse>,
+    /// What it cost; absent where nothing tells a cost or tokens and no model was called.
+    #[serde(default)]
+    pub cost: Option<CostSection>,
     /// Shares of the sum of node times, as a summary.
     pub bottleneck_info: Summary,
     /// How much to trust it.
@@ -197,7 +211,7 @@ pub struct Totals {
     pub unattributed_ns: Duration,
     /// How long the executions on the path waited before they ran, together.
     pub queued_ns: Duration,
-    /// What the run cost; absent where nothing recorded a cost.
+    /// What the run cost as far as that is known, see [`CostSection::is_lower_bound`]; absent where no cost is known.
     pub cost_usd: Option<Money>,
     /// Input and output tokens of the leaf calls; absent where none were recorded.
     pub tokens: Option<Tokens>,
@@ -423,10 +437,16 @@ pub struct NodeReport {
     pub critical_path_ratio: f64,
     /// The most of its executions that ran at once.
     pub peak_concurrency: u64,
-    /// What it cost.
+    /// What it cost itself, not through nested nodes; absent where that is not known.
     pub cost_usd: Option<Money>,
-    /// What tokens it used.
+    /// What it cost with everything inside it, an execution inside another of the same node counted once.
+    #[serde(default)]
+    pub cost_with_nested_usd: Option<Money>,
+    /// What tokens it used itself.
     pub tokens: Option<Tokens>,
+    /// How many conversation turns its executions say they took together; absent where none does.
+    #[serde(default)]
+    pub turns: Option<u64>,
     /// Named parts of it, longest first.
     pub phases: Vec<PhaseReport>,
     /// The part of its total that no phase and no nested node covers; absent where it has no phases.
@@ -442,6 +462,9 @@ pub struct PhaseReport {
     pub calls: u64,
     /// How long they took together.
     pub total_ns: Duration,
+    /// What they cost; absent where that is not known.
+    #[serde(default)]
+    pub cost_usd: Option<Money>,
 }
 
 /// How long executions took. Quantiles are exact up to 64 executions and within 1.1 % beyond.

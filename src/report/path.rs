@@ -1,5 +1,7 @@
 //! The critical path of a run, booked to its nodes.
 
+use std::collections::HashMap;
+
 use crate::analysis::critical_path::{CriticalPath, Segment};
 use crate::money::Money;
 use crate::report::booking::{Booking, NodeIx, add_money};
@@ -87,6 +89,13 @@ impl BookedPath {
 
     pub(crate) fn rows(&self, run: &Run, booking: &Booking) -> Vec<PathRow> {
         let longest = self.nodes.iter().map(|path_node| path_node.time).max();
+        let mut cost_of: HashMap<SpanIx, Money> = HashMap::new();
+        for (ix, cost) in &booking.charges.costs {
+            if let Some(execution) = booking.execution_of[ix.index()] {
+                let sum = cost_of.entry(execution).or_default();
+                *sum = sum.saturating_add(*cost);
+            }
+        }
         let mut is_longest_named = false;
         let mut rows = Vec::with_capacity(self.nodes.len());
         for path_node in &self.nodes {
@@ -94,9 +103,8 @@ impl BookedPath {
             let is_longest = !is_longest_named && Some(path_node.time) == longest;
             is_longest_named |= is_longest;
             let records = || path_node.executions.iter().map(|ix| &run.span(*ix).record);
-            let cost: Option<Money> = records()
-                .map(|record| record.facts.as_ref().and_then(|facts| facts.cost))
-                .fold(None, add_money);
+            let charged = path_node.executions.iter().map(|ix| cost_of.get(ix).copied());
+            let cost: Option<Money> = charged.fold(None, add_money);
             rows.push(PathRow {
                 node: tally.name.to_string(),
                 kind: tally.kind.clone(),

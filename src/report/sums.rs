@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::RunStatus;
 use super::analysed::Analysed;
 use super::booking::{NodeIx, NodeTally};
+use super::model_calls::{
+    AgentStep, Charge, ModelCall, agent_steps, charges, model_calls, tokens_with_nested,
+};
 use crate::histogram::DurationStats;
 use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
@@ -21,6 +24,14 @@ pub(crate) struct RunSums {
     pub(crate) nodes: Vec<NodeSums>,
     /// Every execution that counts in statistics, in order of the nodes.
     pub(crate) executions: Vec<Execution>,
+    /// Every call of a model.
+    pub(crate) calls: Vec<ModelCall>,
+    /// What was charged, by node and source: all the run cost.
+    pub(crate) charges: Vec<Charge>,
+    /// Every agent, tool and workflow at work.
+    pub(crate) agent_steps: Vec<AgentStep>,
+    /// The class of the error its root failed with.
+    pub(crate) error_type: Option<Arc<str>>,
     pub(crate) workflow: Option<Arc<str>>,
     pub(crate) outcome: &'static str,
     pub(crate) wall: Duration,
@@ -48,6 +59,10 @@ pub(crate) struct Execution {
     /// Time in which no nested node ran.
     pub(crate) self_time: Duration,
     pub(crate) busy: Option<Duration>,
+    /// What its calls used, nested executions included; `None` where nothing tells.
+    pub(crate) tokens: Option<u64>,
+    /// Conversation turns it says it took.
+    pub(crate) turns: Option<u64>,
     pub(crate) span_id: Option<SpanId>,
     pub(crate) end: Timestamp,
 }
@@ -57,6 +72,10 @@ pub(super) fn run_sums(analysed: &Analysed<'_>, status: RunStatus) -> RunSums {
     let root = run.span(run.root);
     RunSums {
         executions: executions(analysed),
+        calls: model_calls(analysed),
+        charges: charges(analysed),
+        agent_steps: agent_steps(run),
+        error_type: error_class(&root.record),
         nodes: node_sums(analysed),
         workflow: root.record.workflow_name().cloned(),
         outcome: match status {
@@ -88,38 +107,28 @@ pub(super) fn profile(analysed: &Analysed<'_>, status: RunStatus) -> RunProfile 
 fn executions(analysed: &Analysed<'_>) -> Vec<Execution> {
     let Analysed { run, booking, self_times, .. } = analysed;
     let mut own_times = vec![Duration::ZERO; self_times.len()];
-    let mut depths = vec![0u32; self_times.len()];
-    // A parent stands before its children.
     for ix in run.indices() {
         let Some(execution) = booking.execution_of[ix.index()] else { continue };
         let own = &mut own_times[execution.index()];
         *own = own.saturating_add(self_times[ix.index()]);
-        let around = run.span(ix).parent.and_then(|parent| booking.execution_of[parent.index()]);
-        if execution == ix
-            && let Some(around) = around
-        {
-            depths[ix.index()] = depths[around.index()].saturating_add(1);
-        }
     }
+    let depths = analysed.depths();
+    let tokens = tokens_with_nested(analysed);
     let of_node = |tally: &NodeTally| {
         let node = tally.name.clone();
         let counted = tally.executions.iter().copied().filter(|ix| run.span(*ix).in_statistics);
         let execution = |ix: SpanIx| {
             let record = &run.span(ix).record;
-            let outcome = outcome(record);
-            let facts = record.facts.as_deref();
-            let class = facts.and_then(|facts| facts.error_type.clone());
             Execution {
                 node: node.clone(),
                 depth: depths[ix.index()],
-                outcome,
-                error_type: record.failed().then(|| match outcome {
-                    "error" => class.unwrap_or_else(|| "_OTHER".into()),
-                    other => class.unwrap_or_else(|| other.into()),
-                }),
+                outcome: outcome(record),
+                error_type: error_class(record),
                 duration: record.end.saturating_since(record.start),
                 self_time: own_times[ix.index()],
                 busy: record.timing.busy,
+                tokens: tokens[ix.index()],
+                turns: record.facts.as_ref().and_then(|facts| facts.turns),
                 span_id: (!run.span(ix).is_synthetic).then_some(record.span_id),
                 end: record.end,
             }
@@ -127,6 +136,20 @@ fn executions(analysed: &Analysed<'_>) -> Vec<Execution> {
         counted.map(execution).collect::<Vec<_>>()
     };
     booking.nodes.iter().flat_map(of_node).collect()
+}
+
+/// The class of a span's error, as metrics tell it; `None` if it did not fail.
+pub(super) fn error_class(record: &SpanRecord) -> Option<Arc<str>> {
+    let told = || {
+        let told = record.facts.as_ref()?.error_type.as_ref()?;
+        let class = crate::conventions::error_class(told);
+        Some(if class == &**told { told.clone() } else { class.into() })
+    };
+    let default = match outcome(record) {
+        "error" => "_OTHER",
+        other => other,
+    };
+    record.failed().then(|| told().unwrap_or_else(|| default.into()))
 }
 
 /// How an execution ended, as metrics tell it.

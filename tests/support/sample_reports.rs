@@ -56,6 +56,7 @@ fn node_of(row: &PathRow) -> NodeReport {
         critical_path_ratio: row.wall_ratio,
         peak_concurrency: 1,
         cost_usd: row.cost_usd,
+        cost_with_nested_usd: row.cost_usd,
         tokens: None,
         phases: Vec::new(),
         untracked_ns: None,
@@ -153,6 +154,7 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
         saves_nothing: Vec::new(),
         blocking: Vec::new(),
         detached: Vec::new(),
+        cost: None,
         bottleneck_info: Summary::default(),
         quality: Quality {
             level: QualityLevel::High,

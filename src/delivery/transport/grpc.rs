@@ -74,7 +74,7 @@ pub(super) fn status(headers: &HeaderMap) -> Option<Status> {
     let details = text("grpc-status-details-bin").and_then(|bytes| std::str::from_utf8(bytes).ok());
     Some(Status {
         code,
-        message: super::printable_start(&message.unwrap_or_default()),
+        message: crate::delivery::http_client::printable_start(&message.unwrap_or_default()),
         retry_delay: details.and_then(from_base64).and_then(|details| retry_delay(&details)),
     })
 }

@@ -1,7 +1,8 @@
 //! What a backend refused of a request it took.
 
-use super::{Signal, printable_start};
+use super::Signal;
 use crate::decode::protobuf::{Field, Fields, Value};
+use crate::delivery::http_client::printable_start;
 
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct PartialSuccess {

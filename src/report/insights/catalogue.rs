@@ -83,15 +83,15 @@ pub const INSIGHTS: [Insight; 15] = [
     Insight {
         code: "LP110",
         title: "cost hot spot",
-        fires: "it makes up 40 % of the cost, or three times its share of the time and 10 % of the cost",
+        fires: "at least 2 nodes cost something and it makes up 40 % of the cost, or three times its share of the time and 10 % of the cost",
         rationale: "Much of what the run cost was spent here.",
         caveat: "Only recorded or priced calls count; unpriced ones are not in it.",
     },
     Insight {
         code: "LP111",
         title: "slow model output",
-        fires: "a model wrote fewer tokens per second than in at least 5 earlier runs, by three median distances and 5 %",
-        rationale: "The model wrote fewer tokens per second than in earlier runs: it was slower, it did not write more.",
+        fires: "a model wrote fewer tokens per second than in at least 5 earlier runs, by three median distances and 5 %; or some of at least 5 calls of it (of 32 tokens or more) less than two thirds of their median, and by three median distances",
+        rationale: "The model wrote fewer tokens per second than it usually does: it was slower, which is told apart from writing more.",
         caveat: "Speed includes the wait for the first token, which weighs more on short answers.",
     },
     Insight {

@@ -1,13 +1,12 @@
 //! LP108 and LP114: work that failed.
 
-use std::collections::HashMap;
-
 use super::{Candidate, Case};
 use crate::analysis::critical_path::Entry;
 use crate::analysis::replay::{Changes, Scale};
+use crate::report::booking::add_money;
 use crate::report::{Confidence, Reason, RunStatus, Severity, Suggestion};
-use crate::run::{RunSpan, SpanIx};
-use crate::time::{Duration, Interval, Timestamp};
+use crate::run::SpanIx;
+use crate::time::{Duration, Interval};
 
 /// Nodes with executions that were tried again.
 pub(super) fn retries(case: &Case<'_>, found: &mut Vec<Candidate>) {
@@ -19,19 +18,7 @@ pub(super) fn retries(case: &Case<'_>, found: &mut Vec<Candidate>) {
         if again.is_empty() {
             continue;
         }
-        // The last try under each parent, after which nothing is a failure that was tried again.
-        let mut last_try: HashMap<Option<SpanIx>, Timestamp> = HashMap::new();
-        for retry in again.iter().map(|ix| run.span(*ix)) {
-            let last = last_try.entry(retry.parent).or_default();
-            *last = retry.record.start.max(*last);
-        }
-        let was_tried_again =
-            |failed: &RunSpan| last_try.get(&failed.parent).is_some_and(|last| failed.record.end <= *last);
-        let failed: Vec<SpanIx> = executions
-            .iter()
-            .copied()
-            .filter(|ix| run.span(*ix).record.failed() && was_tried_again(run.span(*ix)))
-            .collect();
+        let failed = booking.lost_tries(run, node);
         let mut change = Changes::default();
         for ix in &failed {
             change.scale_with_below(run, *ix, Scale::FREE);
@@ -42,12 +29,15 @@ pub(super) fn retries(case: &Case<'_>, found: &mut Vec<Candidate>) {
         let severity = case.severity_of(saves_ns).unwrap_or(Severity::Low);
         let mut finding = case.finding("LP108", case.node_name(node), saves_ns, severity);
         finding.confidence = case.confidence(Confidence::Likely);
+        let cost = failed.iter().map(|ix| booking.charges.within(*ix)).fold(None, add_money);
         finding.why.push(Reason::LostToRetries {
             failures: failed.len() as u64,
             retries: again.len() as u64,
             lost_ns: failed.iter().map(|ix| case.running(*ix)).sum(),
             on_path_ns,
+            cost_usd: cost,
         });
+        finding.saves_max_usd = cost;
         finding.spans = case.span_ids(failed);
         found.push(if saves_ns.is_zero() {
             Candidate::new(finding)

@@ -1,12 +1,9 @@
-//! LP102 and LP111: what is not as in earlier runs.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! LP102: what is not as in earlier runs.
 
 use super::{Candidate, Case};
 use crate::analysis::replay::{Changes, Scale};
 use crate::report::booking::NodeIx;
-use crate::report::{Confidence, History, PastNode, Reason, Severity, Suggestion};
+use crate::report::{Confidence, History, PastNode, Reason, Suggestion};
 use crate::time::Duration;
 
 /// With so many earlier runs an answer is likely; with fewer it is a guess.
@@ -39,7 +36,7 @@ pub(super) fn slower_than_usual(case: &Case<'_>, found: &mut Vec<Candidate>) {
     }
 }
 
-fn confidence(runs: u64) -> Confidence {
+pub(super) fn confidence(runs: u64) -> Confidence {
     if runs >= LIKELY_RUNS { Confidence::Likely } else { Confidence::Guess }
 }
 
@@ -61,54 +58,4 @@ fn moved_along(case: &Case<'_>, node: NodeIx) -> Vec<Reason> {
         Some(Reason::MovedAlong { measure: measure.to_owned(), now, usual })
     };
     measures.into_iter().filter_map(moved).collect()
-}
-
-/// Compares output tokens per second of each model, over all its nodes, with earlier runs.
-pub(super) fn slow_model_output(case: &Case<'_>, found: &mut Vec<Candidate>) {
-    let booking = &case.analysed.booking;
-    let mut by_model: BTreeMap<Arc<str>, Vec<NodeIx>> = BTreeMap::new();
-    for node in case.steps() {
-        let tally = &booking.nodes[node];
-        if let Some(model) = &tally.model
-            && tally.tokens.is_some_and(|tokens| tokens.output > 0)
-        {
-            by_model.entry(model.clone()).or_default().push(node);
-        }
-    }
-    for (model, nodes) in by_model {
-        let mut usual = case.options.history.speeds_of(&model);
-        usual.sort_by(f64::total_cmp);
-        let (Some(&median), true) = (usual.get(usual.len() / 2), usual.len() >= History::MIN_RUNS) else {
-            continue;
-        };
-        let mut distances: Vec<f64> = usual.iter().map(|speed| (speed - median).abs()).collect();
-        distances.sort_by(f64::total_cmp);
-        let mad = distances.get(distances.len() / 2).copied().unwrap_or(0.0);
-        let tallies = || nodes.iter().map(|node| &booking.nodes[*node]);
-        let tokens: u64 = tallies().filter_map(|tally| Some(tally.tokens?.output)).sum();
-        let time: Duration = tallies().map(|tally| tally.running).sum();
-        if time.is_zero() {
-            continue;
-        }
-        let speed = tokens as f64 / time.as_secs_f64();
-        if speed >= median - 3.0 * mad || speed > median * 0.95 {
-            continue;
-        }
-        let as_usual = Duration::from_nanos((time.as_nanos() as f64 * speed / median).round() as u64);
-        let mut change = Changes::default();
-        for node in &nodes {
-            let scale = Scale::between(time, as_usual);
-            case.analysed.spans_of(*node).for_each(|ix| change.scale(ix, scale));
-        }
-        let on_path = nodes.iter().map(|node| case.path_time_of(*node)).sum();
-        let saves_ns = case.saved(&change, on_path);
-        let Some(longest) = nodes.iter().copied().max_by_key(|node| booking.nodes[*node].running) else {
-            continue;
-        };
-        let severity = case.severity_of(saves_ns).unwrap_or(Severity::Low);
-        let mut finding = case.finding("LP111", case.node_name(longest), saves_ns, severity);
-        finding.confidence = case.confidence(confidence(usual.len() as u64));
-        finding.why.push(Reason::SlowerOutput { model: model.to_string(), per_second: speed, usual: median });
-        found.push(Candidate::with_change(finding, Suggestion::BackToUsual { saves_ns }, change));
-    }
 }

@@ -8,6 +8,7 @@ pub mod catalogue;
 mod failures;
 mod gaps;
 mod history;
+mod model_speed;
 mod pole;
 mod quality;
 mod repeats;
@@ -21,8 +22,8 @@ use self::catalogue::insight;
 use super::analysed::Analysed;
 use super::booking::NodeIx;
 use super::{
-    Combined, CombinedChange, Confidence, Finding, Quality, QualityLevel, Reason, Report, RunStatus,
-    Severity, Suggestion,
+    Combined, CombinedChange, Confidence, CostSection, Finding, Quality, QualityLevel, Reason, Report,
+    RunStatus, Severity, Suggestion,
 };
 use crate::analysis::critical_path::Entry;
 use crate::analysis::replay::Changes;
@@ -43,6 +44,7 @@ pub(super) struct Case<'a> {
     options: &'a ReportOptions,
     quality: &'a Quality,
     status: RunStatus,
+    cost: Option<&'a CostSection>,
     /// Path time of each span with all below it.
     path_below: Vec<Duration>,
     /// How the path came into each span on it.
@@ -60,7 +62,8 @@ pub(super) fn findings(case: &Case<'_>) -> (Vec<Finding>, Option<Combined>) {
     let mut found: Vec<Candidate> = Vec::new();
     pole::longest_poles(case, &mut found);
     history::slower_than_usual(case, &mut found);
-    history::slow_model_output(case, &mut found);
+    model_speed::slower_than_in_earlier_runs(case, &mut found);
+    model_speed::slower_than_its_other_calls(case, &mut found);
     scheduling::queueing_at_a_limit(case, &mut found);
     scheduling::serial_but_maybe_independent(case, &mut found);
     scheduling::low_parallelism(case, &mut found);
@@ -136,9 +139,11 @@ impl<'a> Case<'a> {
         options: &'a ReportOptions,
         quality: &'a Quality,
         status: RunStatus,
+        cost: Option<&'a CostSection>,
     ) -> Self {
         let entries = analysed.critical.entries.iter().map(|entry| (entry.span, *entry)).collect();
-        Case { analysed, options, quality, status, path_below: analysed.path_time_with_below(), entries }
+        let path_below = analysed.path_time_with_below();
+        Case { analysed, options, quality, status, cost, path_below, entries }
     }
 
     fn wall(&self) -> Duration {
@@ -232,8 +237,9 @@ impl<'a> Case<'a> {
         self.analysed.run.span(ix).run_interval().duration()
     }
 
+    /// What an execution cost, with everything inside it.
     fn cost_of(&self, ix: SpanIx) -> Option<Money> {
-        self.analysed.run.span(ix).record.facts.as_ref()?.cost
+        self.analysed.booking.charges.within(ix)
     }
 }
 

@@ -103,7 +103,11 @@ fn high_variance_reasons(case: &Case<'_>, node: NodeIx) -> Vec<Reason> {
 pub(super) fn cost_hot_spots(case: &Case<'_>, found: &mut Vec<Candidate>) {
     let booking = &case.analysed.booking;
     let Some(total) = booking.cost.filter(|total| *total > Money::ZERO) else { return };
-    let priced = case.steps().filter(|node| booking.nodes[*node].cost.is_some()).count();
+    let costs_something = |node: &NodeIx| booking.nodes[*node].cost.is_some_and(|cost| cost > Money::ZERO);
+    let priced = case.steps().filter(costs_something).count();
+    // What has no price may cost more than all that has one.
+    let is_lower_bound = case.cost.is_some_and(|cost| cost.is_lower_bound);
+    let sure = if is_lower_bound { Confidence::Likely } else { Confidence::Sure };
     for node in case.steps() {
         let tally = &booking.nodes[node];
         let Some(cost_usd) = tally.cost.filter(|cost| *cost > Money::ZERO) else { continue };
@@ -116,7 +120,7 @@ pub(super) fn cost_hot_spots(case: &Case<'_>, found: &mut Vec<Candidate>) {
         }
         let severity = if cost_ratio >= HOT { Severity::Medium } else { Severity::Low };
         let mut finding = case.finding("LP110", case.node_name(node), Default::default(), severity);
-        finding.confidence = case.confidence(Confidence::Sure);
+        finding.confidence = case.confidence(sure);
         finding.saves_max_usd = Some(cost_usd);
         finding.why.push(Reason::CostShare { cost_usd, cost_ratio, time_ratio });
         found.push(Candidate::new(finding));
