@@ -1,6 +1,7 @@
 //! What can be typed after `longpole`.
 
 use crate::analysis::AnalysisArgs;
+use crate::formats::Format;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -33,6 +34,11 @@ pub(crate) struct ShowArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 
+    /// Write the report to this file, as what its name ends in (txt, json); can be given again. Nothing goes to
+    /// standard output then
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["format", "summary"])]
+    pub(crate) output: Vec<std::path::PathBuf>,
+
     /// Tell what the runs say together; text of more than five runs does so by itself
     #[arg(long)]
     pub(crate) summary: bool,
@@ -55,14 +61,6 @@ pub(crate) struct ShowArgs {
 
     #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Text,
-    Json,
-    Folded,
-    FoldedTail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,6 @@
 //! How a command fails: what, why, what to type instead, and with which exit status.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -11,18 +12,23 @@ use longpole::render::Printable;
 pub(crate) struct Failure {
     status: u8,
     error: anyhow::Error,
-    help: Option<&'static str>,
+    help: Option<Cow<'static, str>>,
 }
 
 impl Failure {
     /// Something could not be read, understood or written.
-    pub(crate) fn could_not(error: anyhow::Error, help: &'static str) -> Self {
-        Failure { status: 1, error, help: Some(help) }
+    pub(crate) fn could_not(error: anyhow::Error, help: impl Into<Cow<'static, str>>) -> Self {
+        Failure { status: 1, error, help: Some(help.into()) }
     }
 
     /// Nothing there matches what was asked for.
-    pub(crate) fn nothing_there(error: anyhow::Error, help: &'static str) -> Self {
-        Failure { status: 4, error, help: Some(help) }
+    pub(crate) fn nothing_there(error: anyhow::Error, help: impl Into<Cow<'static, str>>) -> Self {
+        Failure { status: 4, error, help: Some(help.into()) }
+    }
+
+    /// What was typed cannot be meant.
+    pub(crate) fn wrong_use(error: anyhow::Error, help: impl Into<Cow<'static, str>>) -> Self {
+        Failure { status: 2, error, help: Some(help.into()) }
     }
 
     /// Says it on standard error.
@@ -39,7 +45,7 @@ impl Failure {
             }
             said = cause;
         }
-        if let Some(help) = self.help {
+        if let Some(help) = &self.help {
             let _ = writeln!(text, "help: {help}");
         }
         // With standard error gone there is nobody left to tell.

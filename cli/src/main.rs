@@ -3,6 +3,7 @@
 mod analysis;
 mod args;
 mod failure;
+mod formats;
 mod in_parallel;
 mod input;
 mod output;

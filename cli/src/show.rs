@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::io::Write;
 use std::sync::Arc;
 
 use anstream::ColorChoice;
 use longpole::many_runs::ManyRuns;
-use longpole::render::{json, many_runs, text};
+use longpole::render::{TextStyle, many_runs};
 use longpole::report::{History, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
 use longpole::span_record::SpanRecord;
 use longpole::{Report, ReportOptions, report_on, report_on_run, report_with_profile, runs_in};
 
-use crate::args::{Format, ShowArgs};
+use crate::args::ShowArgs;
 use crate::failure::{Failure, warn};
+use crate::formats::{Document, Files, Format, Told, Writer, texts};
 use crate::in_parallel::in_order;
 use crate::input::{self, Input};
 use crate::output;
@@ -45,45 +45,49 @@ pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
         let history = history.unwrap_or_else(|| options.history.clone());
         ReportOptions { other_roots: roots.within(run), history, ..options.clone() }
     };
-    let is_summary = args.summary || (runs.len() > MANY && args.format == Format::Text && !args.each);
-    if is_summary || matches!(args.format, Format::Folded | Format::FoldedTail) {
+    let is_summary = args.summary
+        || (runs.len() > MANY && args.format == Format::Text && !args.each && args.output.is_empty());
+    if is_summary || args.format.writer().is_none() {
         return show_together(args, runs, options_for);
     }
     show_each(args, runs, options_for)
 }
 
-/// The report on every run: texts with a blank line between them; one JSON document, or an array of them.
+/// The report on every run: on standard output, or in the files that were asked for.
 fn show_each(
     args: &ShowArgs,
     runs: Vec<FinishedRun>,
     options_for: impl Fn(&FinishedRun) -> ReportOptions + Sync,
 ) -> Result<(), Failure> {
-    let style = output::text_style(args);
-    let is_json = args.format == Format::Json;
-    let (open, between, close) = match is_json {
-        true if runs.len() > 1 => ("[\n", ",\n", "\n]\n"),
-        true => ("", "", "\n"),
-        false => ("", "\n", ""),
-    };
-    let choice = if is_json { ColorChoice::Never } else { output::color_choice(args.color) };
-    let document = |run: FinishedRun| {
-        let options = options_for(&run);
-        let report = report_on_run(run, &options)?;
-        Some(if is_json { json(&report).trim_end().to_owned() } else { text(&report, &style) })
-    };
-    let mut stdout = output::open(choice);
-    stdout.write_all(open.as_bytes())?;
-    let mut is_first = true;
-    in_order(runs, document, |document| {
-        let Some(document) = document else { return Ok(()) };
-        if !is_first {
-            stdout.write_all(between.as_bytes())?;
-        }
-        is_first = false;
-        stdout.write_all(document.as_bytes())
-    })?;
-    stdout.write_all(close.as_bytes())?;
-    Ok(stdout.flush()?)
+    let mut style = output::text_style(args);
+    if !args.output.is_empty() {
+        // A file is no terminal.
+        style.color = false;
+        let mut files = Files::begin(&args.output, runs.len())?;
+        let writers = files.writers();
+        let told = |run: FinishedRun| told(run, &options_for, &writers, &style);
+        in_order(runs, told, |texts| texts.iter().try_for_each(|texts| files.put(texts)))?;
+        return files.end();
+    }
+    let Some(writer) = args.format.writer() else { return show_together(args, runs, options_for) };
+    let is_text = args.format == Format::Text;
+    let choice = if is_text { output::color_choice(args.color) } else { ColorChoice::Never };
+    let mut document = Document::begin(writer, runs.len(), output::open(choice))?;
+    let told = |run: FinishedRun| told(run, &options_for, &[writer], &style);
+    in_order(runs, told, |texts| texts.iter().flatten().try_for_each(|text| document.put(text)))?;
+    Ok(document.end()?)
+}
+
+/// What each writer makes of a run.
+fn told(
+    run: FinishedRun,
+    options_for: impl Fn(&FinishedRun) -> ReportOptions,
+    writers: &[&'static Writer],
+    style: &TextStyle,
+) -> Option<Vec<String>> {
+    let options = options_for(&run);
+    let told = Told { report: report_on_run(run, &options)? };
+    Some(texts(writers, &told, style))
 }
 
 /// What all runs say together.
