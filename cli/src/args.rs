@@ -1,7 +1,11 @@
 //! What can be typed after `longpole`.
 
 use crate::analysis::AnalysisArgs;
+use crate::context::Context;
+use crate::demo::DemoArgs;
+use crate::doctor::DoctorArgs;
 use crate::formats::Format;
+use crate::run::RunArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -10,11 +14,17 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) context: Context,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(RunArgs),
     Show(ShowArgs),
+    Demo(DemoArgs),
+    Doctor(DoctorArgs),
 }
 
 /// Report on every run in a file
@@ -46,18 +56,6 @@ pub(crate) struct ShowArgs {
     /// Report on each run, however many there are
     #[arg(long, conflicts_with = "summary")]
     pub(crate) each: bool,
-
-    /// Whether to colour the text; `auto` asks the terminal, NO_COLOR and CLICOLOR_FORCE
-    #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
-    pub(crate) color: Color,
-
-    /// Use ASCII characters only; the default where the locale is not UTF-8
-    #[arg(long)]
-    pub(crate) ascii: bool,
-
-    /// Columns of the text, 60 to 200 [default: the terminal's, else 80]
-    #[arg(long, value_name = "COLUMNS")]
-    pub(crate) width: Option<usize>,
 
     #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,

@@ -2,11 +2,16 @@
 
 mod analysis;
 mod args;
+mod context;
+mod demo;
+mod doctor;
 mod failure;
 mod formats;
 mod in_parallel;
 mod input;
 mod output;
+mod receiver;
+mod run;
 mod show;
 
 use std::process::ExitCode;
@@ -16,12 +21,14 @@ use clap::Parser;
 use args::{Args, Command};
 
 fn main() -> ExitCode {
-    let outcome = match Args::parse().command {
-        Some(Command::Show(args)) => show::show(&args),
-        None => output::print(args::SHORT_HELP),
+    let Args { command, context } = Args::parse();
+    let done = |()| ExitCode::SUCCESS;
+    let outcome = match command {
+        Some(Command::Run(args)) => run::run(&args, &context),
+        Some(Command::Show(args)) => show::show(&args, &context).map(done),
+        Some(Command::Demo(args)) => demo::demo(&args, &context).map(done),
+        Some(Command::Doctor(args)) => doctor::doctor(&args, &context).map(done),
+        None => output::print(args::SHORT_HELP).map(done),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
-    }
+    outcome.unwrap_or_else(|failure| failure.tell())
 }

@@ -13,6 +13,7 @@ use longpole::span_record::SpanRecord;
 use longpole::{Report, ReportOptions, report_on, report_on_run, report_with_profile, runs_in};
 
 use crate::args::ShowArgs;
+use crate::context::Context;
 use crate::failure::{Failure, warn};
 use crate::formats::{Document, Files, Format, Told, Writer, texts};
 use crate::in_parallel::in_order;
@@ -23,7 +24,7 @@ use crate::output;
 const MANY: usize = 5;
 
 /// Reads the file, says on standard error what is odd about it, and prints the reports.
-pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
+pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
     let options = args.analysis.options();
     let histories = histories(args, &options)?;
     let (name, mut spans) = read(&args.run)?;
@@ -48,18 +49,19 @@ pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
     let is_summary = args.summary
         || (runs.len() > MANY && args.format == Format::Text && !args.each && args.output.is_empty());
     if is_summary || args.format.writer().is_none() {
-        return show_together(args, runs, options_for);
+        return show_together(args, context, runs, options_for);
     }
-    show_each(args, runs, options_for)
+    show_each(args, context, runs, options_for)
 }
 
 /// The report on every run: on standard output, or in the files that were asked for.
 fn show_each(
     args: &ShowArgs,
+    context: &Context,
     runs: Vec<FinishedRun>,
     options_for: impl Fn(&FinishedRun) -> ReportOptions + Sync,
 ) -> Result<(), Failure> {
-    let mut style = output::text_style(args);
+    let mut style = context.text_style();
     if !args.output.is_empty() {
         // A file is no terminal.
         style.color = false;
@@ -69,9 +71,9 @@ fn show_each(
         in_order(runs, told, |texts| texts.iter().try_for_each(|texts| files.put(texts)))?;
         return files.end();
     }
-    let Some(writer) = args.format.writer() else { return show_together(args, runs, options_for) };
+    let Some(writer) = args.format.writer() else { return show_together(args, context, runs, options_for) };
     let is_text = args.format == Format::Text;
-    let choice = if is_text { output::color_choice(args.color) } else { ColorChoice::Never };
+    let choice = if is_text { context.color_choice() } else { ColorChoice::Never };
     let mut document = Document::begin(writer, runs.len(), output::open(choice))?;
     let told = |run: FinishedRun| told(run, &options_for, &[writer], &style);
     in_order(runs, told, |texts| texts.iter().flatten().try_for_each(|text| document.put(text)))?;
@@ -93,6 +95,7 @@ fn told(
 /// What all runs say together.
 fn show_together(
     args: &ShowArgs,
+    context: &Context,
     runs: Vec<FinishedRun>,
     options_for: impl Fn(&FinishedRun) -> ReportOptions + Sync,
 ) -> Result<(), Failure> {
@@ -110,9 +113,9 @@ fn show_together(
         |stacks: &dyn Fn(&_) -> Option<String>| together.groups().filter_map(stacks).collect::<String>();
     match args.format {
         Format::Text => {
-            let page = many_runs::text(&together.report(tail), &output::text_style(args));
+            let page = many_runs::text(&together.report(tail), &context.text_style());
             let hint = if args.summary { "" } else { "\n  each run: longpole show FILE --each\n" };
-            output::print_with(&(page + hint), output::color_choice(args.color))
+            output::print_with(&(page + hint), context.color_choice())
         }
         Format::Json => output::print_with(&many_runs::json(&together.report(tail)), ColorChoice::Never),
         Format::Folded => {

@@ -11,7 +11,7 @@ mod service;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -83,27 +83,28 @@ impl Receiver {
         self.inbox.tally()
     }
 
-    /// Waits until every connection is closed and nothing has come for a moment, `limit` at most; whether it became
-    /// quiet. What a program sent before it ended is in then.
-    pub(crate) fn drain(&self, limit: Duration) -> bool {
-        let (done, is_done) = mpsc::channel();
+    /// Waits until every connection is closed and nothing has come for a moment. What a program sent before it ended
+    /// is in then.
+    pub(crate) fn quiet(&self) -> impl Future<Output = ()> + use<> {
         let inbox = self.inbox.clone();
         // On the receiver's own thread, so that where that is held up the moment gets longer with it.
-        self.handle.spawn(async move {
+        let task = self.handle.spawn(async move {
             loop {
                 let seen = inbox.activity();
-                tokio::time::sleep(QUIET.min(limit)).await;
+                tokio::time::sleep(QUIET).await;
                 // What arrived meanwhile gets its turn.
                 for _ in 0..8 {
                     tokio::task::yield_now().await;
                 }
                 if inbox.is_idle() && inbox.activity() == seen {
-                    let _ = done.send(());
                     return;
                 }
             }
         });
-        is_done.recv_timeout(limit).is_ok()
+        async {
+            // It ends early only with the receiver.
+            let _ = task.await;
+        }
     }
 
     /// Stops listening, and hands over what came.
