@@ -3,7 +3,9 @@
 //! longpole, OpenTelemetry, OpenInference and OpenLLMetry name the same things differently. The table of keys is in
 //! [`conventions`](crate::conventions); here is what becomes of the values.
 
+mod kept;
 mod token_counts;
+mod told_call;
 mod told_cost;
 
 use std::num::NonZeroU64;
@@ -11,10 +13,9 @@ use std::sync::Arc;
 
 use crate::conventions::{Dialect, Fact, USAGE_PREFIX, meaning_of, operation_of_kind};
 use crate::prices::Unit;
-use crate::span_record::{CallDetails, Interner, NodeFacts, Outcome, SpanRecord};
+use crate::span_record::{Interner, NodeFacts, Outcome, SpanRecord};
 use crate::time::Duration;
-use token_counts::{Count, Evidence, count_of, counts_in};
-use told_cost::ToldCost;
+use told_call::{Rank, ToldBy, ToldCall, told};
 
 /// Reads the attributes of one span into its record, whoever wrote them.
 ///
@@ -23,49 +24,14 @@ use told_cost::ToldCost;
 #[derive(Clone, Debug)]
 pub struct AttributeReader {
     /// Who told each fact.
-    told_by: [Option<Rank>; Fact::COUNT],
+    told_by: ToldBy,
     /// What another dialect than GenAI calls the span.
     span_kind: Option<SpanSort>,
     entity_name: Option<Arc<str>>,
     system: Option<Arc<str>>,
+    /// What was read, where it is kept.
+    kept: Vec<u8>,
     call: ToldCall,
-}
-
-/// What is told about a call of a model, until it is known whether the span is one.
-#[derive(Clone, Debug, Default)]
-struct ToldCall {
-    cost: ToldCost,
-    /// Counts beyond the common kinds of tokens.
-    usage: Vec<(Unit, Rank, u64)>,
-    /// Counts in JSON.
-    usage_json: Option<(Rank, Vec<(Fact, f64)>)>,
-    total_tokens: Option<u64>,
-    uncached_tokens: Option<u64>,
-    has_bad_count: bool,
-    scope_leaves_out: bool,
-    processing: Option<Arc<str>>,
-    service_tier: Option<Arc<str>>,
-    request_service_tier: Option<Arc<str>>,
-    server_address: Option<Arc<str>>,
-    api_url: Option<Arc<str>>,
-    is_streamed: bool,
-    is_from_cache: bool,
-}
-
-/// Whose word an attribute is, and how good a one: of one dialect's spellings of a fact the shorter counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    dialect: Dialect,
-    key: [u8; 2],
-}
-
-impl Rank {
-    /// Two spellings of one fact in one dialect differ in their length or in the sum of their bytes; a test sees to
-    /// it.
-    fn of(key: &str, dialect: Dialect) -> Self {
-        let sum = key.bytes().fold(0u8, u8::wrapping_add);
-        Rank { dialect, key: [u8::try_from(key.len()).unwrap_or(u8::MAX), sum] }
-    }
 }
 
 /// A span in the words of OpenInference and OpenLLMetry.
@@ -86,6 +52,7 @@ impl Default for AttributeReader {
             span_kind: None,
             entity_name: None,
             system: None,
+            kept: Vec::new(),
             call: ToldCall::default(),
         }
     }
@@ -117,59 +84,26 @@ impl AttributeReader {
             _ => None,
         };
         let value = unquoted.as_ref().unwrap_or(value);
+        if interner.keeps_attributes {
+            kept::keep(&mut self.kept, fact, key, value);
+        }
         let mut unit = token_counts::unit_of(fact);
         if fact == Fact::UnitUsage {
             unit = key.strip_prefix(USAGE_PREFIX).and_then(Unit::from_name);
             fact = unit.and_then(token_counts::fact_of).unwrap_or(fact);
         }
         let Some(told_by) = self.told_by.get_mut(fact as usize) else { return };
-        if is_usage(fact) {
-            match (count_of(value), unit) {
-                (Count::Untold, _) => return,
-                (Count::Bad, _) => return self.call.has_bad_count = true,
-                (Count::Is(count), Some(unit)) if !is_common(fact) => {
-                    return self.call.usage.push((unit, rank, count));
-                }
-                (Count::Is(_), _) => {}
-            }
-        }
-        if is_cost(fact) {
-            return self.call.cost.read(rank, fact, value);
-        }
-        if told_by.is_some_and(|told_by| told_by < rank) {
+        if self.call.takes_whole(fact, unit, rank, value) || told_by.is_some_and(|told_by| told_by < rank) {
             return;
         }
-        let call = &mut self.call;
         let is_read = match fact {
             Fact::SpanKind => sort_of(value).map(|sort| self.span_kind = Some(sort)).is_some(),
             Fact::EntityName => read_text(&mut self.entity_name, value, interner),
             Fact::System => read_text(&mut self.system, value, interner),
-            Fact::TotalTokens => put(&mut call.total_tokens, value.as_count()),
-            Fact::UncachedTokens => put(&mut call.uncached_tokens, value.as_count()),
-            Fact::Processing => read_text(&mut call.processing, value, interner),
-            Fact::ServiceTier => read_text(&mut call.service_tier, value, interner),
-            Fact::RequestServiceTier => read_text(&mut call.request_service_tier, value, interner),
-            Fact::ServerAddress => read_text(&mut call.server_address, value, interner),
-            Fact::ApiUrl => read_text(&mut call.api_url, value, interner),
-            Fact::Streamed => set(&mut call.is_streamed, value.as_bool()),
-            Fact::FromCache => set(&mut call.is_from_cache, value.as_bool()),
-            Fact::FirstChunk => !matches!(value, AttributeValue::Other),
-            Fact::Scope => {
-                let leaves_out = value.as_str().map(token_counts::scope_leaves_out);
-                set(&mut call.scope_leaves_out, leaves_out)
-            }
-            Fact::CostSource => {
-                call.cost.read_source(value);
-                true
-            }
-            Fact::UsageDetails => match value {
-                AttributeValue::Str(json) if json.len() <= LONGEST_JSON => {
-                    call.usage_json = Some((rank, counts_in(json)));
-                    true
-                }
-                _ => false,
+            _ => match self.call.read(fact, rank, value, interner) {
+                Some(is_read) => is_read,
+                None => record.read_fact(fact, value, interner),
             },
-            _ => record.read_fact(fact, value, interner),
         };
         if is_read {
             *told_by = Some(rank);
@@ -177,7 +111,7 @@ impl AttributeReader {
     }
 
     /// Draws the conclusions that need all attributes and the span's name. Call once, after the last attribute.
-    pub fn finish(self, record: &mut SpanRecord, interner: &mut Interner) {
+    pub fn finish(mut self, record: &mut SpanRecord, interner: &mut Interner) {
         if let Some(system) = self.system {
             record.facts.get_or_insert_default().provider.get_or_insert(system);
         }
@@ -201,127 +135,22 @@ impl AttributeReader {
             }
         }
         forget_partial_input(&self.told_by, record);
+        if interner.keeps_attributes
+            && self.call.scope_leaves_out
+            && told(&self.told_by, Fact::Scope).is_none()
+        {
+            kept::keep_scope(&mut self.kept, token_counts::SCOPE_THAT_LEAVES_OUT);
+        }
         self.call.finish(self.told_by, record);
         record.settle();
-    }
-}
-
-impl ToldCall {
-    /// Puts what is told about a call into the record: the cost and the counts of any span, the rest of a call of a
-    /// model only.
-    fn finish(mut self, mut told_by: [Option<Rank>; Fact::COUNT], record: &mut SpanRecord) {
-        self.read_usage_json(&mut told_by, record);
-        let is_first_chunk_told = told(&told_by, Fact::FirstChunk).is_some();
-        let evidence = Evidence {
-            total: self.total_tokens,
-            uncached: self.uncached_tokens,
-            scope_leaves_out: self.scope_leaves_out,
-            cached_by: told(&told_by, Fact::CacheReadTokens).map(|rank| rank.dialect),
-        };
-        let mut details = CallDetails {
-            has_bad_count: self.has_bad_count,
-            has_bad_cost: self.cost.has_bad_amount(),
-            ..CallDetails::default()
-        };
-        let settled = self.cost.settle();
-        if record.facts.is_none() && settled.is_none() && details == CallDetails::default() {
-            return;
-        }
-        let facts = record.facts.get_or_insert_default();
-        details.other_usage = other_usage(self.usage);
-        if facts.tokens.cache_write.is_none() {
-            let by_ttl = details.other_usage.iter().filter(|(unit, _)| WRITES_BY_TTL.contains(unit));
-            facts.tokens.cache_write = by_ttl.map(|(_, count)| *count).reduce(u64::saturating_add);
-        }
-        details.unexplained_tokens = token_counts::settle(facts, evidence);
-        if let Some(settled) = settled {
-            details.told_free = settled.told_free;
-            facts.cost = Some(settled.cost);
-            facts.cost_source = Some(settled.source);
-            facts.cost_parts = settled.parts.map(Box::new);
-        }
-        if facts.is_inference() {
-            details.is_streamed = self.is_streamed || is_first_chunk_told;
-            details.is_from_cache = self.is_from_cache;
-            details.processing = self.processing;
-            details.service_tier = self.service_tier.or(self.request_service_tier);
-            details.api_url = self.api_url;
-            facts.server_address = self.server_address;
-        } else {
-            // Kept for calls only, of which there are few.
-            details.unexplained_tokens = 0;
-        }
-        facts.call = (details != CallDetails::default()).then(|| Box::new(details));
-    }
-
-    /// Takes in counts in JSON where no attribute of a better dialect tells them.
-    fn read_usage_json(&mut self, told_by: &mut [Option<Rank>; Fact::COUNT], record: &mut SpanRecord) {
-        let Some((rank, counts)) = self.usage_json.take() else { return };
-        for (fact, count) in counts {
-            let Some(by) = told_by.get_mut(fact as usize) else { continue };
-            let Count::Is(count) = count_of(&AttributeValue::Double(count)) else {
-                self.has_bad_count = true;
-                continue;
-            };
-            if by.is_some_and(|by| by < rank) {
-                continue;
-            }
-            *by = Some(rank);
-            let tokens = &mut record.facts.get_or_insert_default().tokens;
-            let slot = match fact {
-                Fact::InputTokens => &mut tokens.input,
-                Fact::OutputTokens => &mut tokens.output,
-                Fact::CacheReadTokens => &mut tokens.cache_read,
-                Fact::CacheWriteTokens => &mut tokens.cache_write,
-                Fact::ReasoningTokens => &mut tokens.reasoning,
-                _ => &mut self.total_tokens,
-            };
-            *slot = Some(count);
+        if !self.kept.is_empty() {
+            record.facts.get_or_insert_default().told = Some(self.kept.into());
         }
     }
-}
-
-/// Longer JSON holds no counts.
-const LONGEST_JSON: usize = 4_096;
-
-const WRITES_BY_TTL: [Unit; 2] = [Unit::CACHE_WRITE_5M, Unit::CACHE_WRITE_1H];
-
-/// The best told count of each unit, in the order of units.
-fn other_usage(mut usage: Vec<(Unit, Rank, u64)>) -> Vec<(Unit, u64)> {
-    usage.sort_unstable();
-    usage.dedup_by_key(|(unit, ..)| *unit);
-    usage.into_iter().map(|(unit, _, count)| (unit, count)).collect()
-}
-
-fn told(told_by: &[Option<Rank>; Fact::COUNT], fact: Fact) -> Option<Rank> {
-    told_by.get(fact as usize).copied().flatten()
-}
-
-/// Whether it is a common kind of tokens, which has a place of its own in the record.
-fn is_common(fact: Fact) -> bool {
-    use Fact::{CacheReadTokens, CacheWriteTokens, InputTokens, OutputTokens, ReasoningTokens};
-    matches!(fact, InputTokens | OutputTokens | CacheReadTokens | CacheWriteTokens | ReasoningTokens)
-}
-
-/// Whether it counts what a call used.
-fn is_usage(fact: Fact) -> bool {
-    let is_other = matches!(fact, Fact::TotalTokens | Fact::UncachedTokens | Fact::UnitUsage);
-    is_common(fact) || is_other || token_counts::unit_of(fact).is_some()
-}
-
-/// Whether it is an amount of money.
-fn is_cost(fact: Fact) -> bool {
-    use Fact::{
-        Cost, CostCacheRead, CostCacheWrite, CostDetails, CostInput, CostOther, CostOutput, CostPrompt,
-    };
-    matches!(
-        fact,
-        Cost | CostPrompt | CostInput | CostOutput | CostCacheRead | CostCacheWrite | CostOther | CostDetails
-    )
 }
 
 /// Drops the hash of an input that may not have been all there was, unless longpole's own key told it.
-fn forget_partial_input(told_by: &[Option<Rank>; Fact::COUNT], record: &mut SpanRecord) {
+fn forget_partial_input(told_by: &ToldBy, record: &mut SpanRecord) {
     let is_own = told(told_by, Fact::InputHash).is_some_and(|rank| rank.dialect == Dialect::Longpole);
     if let Some(facts) = record.facts.as_mut().filter(|_| !is_own) {
         let is_whole = facts.operation.as_deref().is_some_and(|operation| GIVEN_IN_FULL.contains(&operation));
@@ -574,137 +403,4 @@ impl AttributeValue<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{SpanId, TraceId};
-    use crate::money::Money;
-    use crate::span_record::{SpanKind, Status, Timing};
-    use crate::time::Timestamp;
-    use AttributeValue::{Double, Int, Str};
-
-    fn read<'a>(
-        name: &str,
-        attributes: impl IntoIterator<Item = &'a (&'a str, AttributeValue<'a>)>,
-    ) -> SpanRecord {
-        let mut interner = Interner::default();
-        let mut record = SpanRecord {
-            trace_id: TraceId::default(),
-            span_id: SpanId::default(),
-            parent_id: None,
-            name: name.into(),
-            kind: SpanKind::Internal,
-            start: Timestamp::EPOCH,
-            end: Timestamp::EPOCH,
-            status: Status::Unset,
-            timing: Timing::default(),
-            facts: None,
-            links: None,
-            origin: Arc::default(),
-            local: None,
-        };
-        let mut reader = AttributeReader::default();
-        for (key, value) in attributes {
-            reader.read(&mut record, key, value, &mut interner);
-        }
-        reader.finish(&mut record, &mut interner);
-        record
-    }
-
-    fn node_of(name: &str, attributes: &[(&str, AttributeValue<'_>)]) -> Option<String> {
-        let forwards = read(name, attributes);
-        assert_eq!(forwards, read(name, attributes.iter().rev()), "the order of attributes matters");
-        forwards.node_id().map(|id| id.to_string())
-    }
-
-    #[test]
-    fn our_own_keys_beat_gen_ai_and_that_beats_the_others_in_any_order() {
-        let told = [
-            ("llm.usage.prompt_tokens", Int(4)),
-            ("llm.token_count.prompt", Int(3)),
-            ("gen_ai.usage.prompt_tokens", Int(2)),
-            ("gen_ai.usage.input_tokens", Int(1)),
-            ("llm.cost.total", Double(0.03)),
-            ("gen_ai.usage.cost", Double(0.02)),
-            ("longpole.cost.usd", Double(0.01)),
-            ("traceloop.workflow.name", Str("theirs")),
-            ("workflow.name", Str("ours")),
-            ("error.type", Str("TimeoutError")),
-            ("node.error_type", Str("timeout")),
-        ];
-        let facts = |record: SpanRecord| *record.facts.unwrap();
-        let forwards = facts(read("call", &told));
-        assert_eq!(forwards, facts(read("call", told.iter().rev())));
-        assert_eq!(forwards.tokens.input, Some(1));
-        assert_eq!(forwards.cost, Money::from_usd(0.01));
-        assert_eq!(forwards.workflow_name.as_deref(), Some("ours"));
-        assert_eq!(forwards.error_type.as_deref(), Some("timeout"));
-        for without in 1..=3 {
-            let kept: Vec<_> =
-                told.iter().filter(|(key, _)| key.contains("token")).rev().skip(without).collect();
-            let expected = Some(1 + without as u64);
-            assert_eq!(facts(read("call", kept)).tokens.input, expected, "the next best counts");
-        }
-    }
-
-    #[test]
-    fn a_value_of_the_wrong_type_leaves_the_word_to_a_lesser_dialect() {
-        let told = [("gen_ai.usage.input_tokens", Str("many")), ("llm.token_count.prompt", Int(3))];
-        assert_eq!(read("call", &told).facts.unwrap().tokens.input, Some(3));
-        assert_eq!(read("call", &[("openinference.span.kind", Int(1))]).facts, None);
-    }
-
-    #[test]
-    fn spans_of_other_dialects_are_the_nodes_a_gen_ai_span_would_be() {
-        let kind = |kind| ("openinference.span.kind", Str(kind));
-        let model = ("llm.model_name", Str("m"));
-        assert_eq!(node_of("generation", &[kind("LLM"), model.clone()]).as_deref(), Some("chat m"));
-        let embedding = [kind("EMBEDDING"), ("embedding.model_name", Str("e"))];
-        assert_eq!(node_of("embed", &embedding).as_deref(), Some("embeddings e"));
-        let ranking = [kind("RERANKER"), ("reranker.model_name", Str("r"))];
-        assert_eq!(node_of("rank", &ranking).as_deref(), Some("rerank r"));
-        assert_eq!(node_of("search", &[kind("RETRIEVER")]).as_deref(), Some("retrieval"));
-        let tool = [kind("TOOL"), ("tool.name", Str("news"))];
-        assert_eq!(node_of("run", &tool).as_deref(), Some("execute_tool news"));
-        assert_eq!(node_of("news", &[kind("TOOL")]).as_deref(), Some("execute_tool news"));
-        assert_eq!(node_of("", &[kind("AGENT")]).as_deref(), Some("invoke_agent"));
-        assert_eq!(node_of("turn", &[kind("CHAIN")]), None);
-        let graph = [kind("CHAIN"), ("graph.node.id", Str("router"))];
-        assert_eq!(node_of("chain", &graph).as_deref(), Some("router"));
-        assert_eq!(node_of("no_pii", &[kind("GUARDRAIL")]).as_deref(), Some("no_pii"));
-
-        let entity = |kind, name| [("traceloop.span.kind", Str(kind)), ("traceloop.entity.name", Str(name))];
-        assert_eq!(node_of("plan.task", &entity("task", "plan")).as_deref(), Some("plan"));
-        assert_eq!(node_of("desk.agent", &entity("agent", "desk")).as_deref(), Some("invoke_agent desk"));
-        assert_eq!(node_of("news.tool", &entity("tool", "news")).as_deref(), Some("execute_tool news"));
-        assert_eq!(node_of("day.workflow", &entity("workflow", "day")), None);
-        let old = [("llm.request.type", Str("completion")), ("gen_ai.request.model", Str("m"))];
-        assert_eq!(node_of("openai.completion", &old).as_deref(), Some("text_completion m"));
-    }
-
-    #[test]
-    fn a_given_node_id_or_operation_beats_the_sort_of_span() {
-        let kind = ("openinference.span.kind", Str("LLM"));
-        let model = ("llm.model_name", Str("m"));
-        let given = [kind.clone(), model.clone(), ("node.id", Str("draft"))];
-        assert_eq!(node_of("call", &given).as_deref(), Some("draft"));
-        let facts = read("call", &given).facts.unwrap();
-        assert_eq!(facts.operation.as_deref(), Some("chat"), "what it does is known all the same");
-        let operation = [kind, model, ("gen_ai.operation.name", Str("generate_content"))];
-        assert_eq!(node_of("call", &operation).as_deref(), Some("generate_content m"));
-        let task = [
-            ("traceloop.span.kind", Str("task")),
-            ("traceloop.entity.name", Str("plan")),
-            ("node.id", Str("draft")),
-        ];
-        assert_eq!(node_of("plan.task", &task).as_deref(), Some("draft"));
-    }
-
-    #[test]
-    fn the_make_of_a_model_is_its_provider_only_where_nothing_else_tells() {
-        let provider =
-            |told: &[(&str, AttributeValue<'_>)]| read("call", told).facts.unwrap().provider.clone();
-        let told = [("llm.system", Str("openai")), ("llm.provider", Str("azure"))];
-        assert_eq!(provider(&told).as_deref(), Some("azure"));
-        assert_eq!(provider(&told[..1]).as_deref(), Some("openai"));
-    }
-}
+mod tests;

@@ -393,7 +393,7 @@ macro_rules! read_keys {
 
         /// Every key [`meaning_of`] knows, but for [`FAMILIES`].
         #[cfg(test)]
-        const READ: &[(&str, Fact, Dialect)] =
+        pub(crate) const READ: &[(&str, Fact, Dialect)] =
             &[$($($((concat!($prefix, $rest), Fact::$fact, Dialect::$dialect),)*)*)*];
     };
 }

@@ -3,8 +3,6 @@
 //! Only calls of models are given a price: an agent's or a workflow's span that tells tokens repeats those of the calls
 //! in it. Where a price could be wrong there is none, and the reason instead.
 
-use std::sync::Arc;
-
 use crate::money::Money;
 use crate::prices::{Call, Price, PriceTable, Unit, Unpriced, Usage};
 use crate::span_record::{CallDetails, CostSource, NodeFacts, SpanRecord};
@@ -17,7 +15,7 @@ pub fn price_spans(records: &mut [SpanRecord], prices: Option<&PriceTable>) {
     for record in records.iter_mut() {
         let (at, failed) = (record.start, record.failed());
         if let Some(facts) = record.facts.as_deref_mut().filter(|facts| facts.is_inference()) {
-            // The embedded table is read when it is first needed, which in most runs it never is.
+            // The embedded table is read when it is first needed: many runs call no model.
             price_call(facts, at, failed, table.get_or_insert_with(|| PriceTable::embedded()));
         }
     }
@@ -25,10 +23,13 @@ pub fn price_spans(records: &mut [SpanRecord], prices: Option<&PriceTable>) {
 
 fn price_call(facts: &mut NodeFacts, at: Timestamp, failed: bool, prices: &PriceTable) {
     match price(facts, at, failed, prices) {
-        None => {}
+        None => tell_what_has_no_price(facts, at, prices),
         Some(Ok(price)) => {
             if facts.cost.is_some() {
                 facts.call.get_or_insert_default().told_free = true;
+            }
+            if !price.without_price.is_empty() {
+                facts.call.get_or_insert_default().without_price = price.without_price;
             }
             facts.cost = Some(price.cost.total());
             facts.cost_source = Some(CostSource::Estimated);
@@ -39,6 +40,20 @@ fn price_call(facts: &mut NodeFacts, at: Timestamp, failed: bool, prices: &Price
             facts.unpriced = Some(reason);
             facts.cost_table = Some(prices.label().clone());
         }
+    }
+}
+
+/// What an estimate that was read back leaves out is not written; the table it was made with still knows.
+fn tell_what_has_no_price(facts: &mut NodeFacts, at: Timestamp, prices: &PriceTable) {
+    let has_others = facts.call.as_ref().is_some_and(|details| !details.other_usage.is_empty());
+    let is_ours = facts.cost_source == Some(CostSource::Estimated);
+    if !has_others || !is_ours || facts.cost_table.as_ref() != Some(prices.label()) {
+        return;
+    }
+    if let Ok(usage) = usage_of(facts, false)
+        && let Ok(price) = look_up(facts, at, &usage, prices)
+    {
+        facts.call.get_or_insert_default().without_price = price.without_price;
     }
 }
 
@@ -140,16 +155,22 @@ fn look_up_model(
     prices: &PriceTable,
 ) -> Result<Price, Unpriced> {
     let details = facts.call.as_deref();
-    let provider = facts.provider.as_deref().filter(|provider| !is_framework(provider));
-    let api_url = api_url_of(facts, details, provider.is_some());
     let (context, length) = context_of(details);
-    let look_up = |provider| {
-        let context = context.get(..length).unwrap_or_default();
-        prices.price(&Call { provider, api_url: api_url.as_deref(), model, at, context, usage })
-    };
-    match (look_up(provider), provider.and_then(|provider| provider.split_once('.'))) {
+    let context = context.get(..length).unwrap_or_default();
+    let provider = facts.provider.as_deref().filter(|provider| !is_framework(provider));
+    let address = details.and_then(|details| details.api_url.as_deref()).or(facts.server_address.as_deref());
+    let look_up = |provider, api_url| prices.price(&Call { provider, api_url, model, at, context, usage });
+    let Some(provider) = provider else { return look_up(None, address) };
+    // OpenAI's client speaks with many others, which instrumentations of it do not notice.
+    if provider.eq_ignore_ascii_case("openai") && address.is_some() {
+        match look_up(None, address) {
+            Err(Unpriced::UnknownProvider) => {}
+            outcome => return outcome,
+        }
+    }
+    match (look_up(Some(provider), None), provider.split_once('.')) {
         // The AI SDK adds the kind of API: `openai.responses`, `anthropic.messages`.
-        (Err(Unpriced::UnknownProvider), Some((provider, _))) => look_up(Some(provider)),
+        (Err(Unpriced::UnknownProvider), Some((provider, _))) => look_up(Some(provider), None),
         (outcome, _) => outcome,
     }
 }
@@ -160,15 +181,6 @@ const FRAMEWORKS: [&str; 7] =
 
 fn is_framework(provider: &str) -> bool {
     FRAMEWORKS.iter().any(|name| provider.eq_ignore_ascii_case(name))
-}
-
-/// The address called, which tells the provider where nothing else does.
-fn api_url_of(facts: &NodeFacts, details: Option<&CallDetails>, has_provider: bool) -> Option<Arc<str>> {
-    if let Some(url) = details.and_then(|details| details.api_url.as_ref()) {
-        return Some(url.clone());
-    }
-    let host = facts.server_address.as_deref().filter(|_| !has_provider)?;
-    Some(if host.contains("://") { host.into() } else { format!("https://{host}").into() })
 }
 
 /// How the call was made, in the words of the table, and how many of the pairs count.

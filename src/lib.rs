@@ -66,14 +66,17 @@ pub mod histogram;
 pub mod ids;
 pub mod many_runs;
 pub mod money;
+pub mod otlp_bytes;
 pub mod prices;
 pub mod render;
 pub mod report;
 pub mod run;
 pub mod run_assembler;
+pub mod run_list;
 pub mod run_profile;
 pub mod span_record;
 pub mod time;
+pub mod trend;
 
 #[cfg(feature = "layer")]
 mod builder;
@@ -143,10 +146,10 @@ pub use layer::harness;
 pub use layer::otel_context::OtelSpanExt;
 #[cfg(feature = "layer")]
 pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value, phase, track_call};
-#[cfg(feature = "layer")]
-pub use pipeline::budgets::BudgetExceeded;
 #[cfg(feature = "mlflow")]
 pub use mlflow::{LogReportError, MlflowConfig};
+#[cfg(feature = "layer")]
+pub use pipeline::budgets::BudgetExceeded;
 #[cfg(feature = "layer")]
 pub use pipeline::keep_runs::KeepRuns;
 

@@ -168,6 +168,8 @@ pub struct NodeFacts {
     pub input_hash: Option<u64>,
     /// On the root of a run: how many spans of it were started in its process, itself included.
     pub run_spans: Option<NonZeroU64>,
+    /// All of the above as it was told, as OTLP's `Span.attributes`, where that is kept.
+    pub told: Option<Box<[u8]>>,
 }
 
 /// What few spans tell about a call of a model.
@@ -185,6 +187,8 @@ pub struct CallDetails {
     pub has_bad_cost: bool,
     /// A library says that the call cost nothing, and the table of prices says otherwise; what it says is not taken.
     pub told_free: bool,
+    /// What was used and has no price in the table, so that the estimated cost is without it.
+    pub without_price: Vec<Unit>,
     /// How the call was processed: `batch`.
     pub processing: Option<Arc<str>>,
     /// The tier of service that answered, else the one asked for.
@@ -222,7 +226,7 @@ pub enum CostSource {
     Langfuse,
     /// Pydantic AI, in `operation.cost`.
     PydanticAi,
-    /// LiteLLM, in `gen_ai.cost.total_cost`.
+    /// LiteLLM, in `litellm.cost.total` or, earlier, `gen_ai.cost.total_cost`.
     LiteLlm,
     /// longpole, from token counts and a table of prices.
     Estimated,
@@ -257,7 +261,7 @@ impl CostSource {
             CostSource::Mlflow => "mlflow.llm.cost",
             CostSource::Langfuse => "langfuse.observation.cost_details",
             CostSource::PydanticAi => "operation.cost",
-            CostSource::LiteLlm => "gen_ai.cost.total_cost",
+            CostSource::LiteLlm => "litellm.cost.total",
         }
     }
 }
@@ -364,7 +368,8 @@ impl SpanRecord {
     pub fn weight(&self) -> usize {
         let links = self.links.as_deref().map_or(0, size_of_val);
         let facts = self.facts.as_ref().map_or(0, |facts| {
-            size_of::<NodeFacts>() + facts.call.as_ref().map_or(0, |_| size_of::<CallDetails>())
+            let told = facts.told.as_deref().map_or(0, <[u8]>::len);
+            size_of::<NodeFacts>() + facts.call.as_ref().map_or(0, |_| size_of::<CallDetails>()) + told
         });
         size_of::<Self>() + facts + links
     }
@@ -376,6 +381,8 @@ impl SpanRecord {
 #[derive(Debug, Default)]
 pub struct Interner {
     names: HashSet<Arc<str>>,
+    /// Whether records keep the attributes they were made of, in [`NodeFacts::told`].
+    pub keeps_attributes: bool,
 }
 
 impl Interner {

@@ -3,7 +3,7 @@
 use longpole::decode::{DecodeError, Decoded, decode};
 use longpole::ids::{SpanId, TraceId};
 use longpole::money::Money;
-use longpole::span_record::{NodeFacts, Outcome, SpanKind, SpanRecord, Status, TokenCounts};
+use longpole::span_record::{CostSource, NodeFacts, Outcome, SpanKind, SpanRecord, Status, TokenCounts};
 use longpole::time::Duration;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{
@@ -141,6 +141,8 @@ fn every_attribute_the_analysis_reads_is_read() {
         is_db: true,
         input_hash: Some(77),
         run_spans: std::num::NonZeroU64::new(9),
+        cost_source: Some(CostSource::Recorded),
+        ..NodeFacts::default()
     };
     assert_eq!(read.facts.as_deref(), Some(&expected));
     assert_eq!((read.kind, read.status, read.parent_id), (SpanKind::Client, Status::Error, None));

@@ -36,6 +36,11 @@ fn program() {
             customer.mail = "ann",
             password = "hunter2",
             note = "the key AKIAIOSFODNN7EXAMPLE",
+            gen_ai.operation.name = "chat",
+            gen_ai.provider.name = "openai",
+            gen_ai.request.model = "gpt-4o",
+            gen_ai.usage.input_tokens = 1_000,
+            gen_ai.usage.output_tokens = 100,
         );
         other.in_scope(|| info!(gen_ai.prompt = "what was said", "asked"));
         step.follows_from(&other);
@@ -146,6 +151,7 @@ fn what_the_variables_say_is_done() {
     timeouts_and_batches();
     limits();
     privacy();
+    prices();
     sampling_and_context();
     metrics();
 }
@@ -510,6 +516,33 @@ fn privacy() {
     let resource = format!("{:?}", receiver.resource_spans()[0].resource);
     assert!(!resource.contains("hunter2") && resource.contains("--key [redacted] -v"), "{resource}");
     assert!(!told.line.contains("hunter2") && told.line.contains("not key=value"), "{}", told.line);
+}
+
+fn prices() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, prices: &str| {
+        let path = folder.path().join(name);
+        let models = format!(r#"{{"id":"gpt-4o","match":{{"equals":"gpt-4o"}},"prices":{prices}}}"#);
+        std::fs::write(&path, format!(r#"[{{"id":"openai","name":"OpenAI","models":[{models}]}}]"#)).unwrap();
+        text(&path)
+    };
+    let call = |variables: &[(&str, &str)]| {
+        let (told, receiver) = received_with(variables);
+        let call = named(&receiver, "other");
+        let attribute = |key: &str| call.attributes.iter().find(|attribute| attribute.key == key).cloned();
+        (told.line, format!("{:?}", attribute("longpole.cost.usd")), attribute("gen_ai.usage.cost").is_some())
+    };
+    let (told, cost, is_mirrored) = call(&[]);
+    assert!(told.ends_with("notes=[]") && cost.contains("0.0035") && !is_mirrored, "{told} {cost}");
+    let good = file("good.json", r#"{"input_mtok":1,"output_mtok":10}"#);
+    let variables = [("LONGPOLE_PRICES", &*good), ("LONGPOLE_COST_MIRROR", "GEN_AI, mlflow")];
+    let (told, cost, is_mirrored) = call(&variables);
+    assert!(told.ends_with("notes=[]") && cost.contains("0.002") && is_mirrored, "{told} {cost}");
+    let bad = file("bad.json", r#"{"input_mtok":-1}"#);
+    let variables = [("LONGPOLE_PRICES", &*bad), ("LONGPOLE_COST_MIRROR", "everybody")];
+    let (told, cost, is_mirrored) = call(&variables);
+    assert!(cost.contains("0.0035") && !is_mirrored, "the table inside is used: {cost}");
+    assert!(told.contains("bad.json") && told.contains("input_mtok") && told.contains("everybody"), "{told}");
 }
 
 fn sampling_and_context() {

@@ -97,3 +97,53 @@ fn every_call_of_the_package_costs_the_same_to_the_last_digit() {
         }
     }
 }
+
+/// Random calls, priced by the package with exact arithmetic: names in many spellings, days and hours around those at
+/// which prices change, counts around tiers and beyond their wholes.
+#[test]
+fn random_calls_cost_what_the_package_says() {
+    let table = whole_table();
+    let answers: Value = serde_json::from_str(&read("answers.json.gz")).unwrap();
+    let cases = answers["cases"].as_array().unwrap();
+    assert!(cases.len() >= 200);
+    for case in cases {
+        let expected = &case["expected"];
+        match (price(&table, case), expected["error"].as_str()) {
+            (Ok(priced), None) => {
+                assert_eq!(*priced.provider, *expected["provider"].as_str().unwrap(), "{case}");
+                assert_eq!(*priced.model, *expected["model"].as_str().unwrap(), "{case}");
+                assert_eq!(priced.cost.total().to_string(), normal(&expected["total"]), "{case}");
+                let cost = priced.cost;
+                for (name, part) in [
+                    ("input", cost.input),
+                    ("output", cost.output),
+                    ("cache_read", cost.cache_read),
+                    ("cache_write", cost.cache_write),
+                    ("other", cost.other),
+                ] {
+                    // Cut off after twelve decimals, or one unit more for the sake of the total.
+                    let exact = expected["parts"][name].as_str().unwrap();
+                    let (whole, decimals) = exact.split_at(exact.find('.').unwrap() + 13);
+                    let down: Money = whole.parse().unwrap();
+                    let more = i128::from(decimals.bytes().any(|digit| digit != b'0'));
+                    let off = part.as_picodollars() - down.as_picodollars();
+                    assert!((0..=more).contains(&off), "{name} is {part}, not {exact}: {case}");
+                }
+                let mut without: Vec<&str> = priced.without_price.iter().map(|unit| unit.name()).collect();
+                without.sort_unstable();
+                assert_eq!(Value::from(without), expected["without_price"], "{case}");
+            }
+            (Err(error), Some(kind)) => {
+                let expected = match kind {
+                    "provider" => Unpriced::UnknownProvider,
+                    "model" => Unpriced::UnknownModel,
+                    "counts" => Unpriced::CountsContradict,
+                    "no price" => Unpriced::NoPrice,
+                    kind => panic!("{kind}"),
+                };
+                assert_eq!(error, expected, "{case}");
+            }
+            (priced, error) => panic!("{priced:?}, the package says {error:?}: {case}"),
+        }
+    }
+}

@@ -1,13 +1,17 @@
 //! The options that say how runs are read and what is told about them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use longpole::ReportOptions;
 use longpole::ids::SpanId;
+use longpole::prices::PriceTable;
 use longpole::run::{self, RunOptions, Skew, Tolerance};
+
+use crate::failure::Failure;
 
 /// How runs are read. The defaults claim least.
 #[derive(Debug, clap::Args)]
@@ -67,6 +71,16 @@ pub(crate) struct AnalysisArgs {
     /// A file with earlier runs of the same workflows, oldest first: what is usual; can be given again
     #[arg(long, value_name = "FILE", help_heading = "What is told")]
     pub(crate) history: Vec<PathBuf>,
+
+    /// A file with the prices of models, for calls that do not say what they cost [default: the table inside]
+    #[arg(
+        long,
+        env = "LONGPOLE_PRICES",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "What is told"
+    )]
+    prices: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,8 +111,9 @@ enum Links {
 
 impl AnalysisArgs {
     /// What the library is to do.
-    pub(crate) fn options(&self) -> ReportOptions {
-        ReportOptions {
+    pub(crate) fn options(&self) -> Result<ReportOptions, Failure> {
+        Ok(ReportOptions {
+            prices: self.prices.as_deref().map(read_prices).transpose()?,
             bottleneck_threshold_percent: self.threshold,
             run: self.run_options(),
             slas: self
@@ -110,7 +125,7 @@ impl AnalysisArgs {
             blocking_threshold: self.blocking.into(),
             simple_variance_rules: self.simple_variance,
             ..ReportOptions::default()
-        }
+        })
     }
 
     fn run_options(&self) -> RunOptions {
@@ -137,6 +152,18 @@ impl AnalysisArgs {
             overlap_tolerance: self.overlap_tolerance,
         }
     }
+}
+
+/// The prices in a file.
+fn read_prices(file: &Path) -> Result<PriceTable, Failure> {
+    let read =
+        || -> anyhow::Result<PriceTable> { Ok(PriceTable::from_json(&std::fs::read_to_string(file)?)?) };
+    read().with_context(|| format!("cannot read prices from {}", file.display())).map_err(|error| {
+        Failure::could_not(
+            error,
+            "docs/prices.md tells what such a file holds; without one the table inside is used",
+        )
+    })
 }
 
 fn tolerance(text: &str) -> Result<Tolerance, String> {

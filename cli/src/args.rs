@@ -6,6 +6,7 @@ use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::formats::Format;
 use crate::run::RunArgs;
+use crate::runs::RunArg;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -27,7 +28,7 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
 }
 
-/// Report on every run in a file
+/// Report on a run: the last one, any that is kept, or every run in a file
 ///
 /// Reads spans as OTLP (JSON, JSON lines or protobuf, as longpole, the OpenTelemetry collector's file exporter and most
 /// SDKs write them), as Jaeger's JSON or as Tempo's, packed with gzip or zstd or not. The report goes to standard
@@ -35,9 +36,8 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHOW_EXAMPLES)]
 pub(crate) struct ShowArgs {
-    /// A file with spans, or `-` for standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) run: std::path::PathBuf,
+    #[command(flatten)]
+    pub(crate) run: RunArg,
 
     /// For a person (text), for a program (json: one document, or an array where the file holds several runs), or for
     /// a flame graph of the critical paths (folded, and folded-tail for the slowest runs only)
@@ -88,7 +88,9 @@ Exit status: 0 done, 1 could not do it, 2 wrong usage, 4 no spans there.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
-  longpole show spans.jsonl
+  longpole show                                  the last run that was kept
+  longpole show research-agent                   the last run of a workflow; research-agent@1.8.2: all of a version
+  longpole show last~2 --label session=7         of the runs with that label the third last
   longpole show spans.jsonl --format json > report.json
   longpole show - --width 120 < collector-output.json
   longpole show today.jsonl --history yesterday.jsonl --sla draft=5s

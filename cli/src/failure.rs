@@ -36,8 +36,18 @@ impl Failure {
         if self.is_broken_pipe() {
             return ExitCode::SUCCESS;
         }
+        self.write("error", &self.error.to_string());
+        ExitCode::from(self.status)
+    }
+
+    /// Says it on standard error as something that did not go, on the side of a command that goes on.
+    pub(crate) fn warn(&self, what: &str) {
+        self.write("warning", &format!("{what}: {}", self.error));
+    }
+
+    fn write(&self, kind: &str, first: &str) {
         let mut said = self.error.to_string();
-        let mut text = format!("error: {}\n", Printable::new(&said));
+        let mut text = format!("{kind}: {}\n", Printable::new(first));
         for cause in self.error.chain().skip(1).map(ToString::to_string) {
             // Some errors end with their own cause.
             if !said.ends_with(&cause) {
@@ -46,11 +56,13 @@ impl Failure {
             said = cause;
         }
         if let Some(help) = &self.help {
-            let _ = writeln!(text, "help: {help}");
+            // What is near to what was asked for is foreign text too; a list of it has lines of its own.
+            for (line, lead) in help.lines().zip(["help: "].into_iter().chain(std::iter::repeat(""))) {
+                let _ = writeln!(text, "{lead}{}", Printable::new(line));
+            }
         }
         // With standard error gone there is nobody left to tell.
         let _ = anstream::stderr().write_all(text.as_bytes());
-        ExitCode::from(self.status)
     }
 
     /// Whether the reader of the output went away, as `head` does when it has enough.

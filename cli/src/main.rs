@@ -7,11 +7,13 @@ mod demo;
 mod doctor;
 mod failure;
 mod formats;
+mod history;
 mod in_parallel;
 mod input;
 mod output;
 mod receiver;
 mod run;
+mod runs;
 mod show;
 
 use std::process::ExitCode;

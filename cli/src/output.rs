@@ -41,7 +41,10 @@ pub(crate) fn color_choice(color: Color) -> ColorChoice {
 pub(crate) fn text_style(context: &Context) -> TextStyle {
     let ascii = context.ascii || !is_locale_utf8();
     if ascii && !context.ascii {
-        context.warn("note", "the locale is not UTF-8, so the report is drawn in ASCII; LC_ALL=C.UTF-8 changes that");
+        context.warn(
+            "note",
+            "the locale is not UTF-8, so the report is drawn in ASCII; LC_ALL=C.UTF-8 changes that",
+        );
     }
     let color = color_choice(context.color) != ColorChoice::Never;
     TextStyle { width: context.width.unwrap_or_else(terminal_width), color, ascii }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::{AttributeValue, Rank};
+use super::AttributeValue;
+use super::told_call::Rank;
 use crate::conventions::{Dialect, Fact};
 use crate::money::{CostParts, Money};
 use crate::span_record::CostSource;

@@ -148,7 +148,12 @@ mod tests {
         let node = |id: &str, facts: NodeFacts| NodeFacts { node_id: Some(id.into()), ..facts };
         let chat = |facts: NodeFacts| NodeFacts { operation: Some("chat".into()), ..facts };
         let told = NodeFacts { cost_source: Some(CostSource::GenAi), ..costs(Some(7)) };
-        let unpriced = |reason| chat(NodeFacts { unpriced: Some(reason), ..NodeFacts::default() });
+        let mut unknown = chat(NodeFacts {
+            provider: Some("openai".into()),
+            request_model: Some("no-such-model-was-ever-sold".into()),
+            ..NodeFacts::default()
+        });
+        (unknown.tokens.input, unknown.tokens.output) = (Some(5), Some(5));
         // 0 ─┬─ 1 draft ──┬─ 2 call, priced by its provider
         //    │            └─ 3 call of a model nobody knows
         //    ├─ 4 draft, which says what it cost
@@ -158,7 +163,7 @@ mod tests {
             span(0, None, NodeFacts::default()),
             span(1, Some(0), node("draft", NodeFacts::default())),
             span(2, Some(1), inside(told)),
-            span(3, Some(1), inside(unpriced(Unpriced::UnknownModel))),
+            span(3, Some(1), inside(unknown)),
             span(4, Some(0), node("draft", costs(Some(30)))),
             span(5, Some(0), inside(costs(Some(500)))),
         ]);

@@ -89,7 +89,7 @@ instruments! {
         "What the calls in a node cost.";
     NodeUnpricedCalls = "longpole.node.unpriced_calls", "{call}", Counter,
         ["longpole.node.id", "longpole.workflow.name", "longpole.reason"],
-        "Calls of models in a node that have no price, by reason: they are missing in its cost.";
+        "Calls of models in a node that have no price, by reason.";
     NodeTokens = "longpole.node.tokens", "{token}", CountHistogram,
         ["longpole.node.id", "longpole.workflow.name", "longpole.depth"],
         "Tokens an execution used, input and output, nested executions included.";
@@ -281,7 +281,7 @@ mod tests {
              Money is summed exactly, in 10⁻¹² USD, and becomes a double when it is sent. What was charged outside every \
              node has no `longpole.node.id`, so that `longpole.node.cost` adds up to what the runs cost. \
              `longpole.cost.source` is `recorded` by the program, told by the `provider` or a library, or `estimated` \
-             from tokens and a table of prices. A call without a price adds nothing to a cost: it is in \
+             from tokens and a table of prices. A call without a price adds nothing to a cost and is in \
              `longpole.node.unpriced_calls`.\n\n\
              The `gen_ai.` metrics are those of OpenTelemetry's conventions, in the buckets these advise; values that a \
              span does not tell are left out. Of calls that several libraries have wrapped in spans of their own the \

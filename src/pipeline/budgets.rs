@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::cost::price_spans;
+use crate::cost::price;
 use crate::ids::{SpanId, TraceId};
 use crate::layer::open_tree::OpenTree;
 use crate::money::Money;
@@ -25,7 +25,7 @@ pub struct BudgetExceeded {
     pub run_id: String,
     /// The workflow it is marked with.
     pub workflow: Option<String>,
-    /// The node whose end told of it; absent where that was no node, or the run had ended.
+    /// The node that used something last; absent where a node around it is still open, or the run had ended.
     pub node: Option<String>,
     /// Which budget, and what was used of it by then.
     pub budget: BudgetUse,
@@ -68,13 +68,15 @@ struct TraceUse {
 }
 
 /// What a span and everything below it has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Used {
     cost: Option<Money>,
     tokens: Option<u64>,
     /// Something of it is a call around which no other work stands yet.
     has_call_cost: bool,
     has_call_tokens: bool,
+    /// The node that used something last, once that has closed.
+    node: Option<Arc<str>>,
 }
 
 impl Used {
@@ -83,6 +85,7 @@ impl Used {
         self.tokens = sum(self.tokens, other.tokens, u64::saturating_add);
         self.has_call_cost |= other.has_call_cost;
         self.has_call_tokens |= other.has_call_tokens;
+        self.node = other.node.clone();
     }
 
     fn is_nothing(&self) -> bool {
@@ -95,8 +98,15 @@ impl Used {
         let is_call = record.is_inference();
         let repeats_cost = if is_call { self.has_call_cost } else { self.cost.is_some() };
         let repeats_tokens = if is_call { self.has_call_tokens } else { self.tokens.is_some() };
-        self.cost = sum(self.cost, cost.filter(|_| !repeats_cost), Money::saturating_add);
-        self.tokens = sum(self.tokens, tokens.filter(|_| !repeats_tokens), u64::saturating_add);
+        let (own_cost, own_tokens) = (cost.filter(|_| !repeats_cost), tokens.filter(|_| !repeats_tokens));
+        self.cost = sum(self.cost, own_cost, Money::saturating_add);
+        self.tokens = sum(self.tokens, own_tokens, u64::saturating_add);
+        if own_cost.is_some() || own_tokens.is_some() {
+            self.node = None;
+        }
+        if self.node.is_none() && !self.is_nothing() {
+            self.node = record.node_id();
+        }
         let operation = record.facts.as_deref().and_then(|facts| facts.operation.as_deref());
         if is_call {
             self.has_call_cost |= cost.is_some();
@@ -175,7 +185,7 @@ impl BudgetWatch {
         // The report on a run that ends follows.
         let Some(above) = above.filter(|_| !ends_run && !used.is_nothing()) else { return Vec::new() };
         self.trace(record.trace_id).by_span.entry(above).or_default().add(&used);
-        self.look(record.trace_id, record.node_id().as_deref())
+        self.look(record.trace_id, used.node.as_deref())
     }
 
     /// What the open runs of a trace have exceeded that nobody was told yet.
@@ -264,14 +274,15 @@ impl BudgetWatch {
 
 /// What a span says it cost, or what it is worth if it is a call.
 fn cost_of(record: &SpanRecord, prices: Option<&PriceTable>) -> Option<Money> {
-    let told = record.facts.as_deref().and_then(|facts| facts.cost);
-    if told.is_some() || !record.is_inference() {
-        return told;
+    let facts = record.facts.as_deref()?;
+    if !facts.is_inference() {
+        return facts.cost;
     }
-    let mut priced = [record.clone()];
-    price_spans(&mut priced, prices);
-    let [record] = priced;
-    record.facts.as_deref().and_then(|facts| facts.cost)
+    let prices = prices.unwrap_or_else(|| PriceTable::embedded());
+    match price(facts, record.start, record.failed(), prices) {
+        Some(Ok(price)) => Some(price.cost.total()),
+        Some(Err(_)) | None => facts.cost,
+    }
 }
 
 #[cfg(test)]

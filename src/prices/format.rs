@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::charge::Rate;
 use super::conditions::{Constraint, parse_day, parse_time};
 use super::decimal::{BadDecimal, Decimal};
+use super::lookup::cut;
 use super::units::Unit;
 
 /// What a table says of itself.
@@ -302,5 +303,5 @@ fn day<E: de::Error>(text: &str) -> Result<i64, E> {
 
 /// As much of `text` as fits into a message.
 fn shortened(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(60)).unwrap_or(text)
+    cut(text, 60)
 }

@@ -67,11 +67,16 @@ impl<'a> Asked<'a> {
     pub(super) fn new(provider: Option<&'a str>, api_url: Option<&'a str>, model: &'a str) -> Option<Self> {
         let told = |text: &'a str| Some(text.trim()).filter(|text| !text.is_empty());
         let provider = provider.and_then(told);
-        let api_url =
-            api_url.and_then(told).map(|url| url.get(..url.floor_char_boundary(MAX_URL)).unwrap_or(url));
+        let api_url = api_url.and_then(told).map(|url| cut(url, MAX_URL));
         let is_name = |text: &str| text.len() <= MAX_NAME;
         (provider.is_none_or(is_name) && is_name(model)).then_some(Asked { provider, api_url, model })
     }
+}
+
+/// The beginning of `text`, not more than so many bytes.
+pub(super) fn cut(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 /// Who was called and which model it was. The provider that is told wins over the address, and that over what the
@@ -82,10 +87,11 @@ pub(super) fn find(providers: &[Provider], asked: &Asked<'_>) -> Result<Found, U
     let is_litellm = told.as_deref() == Some("litellm");
     if is_litellm {
         // It puts the provider before the model; some models have such a name themselves.
-        if let Some((provider, rest)) = model.split_once('/') {
-            if !provider.is_empty() && provider_called(providers, provider).is_some() {
-                (told, model) = (Some(provider.to_owned()), rest.to_owned());
-            }
+        if let Some((provider, rest)) = model.split_once('/')
+            && !provider.is_empty()
+            && provider_called(providers, provider).is_some()
+        {
+            (told, model) = (Some(provider.to_owned()), rest.to_owned());
         }
     }
     let called = match told.as_deref() {
@@ -165,8 +171,8 @@ fn provider_at(providers: &[Provider], url: &str) -> Option<usize> {
     providers.iter().position(|provider| provider.api.as_ref().is_some_and(|api| api.matches(url)))
 }
 
-/// The provider whose model it is, by its name alone.
-fn provider_of(providers: &[Provider], model: &str) -> Option<usize> {
+/// The provider whose model it is, by its name in lower case alone.
+pub(super) fn provider_of(providers: &[Provider], model: &str) -> Option<usize> {
     let is_own =
         |provider: &Provider| provider.model_match.as_ref().is_some_and(|clause| clause.matches(model));
     providers.iter().position(is_own).filter(|_| !model.is_empty())

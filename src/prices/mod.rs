@@ -15,6 +15,7 @@ mod format;
 mod load;
 mod lookup;
 mod matching;
+mod response;
 mod units;
 mod unpriced;
 mod usage;
@@ -26,6 +27,7 @@ use crate::money::CostParts;
 use crate::time::Timestamp;
 
 pub use load::PriceTableError;
+pub use response::ReadUsageError;
 pub use units::Unit;
 pub use unpriced::Unpriced;
 pub use usage::Usage;
@@ -33,7 +35,7 @@ pub use usage::Usage;
 use cache::LookupCache;
 use charge::{Counts, Rate, charge, gap};
 use load::Loaded;
-use lookup::{Asked, Found, Model, Provider, find};
+use lookup::{Asked, Found, MAX_NAME, Model, Provider, find, provider_of};
 
 /// A table of prices; cheap to clone.
 #[derive(Clone)]
@@ -47,6 +49,19 @@ struct Shared {
     digest: u64,
     providers: Vec<Provider>,
     cache: LookupCache,
+}
+
+/// Who sells a model of this name, by the table that comes with longpole; see [`PriceTable::provider_of_model`].
+///
+/// ```
+/// use longpole::prices::provider_of_model;
+///
+/// assert_eq!(provider_of_model("claude-sonnet-4-5"), Some("anthropic"));
+/// assert_eq!(provider_of_model("gpt-4o-mini"), Some("openai"));
+/// assert_eq!(provider_of_model("our-own"), None);
+/// ```
+pub fn provider_of_model(model: &str) -> Option<&'static str> {
+    PriceTable::embedded().provider_of_model(model).map(|provider| &**provider)
 }
 
 /// A call of a model, as far as its price depends on it.
@@ -141,6 +156,15 @@ impl PriceTable {
     pub fn models(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
         let providers = self.shared.providers.iter();
         providers.flat_map(|provider| provider.models.iter().map(move |model| (&provider.id, &model.id)))
+    }
+
+    /// Who sells a model of this name, where nothing but the name is known: the id of the first provider in the table
+    /// whose models are named like it. `None` if none is. A guess for models that several providers serve: it is the
+    /// one that made them.
+    pub fn provider_of_model(&self, model: &str) -> Option<&Arc<str>> {
+        let model = Some(model.trim()).filter(|model| model.len() <= MAX_NAME)?.to_lowercase();
+        let place = provider_of(&self.shared.providers, &model)?;
+        Some(&self.shared.providers.get(place)?.id)
     }
 
     /// What a call cost. The first time a name is asked for takes up to some hundred microseconds, then less than one.

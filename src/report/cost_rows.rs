@@ -202,6 +202,8 @@ impl<'a> Rows<'a> {
         self.tables.extend(facts.and_then(|facts| facts.cost_table.as_ref()));
         self.section.covered_calls += u64::from(call.is_covered);
         let (provider, model) = model_key(facts);
+        let is_streamed =
+            facts.and_then(|facts| facts.call.as_deref()).is_some_and(|details| details.is_streamed);
         let row =
             self.unpriced.entry((reason_name(reason), (provider, model))).or_insert_with(|| UnpricedRow {
                 reason: reason_name(reason).to_owned(),
@@ -218,11 +220,7 @@ impl<'a> Rows<'a> {
         row.covered += u64::from(call.is_covered);
         row.tokens.add(&call.tokens);
         if row.hint.is_none() {
-            row.hint = hint(
-                reason,
-                facts.and_then(|facts| facts.call.as_deref()).is_some_and(|call| call.is_streamed),
-            )
-            .map(str::to_owned);
+            row.hint = hint(reason, is_streamed).map(str::to_owned);
         }
     }
 

@@ -38,6 +38,7 @@ fn node_of(row: &PathRow) -> NodeReport {
         is_root: false,
         calls: row.executions,
         failures: row.failed,
+        turns: None,
         retries: 0,
         duration: DurationSummary::default(),
         self_ns: row.duration_ns,
@@ -98,6 +99,7 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
     let executions = rows.iter().map(|row| row.executions).sum();
     let trace_id = "7f3a9c2e5d6b4a1f8c0e2d4b6a8f1c3e";
     Report {
+        budgets: Vec::new(),
         schema: SCHEMA.into(),
         generator: Generator { name: "longpole".into(), version: "0.1.0".into() },
         source: Source::Decoded,

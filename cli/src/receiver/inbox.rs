@@ -112,6 +112,7 @@ impl Inbox {
         let limits = decode::Limits {
             document_bytes: self.limits.request_bytes,
             unpacked_bytes: self.limits.request_bytes as u64,
+            keeps_attributes: true,
             ..decode::Limits::default()
         };
         let mut spans = Vec::new();

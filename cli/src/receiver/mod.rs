@@ -18,7 +18,7 @@ use std::time::Duration;
 use longpole::span_record::SpanRecord;
 use tokio::sync::oneshot;
 
-pub(crate) use inbox::{Limits, Problem, Tally};
+pub(crate) use inbox::{Limits, Tally};
 
 use inbox::Inbox;
 

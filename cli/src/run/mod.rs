@@ -51,6 +51,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     workflow: Option<String>,
 
+    /// Keep the runs with this label; can be given again
+    #[arg(long = "label", value_parser = crate::history::label, value_name = "NAME=VALUE")]
+    labels: Vec<(String, String)>,
+
     /// Write the reports to this file, as what its name ends in; can be given again. Standard error gets one line then
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
@@ -95,7 +99,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure
     for path in &args.output {
         formats::writer_for(path)?;
     }
-    let mut session = Session::new(args.analysis.options(), args.workflow.clone());
+    let mut session = Session::new(args, context)?;
     let mut last = None;
     for number in 0..args.warmup.saturating_add(args.runs) {
         let once = run_once(args, context, number == 0)?;
@@ -115,7 +119,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure
         Err(no_spans(&ended, &endpoint, &tally))
     } else {
         tell_interruption(&ended, context);
-        session.tell(args, context)
+        session.tell()
     };
     match (outcome, status) {
         (Err(failure), None) => Err(failure),

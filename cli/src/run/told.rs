@@ -1,51 +1,113 @@
 //! What is told when the command has ended.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice};
 use longpole::many_runs::{ManyRuns, RunProfile};
 use longpole::render::{TextStyle, many_runs, text};
-use longpole::report::OtherRoots;
-use longpole::run_assembler::FinishedRun;
+use longpole::report::{History, OtherRoots};
+use longpole::run_assembler::{FinishedRun, only_below};
 use longpole::span_record::SpanRecord;
 use longpole::{Report, ReportOptions, report_with_profile, runs_in};
+use longpole_store::{Labels, RunFilter, Store};
 
 use super::RunArgs;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::formats::{Files, Told, texts};
+use crate::{history, runs};
 
 /// More runs than this are told together.
 const MANY: usize = 5;
 
 /// The runs of a command, of all times it was run.
-pub(super) struct Session {
+pub(super) struct Session<'a> {
+    args: &'a RunArgs,
+    context: &'a Context,
     options: ReportOptions,
-    workflow: Option<String>,
+    /// What is usual by the files that were given, by workflow or name of the root.
+    given: HashMap<String, Arc<History>>,
+    labels: Labels,
+    store: Option<Store>,
+    /// The file runs are kept in cannot be used, which was told.
+    is_store_broken: bool,
     told: Vec<(Report, RunProfile)>,
 }
 
-impl Session {
-    pub(super) fn new(options: ReportOptions, workflow: Option<String>) -> Self {
-        Session { options, workflow, told: Vec::new() }
+impl<'a> Session<'a> {
+    /// Reads what is needed before a command is run.
+    pub(super) fn new(args: &'a RunArgs, context: &'a Context) -> Result<Self, Failure> {
+        let options = args.analysis.options()?;
+        Ok(Session {
+            given: runs::histories(&args.analysis, &options)?,
+            labels: args.labels.iter().cloned().collect(),
+            args,
+            context,
+            options,
+            store: None,
+            is_store_broken: false,
+            told: Vec::new(),
+        })
     }
 
     /// Adds what came of running the command once. If it was broken off, spans that were open are missing, although
     /// nothing that came may show it.
-    pub(super) fn add(&mut self, spans: Vec<SpanRecord>, is_broken_off: bool) {
+    pub(super) fn add(&mut self, mut spans: Vec<SpanRecord>, is_broken_off: bool) {
+        if let Some(root) = self.args.analysis.root {
+            spans = only_below(spans, root);
+        }
         let mut runs = runs_in(spans);
         let last_end = |run: &FinishedRun| run.records.iter().map(|record| record.end).max();
         let last = runs.iter_mut().max_by_key(|run| last_end(run));
         if let Some(last) = last.filter(|_| is_broken_off) {
             last.missing = last.missing.max(1);
         }
-        if let Some(name) = &self.workflow {
+        if let Some(name) = &self.args.workflow {
             runs.iter_mut().for_each(|run| name_run(run, name));
         }
         let roots = OtherRoots::of(&runs);
         for run in runs {
-            let options = ReportOptions { other_roots: roots.within(&run), ..self.options.clone() };
-            self.told.extend(report_with_profile(run, &options));
+            let history = self.usual(&run);
+            let options = ReportOptions { other_roots: roots.within(&run), history, ..self.options.clone() };
+            let spans = run.records.clone();
+            let Some((report, profile)) = report_with_profile(run, &options) else { continue };
+            self.keep(&report, &spans);
+            self.told.push((report, profile));
+        }
+    }
+
+    /// What is usual for a run: by the files that were given, else by the runs that are kept.
+    fn usual(&mut self, run: &FinishedRun) -> Arc<History> {
+        let Some(name) = run.name() else { return Arc::default() };
+        if let Some(given) = self.given.get(&**name) {
+            return given.clone();
+        }
+        let filter = RunFilter { workflow: Some(name.to_string()), ..RunFilter::default() };
+        let history = self.store().and_then(|store| store.history(&filter).map_err(history::failure).ok());
+        history.map(Arc::new).unwrap_or_default()
+    }
+
+    /// The file runs are kept in. That it cannot be used is told once, and the command goes on.
+    fn store(&mut self) -> Option<&mut Store> {
+        if self.store.is_none() && !self.is_store_broken {
+            match history::open(self.context) {
+                Ok(store) => self.store = Some(store),
+                Err(failure) => {
+                    failure.warn("the run is not kept");
+                    self.is_store_broken = true;
+                }
+            }
+        }
+        self.store.as_mut()
+    }
+
+    fn keep(&mut self, report: &Report, spans: &[SpanRecord]) {
+        if self.store().is_some() {
+            let kept = history::record(self.context, &mut self.store, report, spans, &self.labels);
+            self.is_store_broken |= kept.is_none();
+            self.store = self.store.take().filter(|_| kept.is_some());
         }
     }
 
@@ -56,7 +118,8 @@ impl Session {
 
     /// Writes the reports to the files that were asked for, or to standard error. If a file cannot be written,
     /// standard error gets them all the same.
-    pub(super) fn tell(&self, args: &RunArgs, context: &Context) -> Result<(), Failure> {
+    pub(super) fn tell(&self) -> Result<(), Failure> {
+        let (args, context) = (self.args, self.context);
         let style = style(context);
         let written = self.write(args, context);
         let wants_verdict = context.quiet || (written.is_ok() && !args.output.is_empty());

@@ -20,6 +20,8 @@ struct Turn {
     delay_ms: u64,
     says: Says,
     input_tokens: u64,
+    /// How many of the input tokens come from the provider's cache.
+    cached_tokens: u64,
     output_tokens: u64,
 }
 
@@ -31,7 +33,12 @@ enum Says {
 }
 
 const fn turn(delay_ms: u64, says: Says, input_tokens: u64, output_tokens: u64) -> Turn {
-    Turn { delay_ms, says, input_tokens, output_tokens }
+    Turn { delay_ms, says, input_tokens, cached_tokens: 0, output_tokens }
+}
+
+/// The same, with so many of the input tokens read from the cache.
+const fn cached(cached_tokens: u64, turn: Turn) -> Turn {
+    Turn { cached_tokens, ..turn }
 }
 
 const LIBRARIAN: [Turn; 2] = [
@@ -62,18 +69,21 @@ const RESEARCHER: [Turn; 3] = [
             ("search_archive", r#"{"word":"1858"}"#),
             ("read_page", r#"{"title":"The cable of 1858"}"#),
         ]),
-        204,
+        1_204,
         44,
     ),
-    turn(700, Says::Call(&[("search_archive", r#"{"word":"lasting"}"#)]), 331, 19),
-    turn(
-        900,
-        Says::Answer(
-            "The cable of 1858 failed within weeks because it was driven with some two thousand volts. It had been \
+    cached(1_152, turn(700, Says::Call(&[("search_archive", r#"{"word":"lasting"}"#)]), 1_331, 19)),
+    cached(
+        1_280,
+        turn(
+            900,
+            Says::Answer(
+                "The cable of 1858 failed within weeks because it was driven with some two thousand volts. It had been \
              slow from the start. Lasting service began in 1866, when the Great Eastern landed a new cable.",
+            ),
+            1_402,
+            118,
         ),
-        402,
-        118,
     ),
 ];
 
@@ -167,6 +177,7 @@ fn completion(model: &str, spoken: usize, turn: &Turn) -> Value {
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
         "usage": {
             "prompt_tokens": turn.input_tokens,
+            "prompt_tokens_details": {"cached_tokens": turn.cached_tokens},
             "completion_tokens": turn.output_tokens,
             "total_tokens": turn.input_tokens + turn.output_tokens,
         },
