@@ -10,6 +10,7 @@ mod formats;
 mod history;
 mod in_parallel;
 mod input;
+mod otlp_client;
 mod output;
 mod receiver;
 mod run;

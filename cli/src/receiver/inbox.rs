@@ -243,7 +243,7 @@ impl Drop for Presence {
 }
 
 /// An error and what caused it, in one line.
-pub(super) fn with_cause(error: impl std::error::Error) -> String {
+pub(crate) fn with_cause(error: impl std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),

@@ -8,6 +8,8 @@ mod body;
 mod inbox;
 mod serve;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,7 +20,7 @@ use std::time::Duration;
 use longpole::span_record::SpanRecord;
 use tokio::sync::oneshot;
 
-pub(crate) use inbox::{Limits, Tally};
+pub(crate) use inbox::{Limits, Tally, with_cause};
 
 use inbox::Inbox;
 

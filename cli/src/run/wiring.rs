@@ -22,12 +22,12 @@ pub(crate) fn wiring(endpoint: &str, get: impl Fn(&str) -> Option<String>) -> Wi
     let mut wiring = Wiring::default();
     let before = get("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|before| before != endpoint);
     if let Some(before) = before {
-        let text = format!("OTEL_EXPORTER_OTLP_ENDPOINT is {before}; the command sends here instead");
+        let text = format!("OTEL_EXPORTER_OTLP_ENDPOINT is {}; the command sends here instead", without_login(&before));
         wiring.notes.push(text);
     }
     wiring.set.push(("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.to_owned()));
     if let Some(before) = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
-        let text = format!("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is {before}; it is unset for the command");
+        let text = format!("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is {}; it is unset for the command", without_login(&before));
         wiring.notes.push(text);
         wiring.removed.push("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
     }
@@ -105,6 +105,21 @@ fn wire_proxies(wiring: &mut Wiring, get: &impl Fn(&str) -> Option<String>) {
     wiring.set.push(("no_proxy", after));
 }
 
+/// The value of a variable as it may be shown: without keys and passwords.
+pub(crate) fn shown(name: &str, value: &str) -> String {
+    if name.contains("HEADERS") || name.contains("KEY") { "…".to_owned() } else { without_login(value) }
+}
+
+/// An address without the name and password in it.
+fn without_login(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((login, _)) => format!("{scheme}://…{}", rest.get(login.len()..).unwrap_or_default()),
+        None => value.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,5 +195,14 @@ mod tests {
         assert_eq!(both(&kept), ["example.com,127.0.0.1"; 2]);
         let there = wired(&[("HTTP_PROXY", "http://proxy:3128"), ("no_proxy", "a, 127.0.0.1")]);
         assert_eq!(both(&there), ["", ""]);
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let endpoint = "https://key:secret@otel.example.com/v1?user=a@b";
+        let notes = wired(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).notes;
+        assert!(notes[0].contains("https://…@otel.example.com/v1?user=a@b"), "{notes:?}");
+        assert_eq!(shown("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret"), "…");
+        assert_eq!(shown("OTEL_SERVICE_NAME", "desk@home"), "desk@home");
     }
 }
