@@ -77,9 +77,8 @@ pub(crate) fn demo(args: &DemoArgs, context: &Context) -> Result<(), Failure> {
     }
     let options = ReportOptions { history: Arc::new(history), ..ReportOptions::default() };
     let report: Option<Report> = last.and_then(|run| report_on_run(run, &options));
-    let report = report.ok_or_else(|| {
-        Failure::could_not(anyhow::anyhow!("the recording holds no run"), damaged())
-    })?;
+    let report =
+        report.ok_or_else(|| Failure::could_not(anyhow::anyhow!("the recording holds no run"), damaged()))?;
     let next = if context.quiet { "" } else { NEXT };
     output::print_with(&(text(&report, &context.text_style()) + next), context.color_choice())
 }

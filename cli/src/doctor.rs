@@ -64,7 +64,8 @@ pub(crate) fn doctor(args: &DoctorArgs, context: &Context) -> Result<(), Failure
     check_terminal(&mut found, context);
     check_history(&mut found, context);
     if args.fix {
-        found.text += if found.fixes.is_empty() { "\nNothing to put right.\n" } else { "\nWhat would put it right:\n" };
+        found.text +=
+            if found.fixes.is_empty() { "\nNothing to put right.\n" } else { "\nWhat would put it right:\n" };
         for fix in &found.fixes {
             let _ = writeln!(found.text, "  {}", Printable::new(fix));
         }
@@ -76,7 +77,10 @@ pub(crate) fn doctor(args: &DoctorArgs, context: &Context) -> Result<(), Failure
         None => Ok(()),
         Some(protocol) => {
             let error = anyhow::anyhow!("a span sent over {protocol} did not arrive");
-            Err(Failure::could_not(error, "look for a firewall or a sandbox that keeps programs from 127.0.0.1"))
+            Err(Failure::could_not(
+                error,
+                "look for a firewall or a sandbox that keeps programs from 127.0.0.1",
+            ))
         }
     }
 }
@@ -102,7 +106,10 @@ fn check_receiving(found: &mut Findings) -> Result<String, Failure> {
         let received = receiver.tally().spans.saturating_sub(before);
         let text = match &answer {
             Ok(answer) if answer.is_taken(protocol) && received == 1 => format!("ok, 1 span in {took:.1} ms"),
-            Ok(answer) => format!("refused: status {}, {} spans received", answer.status, received),
+            Ok(answer) => {
+                let said: String = String::from_utf8_lossy(&answer.body).chars().take(80).collect();
+                format!("refused: status {}, {received} spans received; {said}", answer.status)
+            }
             Err(error) => format!("failed: {}", crate::receiver::with_cause(error)),
         };
         if !text.starts_with("ok") {
@@ -114,7 +121,10 @@ fn check_receiving(found: &mut Findings) -> Result<String, Failure> {
     let endpoint = receiver.endpoint();
     for span in receiver.finish().spans.iter().take(1) {
         let length = span.end.saturating_since(span.start).as_nanos() / 1_000_000;
-        found.line("", &format!("{:<14} span `{}`, {length} ms, trace {}", "received", span.name, span.trace_id));
+        found.line(
+            "",
+            &format!("{:<14} span `{}`, {length} ms, trace {}", "received", span.name, span.trace_id),
+        );
     }
     Ok(endpoint)
 }
@@ -174,9 +184,8 @@ fn check_terminal(found: &mut Findings, context: &Context) {
         _ => color(context.color_choice()),
     };
     let style = context.text_style();
-    let set = ["NO_COLOR", "CLICOLOR_FORCE", "TERM"].map(|name| {
-        env::var_os(name).map(|value| format!("{name}={}", value.to_string_lossy()))
-    });
+    let set = ["NO_COLOR", "CLICOLOR_FORCE", "TERM"]
+        .map(|name| env::var_os(name).map(|value| format!("{name}={}", value.to_string_lossy())));
     let set: Vec<String> = set.into_iter().flatten().collect();
     let set = if set.is_empty() { String::new() } else { format!(" ({})", set.join(", ")) };
     found.line("terminal", &format!("{} columns, {color}{set}", style.width));

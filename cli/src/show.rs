@@ -27,7 +27,12 @@ pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
 }
 
 /// The report on every run: on standard output, or in the files that were asked for.
-fn show_each(args: &ShowArgs, writer: &'static Writer, runs: Vec<Found>, context: &Context) -> Result<(), Failure> {
+fn show_each(
+    args: &ShowArgs,
+    writer: &'static Writer,
+    runs: Vec<Found>,
+    context: &Context,
+) -> Result<(), Failure> {
     let mut style = context.text_style();
     if !args.output.is_empty() {
         // A file is no terminal.
@@ -40,9 +45,11 @@ fn show_each(args: &ShowArgs, writer: &'static Writer, runs: Vec<Found>, context
     let is_text = args.format == Format::Text;
     let choice = if is_text { context.color_choice() } else { ColorChoice::Never };
     let mut document = Document::begin(writer, runs.len(), output::open(choice))?;
-    in_order(runs, |run| told(run, &[writer], &style), |texts| {
-        texts?.iter().try_for_each(|text| document.put(text)).map_err(Failure::from)
-    })?;
+    in_order(
+        runs,
+        |run| told(run, &[writer], &style),
+        |texts| texts?.iter().try_for_each(|text| document.put(text)).map_err(Failure::from),
+    )?;
     Ok(document.end()?)
 }
 

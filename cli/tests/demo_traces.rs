@@ -36,13 +36,21 @@ fn agent(number: u64, is_last: bool) -> Spans {
     let embedded = spans.model("embed", &["fetch"], fetched, usual(1_050), embed, "0.0006");
     let ranked = embedded + usual(380);
     spans.add("rerank", embedded, ranked).kind("cpu").depends_on(&["embed", "search.web"]);
-    let (draft_ms, tokens, cost) = if is_last { (6_920, 1_840, "0.0412") } else { (usual(5_020), 1_310, "0.0307") };
+    let (draft_ms, tokens, cost) =
+        if is_last { (6_920, 1_840, "0.0412") } else { (usual(5_020), 1_310, "0.0307") };
     let written = ["gpt-4.1", "3210", &tokens.to_string()];
     let drafted = spans.model("draft", &["rerank"], ranked, draft_ms, written, cost);
-    let criticised = spans.model("critique", &["draft"], drafted, usual(3_310), ["gpt-4.1", "2120", "420"], "0.0118");
+    let criticised =
+        spans.model("critique", &["draft"], drafted, usual(3_310), ["gpt-4.1", "2120", "420"], "0.0118");
     spans.add("fact_check", drafted, drafted + usual(2_200)).kind("tool").depends_on(&["draft"]);
-    let revised =
-        spans.model("revise", &["critique", "fact_check"], criticised, usual(4_870), ["gpt-4.1", "2960", "1290"], "0.0296");
+    let revised = spans.model(
+        "revise",
+        &["critique", "fact_check"],
+        criticised,
+        usual(4_870),
+        ["gpt-4.1", "2960", "1290"],
+        "0.0296",
+    );
     let published = revised + usual(210);
     spans.add("publish", revised, published).kind("io").depends_on(&["revise"]);
     spans.end(published + 80)
@@ -60,7 +68,9 @@ fn etl(number: u64, _: bool) -> Spans {
     for (table, (ms, starts)) in tables.iter().zip(at_most(4, listed, &tables)).enumerate() {
         let bytes = ms * 21_000;
         let load = spans.add("load", listed, starts + ms).kind("db").depends_on(&["list_tables"]);
-        load.queued(starts - listed).text("table", &format!("table_{table:02}")).number("longpole.node.input_bytes", bytes);
+        load.queued(starts - listed)
+            .text("table", &format!("table_{table:02}"))
+            .number("longpole.node.input_bytes", bytes);
         loaded = loaded.max(starts + ms);
     }
     let checked = loaded + noise.around(2_400);
@@ -76,7 +86,8 @@ fn etl(number: u64, _: bool) -> Spans {
 fn fanout(number: u64, is_last: bool) -> Spans {
     let mut noise = Noise::new(number);
     let mut spans = Spans::of_run("panel-of-experts", "0.9.0", "panel", number);
-    let asked = spans.model("split_question", &[], 20, noise.around(1_300), ["gpt-4.1-mini", "420", "310"], "0.0007");
+    let asked =
+        spans.model("split_question", &[], 20, noise.around(1_300), ["gpt-4.1-mini", "420", "310"], "0.0007");
     let mut answered = asked;
     for expert in 0..8 {
         let is_slow = is_last && expert == 5;

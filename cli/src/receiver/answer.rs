@@ -39,7 +39,9 @@ pub(super) fn taken(form: Form, partly: &Partly) -> Response<AnswerBody> {
         (Form::Json, None) => b"{}".to_vec(),
         (Form::Json, Some(first)) => {
             let rejected = partly.rejected.to_string();
-            json!({"partialSuccess": {"rejectedSpans": rejected, "errorMessage": first}}).to_string().into_bytes()
+            json!({"partialSuccess": {"rejectedSpans": rejected, "errorMessage": first}})
+                .to_string()
+                .into_bytes()
         }
         (_, None) => Vec::new(),
         (_, Some(first)) => partial_success(partly.rejected, first),
@@ -76,7 +78,9 @@ pub(super) fn refused(form: Form, problem: &Problem) -> Response<AnswerBody> {
             }
             answer
         }
-        Form::Protobuf => response(status, form, Full::from(status_message(grpc_status, &said)).boxed_unsync()),
+        Form::Protobuf => {
+            response(status, form, Full::from(status_message(grpc_status, &said)).boxed_unsync())
+        }
         Form::Json => {
             let text = json!({"code": grpc_status, "message": said}).to_string();
             response(status, form, Full::from(text).boxed_unsync())

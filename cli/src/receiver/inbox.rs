@@ -116,7 +116,8 @@ impl Inbox {
             ..decode::Limits::default()
         };
         let mut spans = Vec::new();
-        let problems = decode::stream(bytes, &limits, &mut |span| spans.push(span)).map_err(Problem::Decoding)?;
+        let problems =
+            decode::stream(bytes, &limits, &mut |span| spans.push(span)).map_err(Problem::Decoding)?;
         let mut hold = self.hold();
         // Names and other text of the spans take no more than the request did.
         let weight = spans.iter().map(SpanRecord::weight).fold(bytes.len(), usize::saturating_add);

@@ -76,7 +76,9 @@ fn packed_requests_are_unpacked() {
     let gzip = gzip.finish().unwrap();
     let mut deflate = ZlibEncoder::new(Vec::new(), Compression::default());
     deflate.write_all(&plain).unwrap();
-    for (encoding, packed) in [("gzip", gzip.clone()), ("deflate", deflate.finish().unwrap()), ("identity", plain)] {
+    for (encoding, packed) in
+        [("gzip", gzip.clone()), ("deflate", deflate.finish().unwrap()), ("identity", plain)]
+    {
         let mut request = request(Protocol::HttpProtobuf, &packed);
         request.headers_mut().insert("content-encoding", HeaderValue::from_static(encoding));
         let (answer, received) = after(Limits::default(), Protocol::HttpProtobuf, request);
@@ -121,7 +123,9 @@ fn what_cannot_be_read_is_refused_for_good_and_counted() {
             after(Limits::default(), protocol, request(protocol, b"\xff\xff\xff\xff no spans \x00"));
         assert!(!answer.is_taken(protocol));
         match protocol {
-            Protocol::Grpc => assert_eq!((answer.status, header(&answer, "grpc-status")), (StatusCode::OK, "3")),
+            Protocol::Grpc => {
+                assert_eq!((answer.status, header(&answer, "grpc-status")), (StatusCode::OK, "3"))
+            }
             _ => assert_eq!(answer.status, StatusCode::BAD_REQUEST),
         }
         assert_eq!((received.tally.refused, received.tally.trace_requests), (1, 0));
@@ -224,8 +228,7 @@ fn it_is_quiet_once_the_last_connection_is_closed() {
     let mut quiet = Box::pin(receiver.quiet());
     // Not in ten times the moment it takes without the connection.
     let moment = super::QUIET * 10;
-    let is_quiet =
-        runtime.block_on(async { tokio::time::timeout(moment, quiet.as_mut()).await.is_ok() });
+    let is_quiet = runtime.block_on(async { tokio::time::timeout(moment, quiet.as_mut()).await.is_ok() });
     assert!(!is_quiet);
     drop(connection);
     assert!(patiently(receiver.quiet()));

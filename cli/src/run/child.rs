@@ -71,7 +71,8 @@ pub(super) fn run_to_end(
     runtime.map_err(ChildError::Wait)?.block_on(async {
         // Before the command is there, so that no signal is between them.
         let mut signals = Signals::catch().map_err(ChildError::Wait)?;
-        let (program, arguments) = command.split_first().map_or((None, &[][..]), |(it, rest)| (Some(it), rest));
+        let (program, arguments) =
+            command.split_first().map_or((None, &[][..]), |(it, rest)| (Some(it), rest));
         let program = program.cloned().unwrap_or_default();
         let mut prepared = Command::new(&program);
         prepared.args(arguments).envs(wiring.set.iter().map(|(name, value)| (name, value)));
@@ -80,7 +81,8 @@ pub(super) fn run_to_end(
         });
         let start = Instant::now();
         let child = prepared.spawn();
-        let mut child = child.map_err(|error| ChildError::Start(program.to_string_lossy().into_owned(), error))?;
+        let mut child =
+            child.map_err(|error| ChildError::Start(program.to_string_lossy().into_owned(), error))?;
         let mut interrupted = None;
         let status = loop {
             let id = child.id();

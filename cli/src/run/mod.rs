@@ -31,7 +31,7 @@ use crate::receiver::{Limits, Receiver, Tally};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
     /// The command and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
 
     /// Run it so many times, and tell what the runs say together
@@ -103,7 +103,8 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure
     let mut last = None;
     for number in 0..args.warmup.saturating_add(args.runs) {
         let once = run_once(args, context, number == 0)?;
-        let is_over = once.ended.interrupted.is_some() || (once.ended.code() != 0 && args.exit_code == Status::Child);
+        let is_over =
+            once.ended.interrupted.is_some() || (once.ended.code() != 0 && args.exit_code == Status::Child);
         if number >= args.warmup || is_over {
             once.tell_problems(context, args.drain);
             session.add(once.spans, once.ended.is_broken_off());
@@ -166,7 +167,8 @@ impl Once {
         let first = |text: &Option<String>| text.clone().unwrap_or_default();
         if too_much > 0 {
             let kept = self.tally.spans;
-            let text = format!("memory for spans was full after {kept} spans; {too_much} requests were refused");
+            let text =
+                format!("memory for spans was full after {kept} spans; {too_much} requests were refused");
             crate::failure::warn("warning", &text);
         }
         if refused > 0 {
@@ -174,7 +176,8 @@ impl Once {
             crate::failure::warn("warning", &text);
         }
         if damaged > 0 {
-            let text = format!("{damaged} parts of requests could not be read: {}", first(&self.tally.first_damage));
+            let text =
+                format!("{damaged} parts of requests could not be read: {}", first(&self.tally.first_damage));
             crate::failure::warn("warning", &text);
         }
         if self.ended.is_cut_off && self.ended.interrupted.is_none() {
@@ -199,7 +202,10 @@ fn own_status(ended: &Ended, whose: Status) -> Option<u8> {
 
 fn tell_interruption(ended: &Ended, context: &Context) {
     if ended.interrupted.is_some() {
-        context.warn("note", &format!("interrupted after {}; this is what had come by then", seconds(ended.wall)));
+        context.warn(
+            "note",
+            &format!("interrupted after {}; this is what had come by then", seconds(ended.wall)),
+        );
     }
 }
 
@@ -209,7 +215,11 @@ fn no_spans(ended: &Ended, endpoint: &str, tally: &Tally) -> Failure {
         ended.in_words(),
         seconds(ended.wall)
     );
-    let others = [(tally.metric_requests, "metrics"), (tally.log_requests, "logs"), (tally.trace_requests, "no spans")];
+    let others = [
+        (tally.metric_requests, "metrics"),
+        (tally.log_requests, "logs"),
+        (tally.trace_requests, "no spans"),
+    ];
     for (requests, what) in others.into_iter().filter(|(requests, _)| *requests > 0) {
         text += &format!("; {requests} requests with {what} came");
     }

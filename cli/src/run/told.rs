@@ -170,7 +170,8 @@ fn first_line(page: &str) -> String {
 
 /// Marks the root of a run as that of a workflow, unless it says so itself.
 fn name_run(run: &mut FinishedRun, name: &str) {
-    let Some(id) = run.root_record().filter(|root| root.workflow_name().is_none()).map(|root| root.span_id) else {
+    let Some(id) = run.root_record().filter(|root| root.workflow_name().is_none()).map(|root| root.span_id)
+    else {
         return;
     };
     let Some(named) = facts_of_workflow(name) else { return };

@@ -22,12 +22,18 @@ pub(crate) fn wiring(endpoint: &str, get: impl Fn(&str) -> Option<String>) -> Wi
     let mut wiring = Wiring::default();
     let before = get("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|before| before != endpoint);
     if let Some(before) = before {
-        let text = format!("OTEL_EXPORTER_OTLP_ENDPOINT is {}; the command sends here instead", without_login(&before));
+        let text = format!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is {}; the command sends here instead",
+            without_login(&before)
+        );
         wiring.notes.push(text);
     }
     wiring.set.push(("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.to_owned()));
     if let Some(before) = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
-        let text = format!("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is {}; it is unset for the command", without_login(&before));
+        let text = format!(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is {}; it is unset for the command",
+            without_login(&before)
+        );
         wiring.notes.push(text);
         wiring.removed.push("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
     }
@@ -127,7 +133,9 @@ mod tests {
     const ENDPOINT: &str = "http://127.0.0.1:45123";
 
     fn wired(environment: &[(&str, &str)]) -> Wiring {
-        wiring(ENDPOINT, |name| environment.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned()))
+        wiring(ENDPOINT, |name| {
+            environment.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     fn value<'w>(wiring: &'w Wiring, name: &str) -> Option<&'w str> {
@@ -182,7 +190,9 @@ mod tests {
         assert_eq!(wiring.removed, removed);
         assert_eq!(wiring.notes.len(), 7, "{:?}", wiring.notes);
         // Started by `longpole run` itself, once more.
-        assert!(wired(&[("OTEL_EXPORTER_OTLP_ENDPOINT", ENDPOINT), ("LONGPOLE_SPOOL", "off")]).notes.is_empty());
+        assert!(
+            wired(&[("OTEL_EXPORTER_OTLP_ENDPOINT", ENDPOINT), ("LONGPOLE_SPOOL", "off")]).notes.is_empty()
+        );
     }
 
     #[test]

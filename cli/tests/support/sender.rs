@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Long enough for any machine; what is waited for comes as an event.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const ROLE: &str = "LONGPOLE_TEST_ROLE";
 
 /// The command that plays a role: it starts this program again.
-pub fn sender(role: &str) -> Vec<&'static str> {
+pub(crate) fn sender(role: &str) -> Vec<&'static str> {
     let program = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
     let role = format!("{ROLE}={role}");
     let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
@@ -20,7 +20,7 @@ pub fn sender(role: &str) -> Vec<&'static str> {
 }
 
 /// Plays the role, if this process was started for one.
-pub fn as_sender() {
+pub(crate) fn as_sender() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let agent = include_str!("../data/support_agent.otlp.json");
     match role.as_str() {
@@ -31,7 +31,9 @@ pub fn as_sender() {
         }
         "layer" => with_the_layer(),
         "nameless" => post(&trace(1, &[("top", 0, 400), ("step", 1, 300)])),
-        "hostile" => post(&trace(1, &[("evil\u{1b}]0;x\u{7}\u{202e}", 0, 400), ("evil\\r\\n<b>|=1+1", 1, 300)])),
+        "hostile" => {
+            post(&trace(1, &[("evil\u{1b}]0;x\u{7}\u{202e}", 0, 400), ("evil\\r\\n<b>|=1+1", 1, 300)]))
+        }
         "damaged" => {
             let answer = exchange("{\"resourceSpans\":[{");
             assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
