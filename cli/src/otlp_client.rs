@@ -116,7 +116,9 @@ async fn exchange(
     protocol: Protocol,
     mut request: Request<Full<Bytes>>,
 ) -> Result<Answer, SendError> {
-    let stream = TokioIo::new(TcpStream::connect(address).await.map_err(SendError::Connect)?);
+    let stream = TcpStream::connect(address).await.map_err(SendError::Connect)?;
+    stream.set_nodelay(true).map_err(SendError::Connect)?;
+    let stream = TokioIo::new(stream);
     let response = if protocol == Protocol::Grpc {
         let uri = format!("http://{address}{}", request.uri().path());
         if let Ok(uri) = uri.parse() {
