@@ -136,7 +136,12 @@ impl Aggregates {
             durations,
             failures: u64::from(record.failed()),
             queued: record.timing.queued,
-            cost: record.facts.as_ref().and_then(|facts| facts.cost),
+            // What an agent or a workflow tells repeats its calls, which may have had room.
+            cost: record
+                .facts
+                .as_ref()
+                .filter(|facts| facts.operation.is_none() || facts.is_inference())
+                .and_then(|facts| facts.cost),
             ..NodeSums::default()
         };
         self.row(&name).add(&node);

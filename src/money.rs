@@ -71,6 +71,13 @@ impl Money {
         self.0 as f64 / 1e12
     }
 
+    /// This amount divided by how many it is of, rounded half away from zero; `None` of nothing.
+    pub(crate) fn mean_of(self, count: u64) -> Option<Money> {
+        let count = i128::from(count);
+        let half = if self.0 < 0 { -(count / 2) } else { count / 2 };
+        self.0.saturating_add(half).checked_div(count).map(Money)
+    }
+
     /// The sum; saturates.
     pub const fn saturating_add(self, other: Money) -> Money {
         Money(self.0.saturating_add(other.0))
@@ -258,6 +265,12 @@ mod tests {
         assert!(
             beyond.map(|amount| (Money::from_usd(amount.as_usd()), amount)).any(|(is, was)| is != Some(was))
         );
+    }
+
+    #[test]
+    fn a_mean_is_rounded_half_away_from_zero() {
+        let mean = |sum: i128, count| Money(sum).mean_of(count).map(|mean| mean.0);
+        assert_eq!([mean(5, 2), mean(-5, 2), mean(4, 3), mean(0, 0)], [Some(3), Some(-3), Some(1), None]);
     }
 
     #[test]

@@ -8,9 +8,12 @@ mod sample_reports;
 
 use insta::assert_snapshot;
 use longpole::analysis::compare_samples::{SampleOptions, Verdict};
-use longpole::compare::{CompareOptions, CompareWarning, Comparison, Presence, SCHEMA, compare_runs};
+use longpole::compare::{
+    CompareOptions, CompareWarning, Comparison, CostContribution, Presence, SCHEMA, compare_runs,
+};
+use longpole::money::Money;
 use longpole::render::{TextStyle, comparison_text};
-use longpole::report::{Report, RunStatus, Tokens};
+use longpole::report::{CostSection, ModelCost, NodeCost, Report, RunStatus, TokenSums, Tokens};
 use longpole::time::Duration;
 use proptest::prelude::*;
 use sample_reports::{path_row, report};
@@ -249,5 +252,133 @@ proptest! {
         for told in verdicts {
             prop_assert!(!matches!(told.verdict, Verdict::Regressed | Verdict::Improved));
         }
+    }
+}
+
+/// A run that cost so much on a node of a model, and so much outside of nodes.
+fn costing(node: &str, model: &str, cost: &str, outside: Option<&str>) -> Report {
+    let usd = |text: &str| text.parse::<Money>().unwrap();
+    let mut made = run_of(&[(node, ms(100))], ms(10));
+    let total = usd(cost).saturating_add(outside.map_or(Money::ZERO, usd));
+    let node_row = NodeCost {
+        node: node.to_owned(),
+        calls: 1,
+        unpriced_calls: 0,
+        cost_usd: Some(usd(cost)),
+        with_nested_usd: Some(usd(cost)),
+        is_lower_bound: false,
+        cost_ratio: None,
+        path_ratio: 1.0,
+        on_path_usd: Some(usd(cost)),
+        off_path_usd: Some(Money::ZERO),
+        retries_usd: Some(Money::ZERO),
+        tokens: TokenSums::default(),
+    };
+    let model_row = |model: Option<&str>, cost: &str| ModelCost {
+        provider: None,
+        model: model.map(str::to_owned),
+        calls: 1,
+        unpriced_calls: 0,
+        failed_calls: 0,
+        cost_usd: Some(usd(cost)),
+        is_lower_bound: false,
+        cost_ratio: None,
+        tokens: TokenSums::default(),
+        timed_calls: 0,
+        output_time_ns: Duration::ZERO,
+        timed_output_tokens: 0,
+    };
+    let mut models = vec![model_row(Some(model), cost)];
+    models.extend(outside.map(|cost| model_row(None, cost)));
+    made.totals.cost_usd = Some(total);
+    made.cost = Some(CostSection {
+        total_usd: Some(total),
+        calls: 1,
+        priced_calls: 1,
+        tokens: TokenSums { input: Some(1_000), output: Some(100), ..TokenSums::default() },
+        nodes: vec![node_row],
+        models,
+        outside_nodes_usd: outside.map(usd),
+        ..CostSection::default()
+    });
+    made
+}
+
+#[test]
+fn a_change_of_the_cost_is_told_by_node_and_by_model_to_the_last_digit() {
+    let base = [
+        costing("draft", "small", "0.01", None),
+        costing("draft", "small", "0.02", None),
+        costing("draft", "small", "0.02", None),
+    ];
+    let mut new = [costing("draft", "large", "0.05", Some("0.001")), costing("check", "small", "0.03", None)];
+    let told = compare_runs(&base, &new, &CompareOptions::default());
+    let change = told.cost.clone().unwrap();
+    assert_eq!((change.base_runs, change.new_runs, change.is_lower_bound), (3, 2, false));
+    // 0.05/3 and 0.081/2; the change is 0.143/6.
+    assert_eq!(change.base_mean_usd.to_string(), "0.016666666667");
+    assert_eq!(change.new_mean_usd.to_string(), "0.0405");
+    assert_eq!(change.change_usd.to_string(), "0.023833333333");
+    let rows = |rows: &[CostContribution]| -> Vec<(Option<String>, String)> {
+        rows.iter().map(|row| (row.name.clone(), row.change_usd.to_string())).collect()
+    };
+    let row = |name: Option<&str>, change: &str| (name.map(str::to_owned), change.to_owned());
+    // 0.015 of check, 0.05/2 − 0.05/3 of draft, 0.0005 of none.
+    assert_eq!(
+        rows(&change.nodes),
+        [row(Some("check"), "0.015"), row(Some("draft"), "0.008333333333"), row(None, "0.0005")]
+    );
+    assert_eq!(
+        rows(&change.models),
+        [row(Some("large"), "0.025"), row(Some("small"), "-0.001666666667"), row(None, "0.0005")]
+    );
+    let text = told.to_text();
+    for line in [
+        "  cost per run  $0.0167, now $0.0405, +$0.0238 (+143%)",
+        "  tokens        1,000 in, now 1,000; 100 out, now 100",
+        "    by nodes    check +$0.0150, draft +$0.0083, others +$0.0005",
+        "    by models   large +$0.0250, small -$0.0017, others +$0.0005",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    // A call without a price makes every figure a lower bound.
+    let section = new[0].cost.as_mut().unwrap();
+    (section.is_lower_bound, section.unpriced_calls) = (true, 1);
+    let text = compare_runs(&base, &new, &CompareOptions::default()).to_text();
+    assert!(
+        text.contains("≥ $0.0167, now ≥ $0.0405") && text.contains("calls without a price: 0, now 1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn costs_as_large_as_can_be_are_compared_without_overflow() {
+    let most = Money::from_picodollars(i128::MAX).to_string();
+    let runs = [costing("draft", "small", &most, Some(&most)), costing("check", "large", &most, Some(&most))];
+    let told = compare_runs(&runs, &runs, &CompareOptions::default());
+    assert_eq!(told.cost.unwrap().change_usd, Money::ZERO);
+    let less = [costing("draft", "small", &format!("-{most}"), None)];
+    assert!(compare_runs(&runs, &less, &CompareOptions::default()).cost.is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn parts_of_a_change_of_the_cost_add_up_to_it(
+        base in prop::collection::vec((0usize..3, 0i64..1_000_000), 1..6),
+        new in prop::collection::vec((0usize..3, 0i64..1_000_000), 1..6),
+    ) {
+        const NAMES: [&str; 3] = ["plan", "draft", "check"];
+        let runs = |made: &[(usize, i64)]| -> Vec<Report> {
+            let cost = |cost: &i64| Money::from_picodollars((*cost).into()).to_string();
+            made.iter().map(|(name, amount)| costing(NAMES[*name], NAMES[*name], &cost(amount), Some("0.1"))).collect()
+        };
+        let told = compare_runs(&runs(&base), &runs(&new), &quick()).cost.unwrap();
+        let there: Money = told.nodes.iter().map(|row| row.change_usd).sum();
+        prop_assert_eq!(there, told.change_usd);
+        prop_assert_eq!(told.models.iter().map(|row| row.change_usd).sum::<Money>(), told.change_usd);
+        let back = compare_runs(&runs(&new), &runs(&base), &quick()).cost.unwrap();
+        prop_assert_eq!(back.change_usd.as_picodollars(), -told.change_usd.as_picodollars());
     }
 }

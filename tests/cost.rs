@@ -5,10 +5,13 @@ mod spans;
 
 use longpole::ids::TraceId;
 use longpole::money::{CostParts, Money};
-use longpole::prices::Unpriced;
+use longpole::prices::{PriceTable, Unpriced};
+use longpole::report::what_if_cost::{CallsOf, CostWhatIf, ModelSwitch, on_another_model};
 use longpole::report::{CostSection, NodeCost, TokenSums};
+use longpole::run_assembler::FinishedRun;
 use longpole::span_record::{CostSource, NodeFacts, SpanRecord, Status};
-use longpole::{Report, ReportOptions, report_on};
+use longpole::time::Timestamp;
+use longpole::{Report, ReportOptions, report_on, runs_in};
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
@@ -34,7 +37,7 @@ fn node(id: u64, parent: u64, name: &str, start: u64, end: u64) -> SpanRecord {
 fn chat(id: u64, parent: u64, model: &str, start: u64, end: u64, tokens: (u64, u64)) -> SpanRecord {
     with(span(id, Some(parent), "chat", start, end), |facts| {
         facts.operation = Some("chat".into());
-        facts.provider = Some("acme".into());
+        facts.provider = Some("openai".into());
         facts.request_model = Some(model.into());
         (facts.tokens.input, facts.tokens.output) = (Some(tokens.0), Some(tokens.1));
     })
@@ -131,7 +134,9 @@ fn a_run_costs_what_its_calls_do_each_counted_once() {
             ("estimated", None, 1)
         ]
     );
-    assert_eq!(cost.price_tables, ["prices of 2026"]);
+    let asked = PriceTable::embedded().label().to_string();
+    assert_eq!(cost.price_tables, [asked.as_str(), "prices of 2026"]);
+    assert_eq!(cost.sources[2].table.as_deref(), Some("prices of 2026"));
     // Beside the path are the search and nothing else.
     assert_eq!((cost.on_path_usd, cost.off_path_usd), (Some(usd("0.046")), Some(usd("0.005"))));
     assert_eq!(cost.retries_usd, Some(usd("0.004")));
@@ -225,7 +230,7 @@ fn what_is_not_known_is_never_nothing() {
     let [row] = &cost.unpriced[..] else { panic!("{:?}", cost.unpriced) };
     assert_eq!(
         (&*row.reason, row.provider.as_deref(), row.model.as_deref()),
-        ("unknown_model", Some("acme"), Some("a"))
+        ("unknown_model", Some("openai"), Some("a"))
     );
     assert_eq!((row.calls, row.tokens.input, row.tokens.cache_read), (1, Some(5), None));
     assert!(row.hint.as_deref().unwrap().contains("LONGPOLE_PRICES"));
@@ -238,10 +243,7 @@ fn what_is_not_known_is_never_nothing() {
 
 #[test]
 fn a_failed_call_without_usage_is_counted_and_is_no_doubt_about_the_sum() {
-    let refused = failed(with(chat(3, 1, "a", 50, 60, (0, 0)), |facts| {
-        facts.tokens = Default::default();
-        facts.unpriced = Some(Unpriced::UsageMissing);
-    }));
+    let refused = failed(with(chat(3, 1, "a", 50, 60, (0, 0)), |facts| facts.tokens = Default::default()));
     let cost = report(vec![
         span(1, None, "run", 0, 100),
         costs(chat(2, 1, "a", 0, 50, (5, 1)), "0.01", CostSource::Estimated),
@@ -251,7 +253,8 @@ fn a_failed_call_without_usage_is_counted_and_is_no_doubt_about_the_sum() {
     .unwrap();
     assert!(!cost.is_lower_bound);
     assert_eq!((cost.calls, cost.priced_calls, cost.unpriced_calls), (2, 1, 0));
-    assert_eq!((cost.unpriced[0].calls, cost.unpriced[0].failed), (1, 1));
+    let [row] = &cost.unpriced[..] else { panic!("{:?}", cost.unpriced) };
+    assert_eq!((&*row.reason, row.calls, row.failed), ("failed_without_usage", 1, 1));
     let mut ended_well = refused;
     ended_well.status = Status::Unset;
     let cost = report(vec![span(1, None, "run", 0, 100), ended_well]).cost.unwrap();
@@ -290,7 +293,8 @@ fn the_text_tells_all_of_it() {
     let text = report(desk()).to_text();
     let from = text.find("Cost   ").unwrap();
     assert!(text.contains("cost ≥ $0.0510"), "{text}");
-    insta::assert_snapshot!(&text[from..], @r"
+    let table = PriceTable::embedded().label().to_string();
+    insta::assert_snapshot!(text[from..].replace(&table, "the table of longpole, of a day"), @r"
     Cost          chat b $0.0300 (59%), chat a $0.0160 (31%), search $0.0050 (10%)
                   $0.0050 (10%) off the critical path, $0.0040 (8%) in retries,
                   $0.0020 (4%) in calls that failed
@@ -300,7 +304,7 @@ fn the_text_tells_all_of_it() {
                   record node.cost_usd on the call's span
     Prices        $0.0300 told in gen_ai.usage.cost,
                   $0.0110 recorded by the program, $0.0100 estimated with
-                  prices of 2026
+                  prices of 2026, nothing found in the table of longpole, of a day
     Differs       plan says $0.0500, the 2 calls in it come to $0.0400; the calls
                   count
     Differs       plan says 299 output tokens, the 2 calls in it come to 300; the
@@ -309,6 +313,100 @@ fn the_text_tells_all_of_it() {
     Confidence    high: 10 of 10 spans closed, 0 orphans,
                   4 edges inferred from time, no skew
     ");
+}
+
+/// One provider with three models: 1 $ and 2 $, 10 $ and 20 $, and prices that changed on 2023-11-15.
+fn prices() -> PriceTable {
+    PriceTable::from_json(
+        r#"{"name": "acme", "providers": [{"id": "acme", "name": "Acme", "api_pattern": "acme", "models": [
+            {"id": "small", "match": {"equals": "small"}, "prices": {"input_mtok": 1, "output_mtok": 2}},
+            {"id": "large", "match": {"equals": "large"}, "prices": {"input_mtok": 10, "output_mtok": 20}},
+            {"id": "dated", "match": {"equals": "dated"}, "prices": [
+                {"prices": {"input_mtok": 100}},
+                {"constraint": {"start_date": "2023-11-15"}, "prices": {"input_mtok": 5, "output_mtok": 5}}
+            ]}
+        ]}]}"#,
+    )
+    .unwrap()
+}
+
+/// ```text
+///   run
+///     draft
+///       small    1,000 in, 100 out
+///     revise
+///       small    2,000 in, 200 out
+///       none     its cost is not known
+///     told       large, told to have cost $0.5, 1,000 in, 0 out
+/// ```
+fn priced() -> FinishedRun {
+    let at = |mut record: SpanRecord| {
+        (record.start, record.end) = (Timestamp::from_unix_nanos(1_700_000_000_000_000_000), record.start);
+        record.end = record.start.saturating_add(longpole::time::Duration::from_millis(5));
+        with(record, |facts| facts.provider = facts.provider.as_ref().map(|_| "acme".into()))
+    };
+    let told = costs(chat(7, 1, "large", 0, 1, (1000, 0)), "0.5", CostSource::GenAi);
+    let records = [
+        span(1, None, "run", 0, 100),
+        node(2, 1, "draft", 0, 10),
+        chat(3, 2, "small", 0, 1, (1000, 100)),
+        node(4, 1, "revise", 0, 10),
+        chat(5, 4, "small", 0, 1, (2000, 200)),
+        chat(6, 4, "none", 0, 1, (1, 1)),
+        told,
+    ];
+    runs_in(records.map(at).to_vec()).remove(0)
+}
+
+fn switched(calls: CallsOf, model: &str) -> CostWhatIf {
+    let switch = ModelSwitch { calls, provider: Some("acme".to_owned()), model: model.to_owned() };
+    let options = ReportOptions { prices: Some(prices()), ..ReportOptions::default() };
+    on_another_model(priced(), &switch, &options).unwrap()
+}
+
+#[test]
+fn the_same_tokens_on_another_model_cost_what_the_table_says() {
+    // 0.0012 and 0.0024 on the small one; ten times as much on the large one.
+    let answer = switched(CallsOf::Model { model: "small".to_owned() }, "large");
+    assert_eq!((answer.calls, answer.compared_calls), (2, 2));
+    assert_eq!((answer.cost_usd, answer.new_cost_usd), (Some(usd("0.0036")), Some(usd("0.036"))));
+    assert_eq!(answer.saves_usd, Some(usd("-0.0324")));
+    assert_eq!((answer.run_cost_usd, answer.new_run_cost_usd), (Some(usd("0.5036")), Some(usd("0.536"))));
+    assert!(answer.price_table.starts_with("acme"), "{}", answer.price_table);
+
+    // What was told to have cost 0.5 would have cost 0.001; of one call nobody knows what it cost.
+    let answer = switched(CallsOf::All, "small");
+    assert_eq!((answer.calls, answer.compared_calls, answer.not_compared["no_cost"]), (4, 3, 1));
+    assert_eq!(answer.saves_usd, Some(usd("0.499")));
+
+    let answer = switched(CallsOf::Node { node: "draft".to_owned() }, "large");
+    assert_eq!((answer.calls, answer.saves_usd), (1, Some(usd("-0.0108"))));
+}
+
+#[test]
+fn another_model_is_priced_at_the_time_of_the_calls_and_counted_where_it_has_no_price() {
+    // On 2023-11-14 a million tokens cost 100 $ there, and output had no price.
+    let answer = switched(CallsOf::Model { model: "large".to_owned() }, "dated");
+    assert_eq!((answer.compared_calls, answer.new_cost_usd), (1, Some(usd("0.1"))), "it wrote nothing");
+    let answer = switched(CallsOf::Node { node: "draft".to_owned() }, "dated");
+    assert_eq!((answer.compared_calls, answer.not_compared["no_price"]), (0, 1));
+    let answer = switched(CallsOf::All, "huge");
+    assert_eq!((answer.compared_calls, answer.saves_usd), (0, None));
+    assert_eq!(answer.not_compared.values().sum::<u64>(), 4);
+    assert_eq!(answer.not_compared["unknown_model"], 3);
+    assert_eq!(answer.run_cost_usd, answer.new_run_cost_usd);
+}
+
+#[test]
+fn a_choice_of_calls_that_are_not_there_is_an_error_with_names_like_it() {
+    let switch = |calls| ModelSwitch { calls, provider: None, model: "large".to_owned() };
+    let of = |calls| on_another_model(priced(), &switch(calls), &ReportOptions::default()).unwrap_err();
+    let model = of(CallsOf::Model { model: "smal".to_owned() });
+    assert_eq!(model.to_string(), "no call of a model \"smal\" in this run; did you mean small?");
+    assert_eq!(
+        of(CallsOf::Node { node: "drat".to_owned() }).to_string(),
+        "no node \"drat\" in this run; did you mean draft?"
+    );
 }
 
 /// A span of a generated run.

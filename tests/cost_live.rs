@@ -65,7 +65,7 @@ fn run(mirrors: &[CostMirror], program: impl FnOnce(&Longpole)) -> Ran {
             spans.push((span["name"].as_str().unwrap().to_owned(), attributes));
         }
     }
-    let records = longpole::decode::decode(text.as_bytes()).unwrap();
+    let records = longpole::decode::decode(text.as_bytes()).unwrap().spans;
     let options = ReportOptions { prices: Some(prices), ..ReportOptions::default() };
     Ran { spans, live: longpole.runs(), offline: report_on(records, &options) }
 }

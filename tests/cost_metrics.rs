@@ -238,6 +238,7 @@ fn a_programs_own_meter_sees_money_in_dollars() {
     assert_eq!(costs, [0.3, 0.3]);
 }
 
+#[cfg(feature = "prometheus")]
 #[test]
 fn buckets_are_those_the_conventions_advise() {
     let receiver = Receiver::start();
@@ -276,6 +277,7 @@ fn buckets_are_those_the_conventions_advise() {
     assert!(page.lines().any(|line| line == cost), "{page}");
 }
 
+#[cfg(feature = "prometheus")]
 fn get(address: std::net::SocketAddr) -> String {
     use std::io::{Read, Write};
 

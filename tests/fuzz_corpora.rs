@@ -43,3 +43,8 @@ fn variables() {
 fn files_of_unsent_spans() {
     run("spool_segment", targets::spool_segment);
 }
+
+#[test]
+fn tables_of_prices() {
+    run("price_table", targets::price_table);
+}

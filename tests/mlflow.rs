@@ -182,7 +182,7 @@ fn a_server_that_is_no_help_is_told_once_and_left_alone_for_a_while() {
     let cases = [
         ("experiments/get-by-name", Reply::code(401), "MLFLOW_TRACKING_TOKEN"),
         ("experiments/get-by-name", Reply::page(200), "that is not the address of an MLflow server"),
-        ("experiments/get-by-name", Reply::page(404), "that is not the address of an MLflow server"),
+        ("experiments/get-by-name", Reply::page(404), "it has nothing at this path"),
         ("experiments/get-by-name", Reply::json(200, &json!([1])), "the answer is none of an MLflow server"),
         ("experiments/get-by-name", Reply::json(200, &deleted), "\"agents\" is deleted: restore it"),
         ("runs/create", refusal("deleted_experiment"), "must be in the 'active' state"),
@@ -280,4 +280,66 @@ fn a_server_that_hangs_holds_up_a_goodbye_no_longer_than_it_may_take() {
 fn an_address_that_cannot_be_used_is_an_error_of_whoever_gave_it() {
     let error = longpole::builder().mlflow(MlflowConfig::new("file:///mlruns")).build().unwrap_err();
     assert_eq!(error.to_string(), "cannot send runs to \"file:///mlruns\"");
+}
+
+const IS_CHILD: &str = "LONGPOLE_TEST_CHILD";
+
+/// This test, run again as a process with these variables; what it says at its end.
+fn child_with(variables: &[(&str, &str)]) -> String {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "variables_say_where_runs_are_logged", "--nocapture"]);
+    let ours = ["MLFLOW_", "OTEL_", "LONGPOLE_"];
+    for (name, _) in std::env::vars().filter(|(name, _)| ours.iter().any(|start| name.starts_with(start))) {
+        child.env_remove(name);
+    }
+    let output = child.env(IS_CHILD, "1").envs(variables.iter().copied()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "how the child tells its parent")]
+fn variables_say_where_runs_are_logged() {
+    if std::env::var_os(IS_CHILD).is_some() {
+        let builder = longpole::builder().mlflow_from_env().otlp_from_env().mlflow_traces(true);
+        let (_layer, longpole) = builder.durability(longpole::Durability::Memory).build().unwrap();
+        let logged = longpole.log_bottleneck_report(&report());
+        longpole.flush_within(PATIENCE);
+        return println!("{logged:?} {:?}", longpole.diagnostics());
+    }
+    let server = Server::recorded(|request, _| {
+        (request.endpoint() == "traces/link-to-run").then(|| Reply::json(200, &json!({})))
+    });
+    let base = server.base();
+    let told = child_with(&[
+        ("MLFLOW_TRACKING_URI", &base),
+        ("MLFLOW_EXPERIMENT_ID", "7"),
+        ("MLFLOW_TRACKING_USERNAME", "bob"),
+        ("MLFLOW_TRACKING_PASSWORD", "hunter2"),
+    ]);
+    assert!(told.contains(&format!("Otlp(\"{base}/v1/traces\"), Mlflow(\"{base}\")")), "{told}");
+    assert!(
+        told.contains("mlflow_runs: 1") && told.contains("notes: []") && !told.contains("hunter2"),
+        "{told}"
+    );
+    assert_eq!(server.seen_at("runs/search")[0].json()["experiment_ids"], json!(["7"]));
+    let linked = json!([format!("tr-{}", report().run.trace_id)]);
+    assert_eq!(server.seen_at("traces/link-to-run")[0].json()["trace_ids"], linked);
+    for request in server.seen() {
+        // printf 'bob:hunter2' | base64
+        assert_eq!(request.header("authorization"), Some("Basic Ym9iOmh1bnRlcjI="), "{request:?}");
+    }
+    let told = child_with(&[("MLFLOW_TRACKING_URI", &base), ("MLFLOW_EXPERIMENT_NAME", "agents")]);
+    assert!(told.contains("spans are not sent to MLflow: it takes them by the id"), "{told}");
+    let told = child_with(&[("MLFLOW_TRACKING_URI", "databricks")]);
+    assert!(told.contains("runs are not logged to MLflow at \\\"databricks\\\""), "{told}");
+    let seen = server.seen().len();
+    for variables in [
+        &[("MLFLOW_EXPERIMENT_NAME", "agents")][..],
+        &[("MLFLOW_TRACKING_URI", &base), ("LONGPOLE_DISABLED", "true")],
+    ] {
+        let told = child_with(variables);
+        assert!(told.contains("Err(NoServer)"), "{told}");
+    }
+    assert_eq!(server.seen().len(), seen);
 }

@@ -80,12 +80,15 @@ impl RealServer {
         ask(&self.base, "POST", &format!("/api/{path}"), body.to_string().as_bytes()).unwrap()
     }
 
-    /// The newest run of an experiment.
-    fn run_of(&self, experiment: &str) -> Value {
-        let body = json!({"experiment_ids": [experiment], "max_results": 1});
+    /// The run of an experiment with this tag.
+    fn run_of(&self, experiment: &str, tag: &str, value: &str) -> Value {
+        let filter = format!("tags.`{tag}` = '{value}'");
+        let body = json!({"experiment_ids": [experiment], "filter": filter});
         let (status, _, answer) = self.post("2.0/mlflow/runs/search", &body);
         assert_eq!(status, 200);
-        serde_json::from_slice::<Value>(&answer).unwrap()["runs"][0].clone()
+        let found: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(found["runs"].as_array().map(Vec::len), Some(1), "{found}");
+        found["runs"][0].clone()
     }
 }
 
@@ -135,7 +138,7 @@ fn it_has_what_was_logged(real: &RealServer) {
     assert_eq!(longpole.diagnostics().mlflow_runs, 2);
     assert!(longpole.diagnostics().notes.is_empty(), "{:?}", longpole.diagnostics().notes);
 
-    let run = real.run_of("1");
+    let run = real.run_of("1", "longpole.workflow.name", "nightly");
     let (info, metrics, tags) = (&run["info"], entries(&run, "metrics"), entries(&run, "tags"));
     assert_eq!(info["run_name"], "nightly");
     assert_eq!(info["status"], "FINISHED");
@@ -169,7 +172,7 @@ fn refusals(real: &RealServer) -> Vec<Exchange> {
     let made = real.post("2.0/mlflow/experiments/create", &json!({"name": "gone"}));
     let id: Value = serde_json::from_slice(&made.2).unwrap();
     real.post("2.0/mlflow/experiments/delete", &json!({"experiment_id": id["experiment_id"]}));
-    let run = real.run_of("1")["info"]["run_id"].clone();
+    let run = real.run_of("1", "longpole.workflow.name", "nightly")["info"]["run_id"].clone();
     let metric = json!({"key": "a\"b", "value": 1.0, "timestamp": 1, "step": 0});
     let asked = [
         ("deleted_experiment", "runs/create", json!({"experiment_id": id["experiment_id"]})),
@@ -230,7 +233,7 @@ fn it_takes_whatever_nodes_are_called_and_however_many_there_are(real: &RealServ
         "{:?}",
         diagnostics.notes
     );
-    let run = real.run_of("0");
+    let run = real.run_of("0", "longpole.run.id", &report.run.id);
     assert_eq!(run["info"]["status"], "RUNNING", "its end is not ours");
     let metrics = entries(&run, "metrics");
     let of_nodes =
@@ -262,7 +265,6 @@ fn it_has_the_trace_of_a_run_and_takes_no_metrics(real: &RealServer) {
                 gen_ai.request.model = "gpt-4.1",
                 gen_ai.usage.input_tokens = 1_000,
                 gen_ai.usage.output_tokens = 50,
-                mlflow.llm.cost = r#"{"input_cost":0.01,"output_cost":0.0025,"total_cost":0.0125}"#,
             );
             call.in_scope(|| {});
         }
@@ -291,10 +293,11 @@ fn it_has_the_trace_of_a_run_and_takes_no_metrics(real: &RealServer) {
     assert_eq!((&tokens["input_tokens"], &tokens["output_tokens"]), (&json!(1_000), &json!(50)), "{info}");
     let cost: Value =
         serde_json::from_str(info["trace_metadata"]["mlflow.trace.cost"].as_str().unwrap()).unwrap();
-    assert_eq!(cost["total_cost"], json!(0.0125), "{info}");
+    // 2 and 8 dollars for a million tokens.
+    assert_eq!(cost, json!({"input_cost": 0.002, "output_cost": 0.0004, "total_cost": 0.0024}), "{info}");
 
     // It is shown with its run.
-    let run = real.run_of("0")["info"]["run_id"].clone();
+    let run = real.run_of("0", "longpole.run.id", &report.run.id)["info"]["run_id"].clone();
     let search = json!({
         "locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}],
         "filter": format!("run_id = '{}'", run.as_str().unwrap()),

@@ -9,6 +9,11 @@ mod otlp_sink;
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "shared by test files that each use a part")]
 mod otlp_receiver;
 
+#[cfg(feature = "mlflow")]
+#[path = "support/mlflow_server.rs"]
+#[allow(dead_code, missing_docs, unreachable_pub, reason = "shared by test files that each use a part")]
+mod mlflow_server;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,6 +69,11 @@ fn no_span_and_no_event_of_ours_at_trace_without_any_filter() {
     let builder = longpole::builder().with_span_exporter(InMemorySpanExporter::default());
     #[cfg(feature = "prometheus")]
     let builder = builder.prometheus("127.0.0.1:0".parse().unwrap());
+    #[cfg(feature = "mlflow")]
+    let mlflow = mlflow_server::Server::recorded(|_, _| None);
+    #[cfg(feature = "mlflow")]
+    let builder =
+        builder.mlflow(longpole::MlflowConfig::new(mlflow.base().replace("127.0.0.1", "localhost")));
     let (exporting, with_exporter) = builder.build().unwrap();
     // And what a failing backend brings about: nobody there, answers that ask to come again or make no sense.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -114,6 +124,8 @@ fn no_span_and_no_event_of_ours_at_trace_without_any_filter() {
     for longpole in [longpole, over_grpc, with_exporter] {
         longpole.shutdown();
     }
+    #[cfg(feature = "mlflow")]
+    assert_eq!(mlflow.seen_at("runs/log-batch").len(), 5);
     let mut seen = everything.0.lock().unwrap().clone();
     // The receiver is in this process, and hyper traces on its thread.
     seen.retain(|(_, thread)| thread != otlp_receiver::THREAD);

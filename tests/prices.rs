@@ -147,3 +147,27 @@ fn random_calls_cost_what_the_package_says() {
         }
     }
 }
+
+/// The files that come with longpole are the published table, only divided.
+#[test]
+fn the_table_that_comes_with_longpole_is_the_published_one() {
+    let answers: Value = serde_json::from_str(&read("answers.json.gz")).unwrap();
+    let (embedded, whole) = (PriceTable::embedded(), whole_table());
+    let mut compared = 0;
+    for case in answers["cases"].as_array().unwrap() {
+        let priced = price(&whole, case);
+        let is_resold =
+            |priced: &Price| priced.provider.starts_with("huggingface") || &*priced.provider == "openrouter";
+        if priced.as_ref().is_ok_and(|priced| !is_resold(priced)) {
+            assert_eq!(price(embedded, case), priced, "{case}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 100, "{compared}");
+    let models = |table: &PriceTable| {
+        let is_direct = |provider: &str| !provider.starts_with("huggingface") && provider != "openrouter";
+        let names = table.models().map(|(provider, model)| (provider.to_string(), model.to_string()));
+        names.filter(|(provider, _)| is_direct(provider)).collect::<Vec<_>>()
+    };
+    assert_eq!(models(embedded), models(&whole));
+}

@@ -159,7 +159,8 @@ fn any_cost(names: &[String], counts: &[u64]) -> CostSection {
         sources: ["estimated", "provider", name]
             .map(|source| CostSourceRow {
                 source: source.to_owned(),
-                key: Some(other.clone()),
+                key: (source != "estimated").then(|| other.clone()),
+                table: Some(other.clone()),
                 charges: counts[0],
                 cost_usd: Money::from_picodollars(i128::MIN),
             })
@@ -168,6 +169,9 @@ fn any_cost(names: &[String], counts: &[u64]) -> CostSection {
         calls: counts[1],
         covered_calls: counts[2],
         unpriced_calls: counts[3],
+        partly_priced_calls: counts[4],
+        without_price: BTreeMap::from([(name.clone(), counts[5]), (other.clone(), 1)]),
+        warnings: BTreeMap::from([(name.clone(), counts[5]), (other.clone(), 1)]),
         unpriced: vec![
             UnpricedRow {
                 reason: name.clone(),
@@ -193,6 +197,7 @@ fn any_cost(names: &[String], counts: &[u64]) -> CostSection {
                 unpriced_calls: counts[1],
                 failed_calls: counts[2],
                 cost_usd: most,
+                is_lower_bound: true,
                 cost_ratio: Some(f64::NAN),
                 tokens,
                 timed_calls: counts[3],
@@ -207,6 +212,7 @@ fn any_cost(names: &[String], counts: &[u64]) -> CostSection {
             unpriced_calls: counts[1],
             cost_usd: most,
             with_nested_usd: most,
+            is_lower_bound: false,
             cost_ratio: None,
             path_ratio: f64::INFINITY,
             on_path_usd: most,

@@ -6,6 +6,7 @@ use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::formats::Format;
 use crate::run::RunArgs;
+use crate::export::ExportArgs;
 use crate::runs::RunArg;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Demo(DemoArgs),
     Doctor(DoctorArgs),
+    Export(ExportArgs),
 }
 
 /// Report on a run: the last one, any that is kept, or every run in a file
@@ -39,12 +41,13 @@ pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) run: RunArg,
 
-    /// For a person (text), for a program (json: one document, or an array where the file holds several runs), or for
-    /// a flame graph of the critical paths (folded, and folded-tail for the slowest runs only)
+    /// For a person (text; html: a page that needs nothing else), for a program (json: one document, or an array where
+    /// the file holds several runs), or for a flame graph of the critical paths (folded, and folded-tail for the slowest
+    /// runs only)
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 
-    /// Write the report to this file, as what its name ends in (txt, json); can be given again. Nothing goes to
+    /// Write the report to this file, as what its name ends in (txt, html, json); can be given again. Nothing goes to
     /// standard output then
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["format", "summary"])]
     pub(crate) output: Vec<std::path::PathBuf>,
@@ -56,6 +59,10 @@ pub(crate) struct ShowArgs {
     /// Report on each run, however many there are
     #[arg(long, conflicts_with = "summary")]
     pub(crate) each: bool,
+
+    /// In HTML, give each span of a large run a row of its own; otherwise those that matter least share rows
+    #[arg(long)]
+    pub(crate) all_spans: bool,
 
     #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,

@@ -6,16 +6,19 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use longpole::Report;
-use longpole::render::{TextStyle, json, text};
+use longpole::render::{HTML_END, HtmlOptions, TextStyle, html, html_article, html_start, json, text};
+use longpole::report::timeline::Timeline;
+use longpole::{Report, report_with_timeline};
 
 use crate::failure::Failure;
+use crate::runs::{self, Found};
 
 /// What reports can be written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     Text,
     Json,
+    Html,
     Folded,
     FoldedTail,
 }
@@ -23,6 +26,11 @@ pub(crate) enum Format {
 /// One run, ready to be written.
 pub(crate) struct Told {
     pub(crate) report: Report,
+    /// Where its spans lie; made for writers that draw them.
+    pub(crate) timeline: Option<Timeline>,
+    /// How many runs are in its document.
+    pub(crate) runs: usize,
+    pub(crate) html: HtmlOptions,
 }
 
 /// How the reports on some runs become one document. Each run is written as soon as it is told, so a writer never
@@ -31,6 +39,8 @@ pub(crate) struct Writer {
     pub(crate) format: Format,
     /// The file names that ask for it, by their ends.
     extensions: &'static [&'static str],
+    /// Whether it needs [`Told::timeline`].
+    pub(crate) draws_spans: bool,
     /// What stands around and between the runs, of which there are so many.
     pub(crate) frame: fn(usize) -> Frame,
     /// One run.
@@ -49,17 +59,32 @@ const WRITERS: &[Writer] = &[
     Writer {
         format: Format::Text,
         extensions: &["txt", "text"],
+        draws_spans: false,
         frame: |_| Frame { open: String::new(), between: "\n", close: "" },
         run: |told, style| text(&told.report, style),
     },
     Writer {
         format: Format::Json,
         extensions: &["json"],
+        draws_spans: false,
         frame: |runs| match runs {
             ..=1 => Frame { open: String::new(), between: "", close: "\n" },
             _ => Frame { open: "[\n".to_owned(), between: ",\n", close: "\n]\n" },
         },
         run: |told, _| json(&told.report).trim_end().to_owned(),
+    },
+    Writer {
+        format: Format::Html,
+        extensions: &["html", "htm"],
+        draws_spans: true,
+        frame: |runs| match runs {
+            ..=1 => Frame { open: String::new(), between: "", close: "" },
+            _ => Frame { open: html_start(), between: "", close: HTML_END },
+        },
+        run: |told, _| match told.runs {
+            ..=1 => html(&told.report, told.timeline.as_ref(), &told.html),
+            _ => html_article(&told.report, told.timeline.as_ref(), &told.html),
+        },
     },
 ];
 
@@ -156,6 +181,20 @@ impl Files {
             document.end().map_err(|error| cannot_write(&path, error))?;
         }
         Ok(())
+    }
+}
+
+impl Told {
+    /// Tells one of `runs` runs for these writers. Without its spans it is told as it was when it was recorded.
+    pub(crate) fn of(found: Found, writers: &[&'static Writer], runs: usize) -> Result<Told, Failure> {
+        // Only some writers draw spans, and a timeline of a large run is large.
+        if writers.iter().any(|writer| writer.draws_spans) && found.has_spans()? {
+            let (run, options) = found.finished()?;
+            let told = report_with_timeline(run, &options);
+            let (report, timeline) = told.ok_or_else(runs::no_spans)?;
+            return Ok(Told { report, timeline: Some(timeline), runs, html: HtmlOptions::default() });
+        }
+        Ok(Told { report: found.report()?, timeline: None, runs, html: HtmlOptions::default() })
     }
 }
 

@@ -5,6 +5,7 @@ mod args;
 mod context;
 mod demo;
 mod doctor;
+mod export;
 mod failure;
 mod formats;
 mod history;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Some(Command::Run(args)) => run::run(&args, &context),
         Some(Command::Show(args)) => show::show(&args, &context).map(done),
+        Some(Command::Export(args)) => export::export(&args, &context).map(done),
         Some(Command::Demo(args)) => demo::demo(&args, &context).map(done),
         Some(Command::Doctor(args)) => doctor::doctor(&args, &context).map(done),
         None => output::print(args::SHORT_HELP).map(done),

@@ -2,7 +2,7 @@
 
 use anstream::ColorChoice;
 use longpole::many_runs::ManyRuns;
-use longpole::render::{TextStyle, many_runs};
+use longpole::render::{HtmlOptions, TextStyle, many_runs};
 
 use crate::args::ShowArgs;
 use crate::context::Context;
@@ -15,47 +15,42 @@ use crate::runs::{self, Found};
 /// More runs than this are told together, unless each is asked for.
 const MANY: usize = 5;
 
-/// Finds the runs, says on standard error what is odd about them, and prints the reports.
+/// Finds the runs, says on standard error what is odd about them, and prints the reports or writes them to files.
 pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
     let runs = runs::find(&args.run, &args.analysis, context)?;
     let is_summary = args.summary
         || (runs.len() > MANY && args.format == Format::Text && !args.each && args.output.is_empty());
-    match args.format.writer() {
-        Some(writer) if !is_summary => show_each(args, writer, runs, context),
-        _ => show_together(args, runs, context),
+    if is_summary || args.format.writer().is_none() {
+        return show_together(args, runs, context);
     }
+    show_each(args, runs, context)
 }
 
 /// The report on every run: on standard output, or in the files that were asked for.
-fn show_each(
-    args: &ShowArgs,
-    writer: &'static Writer,
-    runs: Vec<Found>,
-    context: &Context,
-) -> Result<(), Failure> {
-    let mut style = context.text_style();
+fn show_each(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result<(), Failure> {
+    let (mut style, number) = (context.text_style(), runs.len());
+    let told = |run: Found, writers: &[&'static Writer], style: &TextStyle| {
+        let told = Told::of(run, writers, number)?;
+        let html = HtmlOptions { all_spans: args.all_spans };
+        Ok::<_, Failure>(texts(writers, &Told { html, ..told }, style))
+    };
     if !args.output.is_empty() {
         // A file is no terminal.
         style.color = false;
-        let mut files = Files::begin(&args.output, runs.len())?;
+        let mut files = Files::begin(&args.output, number)?;
         let writers = files.writers();
         in_order(runs, |run| told(run, &writers, &style), |texts| files.put(&texts?))?;
         return files.end();
     }
-    let is_text = args.format == Format::Text;
-    let choice = if is_text { context.color_choice() } else { ColorChoice::Never };
-    let mut document = Document::begin(writer, runs.len(), output::open(choice))?;
-    in_order(
-        runs,
-        |run| told(run, &[writer], &style),
-        |texts| texts?.iter().try_for_each(|text| document.put(text)).map_err(Failure::from),
-    )?;
+    let Some(writer) = args.format.writer() else { return show_together(args, runs, context) };
+    let choice = if args.format == Format::Text { context.color_choice() } else { ColorChoice::Never };
+    let mut document = Document::begin(writer, number, output::open(choice))?;
+    let told = |run: Found| told(run, &[writer], &style);
+    in_order(runs, told, |texts| {
+        texts?.iter().try_for_each(|text| document.put(text))?;
+        Ok::<(), Failure>(())
+    })?;
     Ok(document.end()?)
-}
-
-/// What each writer makes of a run.
-fn told(run: Found, writers: &[&'static Writer], style: &TextStyle) -> Result<Vec<String>, Failure> {
-    Ok(texts(writers, &Told { report: run.report()? }, style))
 }
 
 /// What all runs say together.
@@ -73,6 +68,10 @@ fn show_together(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result
             let page = many_runs::text(&together.report(tail), &context.text_style());
             let hint = if args.summary { "" } else { "\n  each run: longpole show FILE --each\n" };
             output::print_with(&(page + hint), context.color_choice())
+        }
+        Format::Html => {
+            let error = anyhow::anyhow!("many runs together are told as text or JSON only");
+            Err(Failure::wrong_use(error, "leave out --summary for a page about each run"))
         }
         Format::Json => output::print_with(&many_runs::json(&together.report(tail)), ColorChoice::Never),
         Format::Folded => {

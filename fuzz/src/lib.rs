@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use longpole::decode::{Limits, decode, stream};
 use longpole::ids::{SpanId, TraceId};
+use longpole::prices::{Call, PriceTable, Unit, Usage};
 use longpole::span_record::{Link, NodeFacts, Origin, SpanKind, SpanRecord, Status, Timing};
 use longpole::time::{Duration, Timestamp};
 use longpole::{ReportOptions, report_on};
@@ -193,4 +194,42 @@ pub fn spool_segment(bytes: &[u8]) {
     changed[at] ^= change.max(1);
     let (kept, ..) = longpole::harness::recover_segment(&changed);
     assert!(kept + 1 >= whole && kept <= whole, "one byte costs one record: {kept} of {whole}");
+}
+
+/// A table of prices. If it is one, whatever is asked of it is answered, twice the same, and parts add up.
+pub fn price_table(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let table = match PriceTable::from_json(&text) {
+        Ok(table) => table,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return;
+        }
+    };
+    let mut models: Vec<(String, String)> =
+        table.models().take(20).map(|(provider, model)| (provider.to_string(), model.to_string())).collect();
+    models.push((String::new(), "gpt-4o".to_owned()));
+    // What a call used and when is taken from the text too.
+    let seed = bytes.iter().fold(bytes.len() as u64, |seed, byte| seed.rotate_left(9) ^ u64::from(*byte));
+    let usage: Usage =
+        Unit::all().step_by(1 + (seed % 7) as usize).map(|unit| (unit, seed >> (seed % 64))).collect();
+    let context = [("processing", "batch"), ("service_tier", "flex")];
+    let at = Timestamp::from_unix_nanos(seed);
+    for usage in [&Usage::tokens(1_000, 100), &Usage::tokens(seed, 100), &usage] {
+        for (provider, model) in &models {
+            let call = Call {
+                provider: Some(provider),
+                api_url: Some("https://api.openai.com"),
+                model,
+                at,
+                context: &context,
+                usage,
+            };
+            let priced = table.price(&call);
+            if let Ok(priced) = &priced {
+                assert!(priced.cost.total().as_usd() >= 0.0);
+            }
+            assert_eq!(table.price(&call), priced);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::delivery::{self, EndpointSettings, Protocol};
+use crate::encode::cost::CostMirror;
 use crate::handle::Destination;
 use crate::mlflow::{Mlflow, MlflowConfig, MlflowSettings};
 use crate::terminal;
@@ -41,7 +42,8 @@ impl Builder {
         self
     }
 
-    /// Sends spans to that MLflow server too, as traces of the experiment, each shown with its run. An address in
+    /// Sends spans to that MLflow server too, as traces of the experiment, each shown with its run, and what calls of
+    /// models cost in its words ([`CostMirror::Mlflow`](crate::CostMirror::Mlflow)). An address in
     /// code ([`Builder::otlp_endpoint`]) beats this, and this beats the environment's. MLflow takes traces by the
     /// experiment's id alone: with a name and no id nothing is sent, and
     /// [`Diagnostics::notes`](crate::Diagnostics::notes) says so.
@@ -79,6 +81,11 @@ impl Builder {
         };
         signal.endpoint.headers.push(("x-mlflow-experiment-id".to_owned(), id.to_owned()));
         self.mlflow.takes_traces = true;
+        // What a trace cost is only shown to those who read its words.
+        let mirrors = self.cost_mirrors.get_or_insert_with(|| self.environment.cost.mirrors.clone());
+        if !mirrors.contains(&CostMirror::Mlflow) {
+            mirrors.push(CostMirror::Mlflow);
+        }
     }
 
     /// Starts the thread that logs runs, if a server is named.

@@ -390,6 +390,8 @@ impl Builder {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
         self.settle_privacy();
+        #[cfg(feature = "mlflow")]
+        self.settle_mlflow_traces(&mut notes);
         let prices = self.settle_prices(&mut notes);
         let attributes = self.resource_attributes();
         let resource = encode_resource(&attributes);
@@ -397,8 +399,6 @@ impl Builder {
         let shards = Arc::new(Shards::new(cores, limits.queue_bytes.unwrap_or(QUEUE_BYTES)));
         let metrics = Arc::new(MetricHub::new(self.environment.metric_limits));
         let is_disabled = self.environment.is_disabled;
-        #[cfg(feature = "mlflow")]
-        self.settle_mlflow_traces(&mut notes);
         let (delivery, mut destinations) = match is_disabled {
             true => (None, Vec::new()),
             false => {

@@ -49,18 +49,18 @@ pub(super) fn contributions(base: &[&Report], new: &[&Report]) -> (Vec<Contribut
     let mean = |sum: i128, count: i128| {
         Duration::from_nanos(u64::try_from((2 * sum.max(0) + count) / (2 * count)).unwrap_or(u64::MAX))
     };
-    let row = |((node, [base, new]), change): ((Option<&str>, [i128; 2]), i64)| Contribution {
+    let row = |((node, [base, new]), change): ((Option<&str>, [i128; 2]), i128)| Contribution {
         node: node.map(str::to_owned),
         base_ns: mean(base, counts[0]),
         new_ns: mean(new, counts[1]),
-        change_ns: change,
+        change_ns: whole(change),
     };
     let mut rows: Vec<Contribution> = times.into_iter().zip(rounded).map(row).collect();
     rows.sort_by(|one, other| {
         let size = |row: &Contribution| row.change_ns.unsigned_abs();
         size(other).cmp(&size(one)).then_with(|| one.node.cmp(&other.node))
     });
-    (rows, total)
+    (rows, whole(total))
 }
 
 fn add<'r>(times: &mut BTreeMap<Option<&'r str>, [i128; 2]>, node: Option<&'r str>, side: usize, time: i128) {
@@ -73,7 +73,7 @@ fn add<'r>(times: &mut BTreeMap<Option<&'r str>, [i128; 2]>, node: Option<&'r st
 ///
 /// Each is cut towards zero; what is missing goes to those that lost most, the first of equals. Negating all
 /// numerators negates all results.
-fn apportion(numerators: &[i128], denominator: i128) -> (Vec<i64>, i64) {
+pub(super) fn apportion(numerators: &[i128], denominator: i128) -> (Vec<i128>, i128) {
     let sum: i128 = numerators.iter().sum();
     let total = (2 * sum.abs() + denominator) / (2 * denominator) * sum.signum();
     let mut parts: Vec<i128> = numerators.iter().map(|numerator| numerator / denominator).collect();
@@ -89,8 +89,11 @@ fn apportion(numerators: &[i128], denominator: i128) -> (Vec<i64>, i64) {
             *part += missing.signum();
         }
     }
-    let whole = |part: i128| i64::try_from(part).unwrap_or(if part < 0 { i64::MIN } else { i64::MAX });
-    (parts.into_iter().map(whole).collect(), whole(total))
+    (parts, total)
+}
+
+fn whole(part: i128) -> i64 {
+    i64::try_from(part).unwrap_or(if part < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[cfg(test)]

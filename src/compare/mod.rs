@@ -5,12 +5,14 @@
 //! [`Report`]; its JSON form is `longpole.compare/1`, under the same promises.
 
 mod contributions;
+mod cost;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 pub use contributions::Contribution;
+pub use cost::{CostChange, CostContribution};
 
 use crate::analysis::compare_samples::{
     SampleComparison, SampleOptions, Samples, Verdict, compare_all, naive_change_percent,
@@ -51,6 +53,9 @@ pub struct Comparison {
     pub wall: WallChange,
     /// Where the change of the wall time comes from, largest change first. They add up to it exactly.
     pub contributions: Vec<Contribution>,
+    /// How the cost of a run changed; absent where it is not known on both sides.
+    #[serde(default)]
+    pub cost: Option<CostChange>,
     /// Every node, the largest contribution first.
     pub nodes: Vec<NodeChange>,
     /// What to keep in mind: where not like was compared with like.
@@ -72,6 +77,15 @@ pub struct RunSet {
     pub versions: Vec<String>,
     /// What a run cost on average, of those whose cost is known.
     pub cost_per_run_usd: Option<Money>,
+    /// How many calls of models have no cost that is known, over all runs.
+    #[serde(default)]
+    pub unpriced_calls: u64,
+    /// How many tokens a run read on average, of those that tell.
+    #[serde(default)]
+    pub input_tokens_per_run: Option<f64>,
+    /// How many tokens a run wrote on average, of those that tell.
+    #[serde(default)]
+    pub output_tokens_per_run: Option<f64>,
 }
 
 /// How the length of the run changed.
@@ -196,6 +210,7 @@ pub fn compare_runs(base: &[Report], new: &[Report], options: &CompareOptions) -
         },
         nodes: nodes.changes(durations, per_token, &contributions, options.samples.delta_ratio),
         contributions,
+        cost: cost::cost_change(&base, &new),
     }
 }
 
@@ -219,19 +234,28 @@ fn mean(sum: u128, count: u64) -> Duration {
 }
 
 fn mean_money(amounts: impl Iterator<Item = Money>) -> Option<Money> {
-    let (mut sum, mut count) = (0i128, 0i128);
+    let (mut sum, mut count) = (Money::ZERO, 0);
     for amount in amounts {
-        sum = sum.saturating_add(amount.as_picodollars());
+        sum = sum.saturating_add(amount);
         count += 1;
     }
-    let half = if sum < 0 { -count / 2 } else { count / 2 };
-    sum.saturating_add(half).checked_div(count).map(Money::from_picodollars)
+    sum.mean_of(count)
+}
+
+fn mean_count(counts: impl Iterator<Item = u64>) -> Option<f64> {
+    let (mut sum, mut runs) = (0.0, 0.0);
+    for count in counts {
+        sum += count as f64;
+        runs += 1.0;
+    }
+    (runs > 0.0).then(|| sum / runs)
 }
 
 fn run_set(all: &[Report], compared: &[&Report]) -> RunSet {
     let names = |name: &dyn Fn(&Report) -> Option<String>| -> Vec<String> {
         compared.iter().filter_map(|report| name(report)).collect::<BTreeSet<_>>().into_iter().collect()
     };
+    let sections = || compared.iter().filter_map(|report| report.cost.as_ref());
     RunSet {
         runs: compared.len() as u64,
         incomplete_runs: (all.len() - compared.len()) as u64,
@@ -239,6 +263,9 @@ fn run_set(all: &[Report], compared: &[&Report]) -> RunSet {
         workflows: names(&|report| Some(report.run.workflow.as_ref().unwrap_or(&report.run.name).clone())),
         versions: names(&|report| report.run.version.clone()),
         cost_per_run_usd: mean_money(compared.iter().filter_map(|report| report.totals.cost_usd)),
+        unpriced_calls: sections().map(|section| section.unpriced_calls).fold(0, u64::saturating_add),
+        input_tokens_per_run: mean_count(sections().filter_map(|section| section.tokens.input)),
+        output_tokens_per_run: mean_count(sections().filter_map(|section| section.tokens.output)),
     }
 }
 

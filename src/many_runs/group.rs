@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::histogram::DurationStats;
 use crate::ids::TraceId;
+use crate::many_runs::money::CostSums;
 use crate::many_runs::report::{Exemplar, GroupReport, NodeOverRuns, Spread, Variant};
 use crate::many_runs::sample::{KeptRun, Sample, spread};
 use crate::many_runs::tail::{Bands, tail};
@@ -27,6 +28,7 @@ pub(super) struct Group {
     partial_runs: u64,
     total_wall: u128,
     walls: DurationStats,
+    costs: CostSums,
     names: BTreeMap<Arc<str>, NameSums>,
     names_left_out: u64,
     frames: FrameTree,
@@ -60,6 +62,7 @@ impl Group {
             partial_runs: 0,
             total_wall: 0,
             walls: DurationStats::default(),
+            costs: CostSums::default(),
             names: BTreeMap::new(),
             names_left_out: 0,
             frames: FrameTree::with_limit(MAX_FRAMES),
@@ -83,6 +86,9 @@ impl Group {
         self.runs += 1;
         self.total_wall += u128::from(profile.wall.as_nanos());
         self.partial_runs += u64::from(profile.is_partial);
+        if let Some(cost) = &profile.cost {
+            self.costs.add(cost, profile.is_partial);
+        }
         let path = self.within_names(&profile.path);
         for node in &path {
             let sums = self.names.entry(node.name.clone()).or_default();
@@ -110,6 +116,7 @@ impl Group {
         });
         let kept = KeptRun {
             wall: profile.wall,
+            cost: profile.cost.and_then(|cost| cost.total),
             path: path.into_iter().map(|node| (node.name, node.time)).collect(),
             stacks: stacks.collect(),
         };
@@ -163,6 +170,7 @@ impl Group {
         self.partial_runs += other.partial_runs;
         self.total_wall += other.total_wall;
         self.walls.merge(&other.walls);
+        self.costs.merge(&other.costs);
         for (name, sums) in &other.names {
             let is_left_out = !self.has_room_for(name) && &**name != OTHER_NODES;
             let name = if is_left_out { OTHER_NODES.into() } else { name.clone() };
@@ -222,6 +230,7 @@ impl Group {
             total_wall_ns: duration(self.total_wall),
             wall: if is_exact { spread(exact_walls()) } else { spread_of(&self.walls) },
             is_exact,
+            cost: self.costs.report(self.sample.runs().filter_map(|run| run.cost).collect()),
             nodes,
             tail: tail(self.sample.runs(), tail_percentile, !is_exact),
             variants: self.most_frequent_variants(),

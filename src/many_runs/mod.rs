@@ -23,13 +23,14 @@
 //! ```
 
 mod group;
+mod money;
 pub mod report;
 mod sample;
 mod tail;
 
 use std::collections::BTreeMap;
 
-pub use crate::run_profile::{GroupKey, NodeOnPath, OTHER_NODES, RunProfile};
+pub use crate::run_profile::{GroupKey, NodeOnPath, OTHER_NODES, RunCost, RunProfile};
 pub use report::ManyRunsReport;
 
 use group::Group;

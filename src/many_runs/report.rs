@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::money::Money;
 use crate::time::Duration;
 
 /// The name of the JSON form and its major version.
@@ -45,6 +46,9 @@ pub struct GroupReport {
     pub wall: Option<Spread>,
     /// Whether quantiles are of every complete run to the nanosecond. Else they are within 1.083 %.
     pub is_exact: bool,
+    /// What they cost; absent where nothing tells a cost or tokens and no model was called.
+    #[serde(default)]
+    pub cost: Option<GroupCost>,
     /// Every name that was on a path, most time first.
     pub nodes: Vec<NodeOverRuns>,
     /// Which nodes make long runs long.
@@ -64,6 +68,31 @@ pub struct GroupReport {
 impl GroupReport {
     /// How many ways a report names at most.
     pub const MAX_VARIANTS: usize = 10;
+}
+
+/// What the runs of a group cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupCost {
+    /// What all runs cost together, as far as that is known; absent where it is not known of any.
+    pub total_usd: Option<Money>,
+    /// How many runs cost more than is known, or may have: the figures are lower bounds then.
+    pub lower_bound_runs: u64,
+    /// How many complete runs have a cost: those that mean and quantiles are of.
+    pub runs: u64,
+    /// What one cost on average, rounded half away from zero.
+    pub mean_usd: Option<Money>,
+    /// The median, by nearest rank; of a sample where [`GroupReport::is_exact`] is false.
+    pub p50_usd: Option<Money>,
+    /// What 95 % stay within, likewise.
+    pub p95_usd: Option<Money>,
+    /// How many calls of models there were.
+    pub calls: u64,
+    /// How many of them have no cost that is known.
+    pub unpriced_calls: u64,
+    /// Input tokens of all runs.
+    pub input_tokens: Option<u64>,
+    /// Output tokens of all runs.
+    pub output_tokens: Option<u64>,
 }
 
 /// How a length of time is spread over runs, by nearest rank.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{SpanId, TraceId};
 use crate::many_runs::report::Spread;
+use crate::money::Money;
 use crate::run_profile::RunProfile;
 use crate::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::time::Duration;
 #[derive(Clone, Debug)]
 pub(super) struct KeptRun {
     pub(super) wall: Duration,
+    pub(super) cost: Option<Money>,
     pub(super) path: Vec<(Arc<str>, Duration)>,
     /// Its time by number of frame in the tree of its group.
     pub(super) stacks: Vec<(u32, Duration)>,

@@ -230,7 +230,10 @@ impl Client {
                  credentials"
             )),
             (_, 300..=399) => unusable(format!("{text}; it is somewhere else")),
-            _ if is_page || matches!(code, 200..=299) || (code == 404 && !has_code) => {
+            (_, 404) if !has_code => unusable(format!(
+                "{text}; it has nothing at this path: is it an MLflow server, and a recent one?"
+            )),
+            _ if is_page || matches!(code, 200..=299) => {
                 unusable(format!("{text}; that is not the address of an MLflow server"))
             }
             _ => Answer::No(RequestError::Refused { code: error_code, text }),

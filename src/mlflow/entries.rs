@@ -56,6 +56,10 @@ pub(super) fn metrics(report: &Report, step: u64) -> Vec<Metric> {
     if let Some(cost) = totals.cost_usd {
         put("total_cost_usd".to_owned(), cost.as_usd());
     }
+    // What says whether that is all.
+    if let Some(cost) = &report.cost {
+        put("unpriced_calls".to_owned(), cost.unpriced_calls as f64);
+    }
     if let Some(first) = report.findings.first() {
         put("bottleneck_save_max_ms".to_owned(), first.saves_max_ns.as_millis_f64());
     }
@@ -86,19 +90,21 @@ pub(super) fn tags(report: &Report) -> Vec<Tag> {
 
 /// The report as text, for the head of the run's page.
 pub(super) fn description(report: &Report) -> Tag {
-    let text = text(report, &TextStyle::default());
-    let fence = "`".repeat(longest_run_of_backticks(&text).max(2).saturating_add(1));
+    Tag { key: DESCRIPTION_TAG, value: fenced(&text(report, &TextStyle::default())) }
+}
+
+/// Markdown that shows `text` as it is, and as many whole lines of it as a tag holds.
+fn fenced(text: &str) -> String {
+    let fence = "`".repeat(longest_run_of_backticks(text).max(2).saturating_add(1));
     let frame = fence.len().saturating_mul(2).saturating_add("text\n\n".len());
-    let room = MAX_TAG_CHARS.saturating_sub(frame);
-    let text = match text.char_indices().nth(room) {
-        None => text.as_str(),
-        // Whole lines only.
+    let text = match text.char_indices().nth(MAX_TAG_CHARS.saturating_sub(frame)) {
+        None => text,
         Some((end, _)) => {
             let cut = text.get(..end).unwrap_or_default();
             cut.rfind('\n').and_then(|line| cut.get(..line)).unwrap_or_default()
         }
     };
-    Tag { key: DESCRIPTION_TAG, value: format!("{fence}text\n{}\n{fence}", text.trim_end_matches('\n')) }
+    format!("{fence}text\n{}\n{fence}", text.trim_end_matches('\n'))
 }
 
 /// What the run is called in lists.
@@ -159,4 +165,51 @@ fn summary_json(summary: &Summary) -> String {
 
 fn longest_run_of_backticks(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "of what the test made")]
+mod tests {
+    use super::*;
+    use crate::report::Bottleneck;
+
+    #[test]
+    fn a_description_is_shown_as_it_is_whatever_nodes_are_called() {
+        assert_eq!(fenced("wall 1 s\n"), "```text\nwall 1 s\n```");
+        assert_eq!(fenced("a ```` b"), "`````text\na ```` b\n`````");
+        let long = "é".repeat(79) + "\n";
+        let cut = fenced(&long.repeat(200));
+        // 8,000 less the 12 of the frame hold 99 lines of 80.
+        assert_eq!(cut.chars().count(), 99 * 80 - 1 + 12);
+        assert_eq!(cut.lines().count(), 101);
+        assert!(cut.ends_with("é\n```"));
+    }
+
+    #[test]
+    fn a_summary_that_is_too_long_leaves_bottlenecks_out_and_stays_json() {
+        let row = |name: String| Bottleneck {
+            node_id: name,
+            total_duration_ms: 1.0,
+            avg_duration_ms: 1.0,
+            call_count: 1,
+            percent_of_total: 1.0,
+        };
+        let rows =
+            |names: std::ops::Range<u32>| names.map(|number| row(format!("node {number:04}"))).collect();
+        let summary = Summary {
+            total_time_ms: 100.0,
+            node_count: 100,
+            slowest_node: Some(row("first".to_owned())),
+            bottlenecks: rows(0..100),
+        };
+        let json = summary_json(&summary);
+        assert!(json.chars().count() <= MAX_TAG_CHARS);
+        let read: Summary = serde_json::from_str(&json).unwrap();
+        let kept = u32::try_from(read.bottlenecks.len()).unwrap();
+        assert!((60..100).contains(&kept), "{kept}");
+        assert_eq!(read.bottlenecks, rows(0..kept), "the largest are kept");
+        let endless = Summary { slowest_node: Some(row("x".repeat(9_000))), ..summary };
+        let read: Summary = serde_json::from_str(&summary_json(&endless)).unwrap();
+        assert_eq!((read.node_count, read.slowest_node), (100, None));
+    }
 }

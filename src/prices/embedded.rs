@@ -41,3 +41,29 @@ fn unpacked(file: &[u8]) -> String {
     GzDecoder::new(file).read_to_string(&mut text).expect("the tests unpack this very file");
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::check_patterns;
+    use super::*;
+
+    fn load_file(file: &[u8]) -> Loaded {
+        load(&unpacked(file)).unwrap()
+    }
+
+    /// Both files, whatever features are on: a refresh that makes one unusable must not get through.
+    #[test]
+    fn every_pattern_of_the_tables_compiles() {
+        let direct = load_file(include_bytes!("../../prices/table.json.gz"));
+        let aggregators = load_file(include_bytes!("../../prices/aggregators.json.gz"));
+        for loaded in [&direct, &aggregators] {
+            check_patterns(&loaded.providers).unwrap();
+        }
+        assert_eq!(direct.header, aggregators.header);
+        assert!(direct.header.as_ref().is_some_and(|header| !header.extends_embedded));
+        let ids =
+            |loaded: &Loaded| loaded.providers.iter().map(|provider| provider.id.clone()).collect::<Vec<_>>();
+        let (direct, aggregators) = (ids(&direct), ids(&aggregators));
+        assert!(direct.iter().all(|id| !aggregators.contains(id)));
+    }
+}

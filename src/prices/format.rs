@@ -21,6 +21,7 @@ pub(super) struct Header {
     pub(super) name: String,
     pub(super) version: Option<String>,
     pub(super) date: Option<String>,
+    pub(super) extends_embedded: bool,
 }
 
 /// A list of providers, or an object with a header and that list.
@@ -36,6 +37,8 @@ struct RawObject<'a> {
     version: Option<String>,
     #[serde(default, deserialize_with = "date")]
     date: Option<String>,
+    #[serde(default)]
+    extends_embedded: bool,
     #[serde(borrow)]
     providers: Vec<RawProvider<'a>>,
 }
@@ -142,8 +145,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawFile<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
                 let object = RawObject::deserialize(MapAccessDeserializer::new(object))?;
-                let RawObject { name, version, date, providers } = object;
-                Ok(RawFile { header: Some(Header { name, version, date }), providers })
+                let RawObject { name, version, date, extends_embedded, providers } = object;
+                let header = Header { name, version, date, extends_embedded };
+                Ok(RawFile { header: Some(header), providers })
             }
         }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use super::charge::{Gap, Rates, gap};
@@ -280,36 +279,57 @@ fn explain(text: &str, error: serde_json::Error) -> PriceTableError {
 
 /// The path, with the ids of the provider and the model it goes through.
 fn described(text: &str, path: &Path) -> String {
-    let document = serde_json::from_str::<Value>(text).unwrap_or_default();
-    let list =
-        if document.is_array() { &document } else { document.get("providers").unwrap_or(&Value::Null) };
     let segments: Vec<&Segment> = path.iter().collect();
-    let below = match segments.split_first() {
-        None => return String::new(),
-        Some((Segment::Map { key }, below)) if key == "providers" && document.is_object() => below,
-        Some(_) if document.is_object() => return format!("{path}: "),
-        Some(_) => &segments,
+    let (is_object, below) = match &segments[..] {
+        [Segment::Map { key }, below @ ..] if key == "providers" => (true, below),
+        all => (false, all),
     };
-    let id =
-        |value: Option<&Value>| value.and_then(|value| value.get("id")?.as_str()).unwrap_or("?").to_owned();
+    let providers = ids(text, is_object).unwrap_or_default();
+    let id = |entry: Option<&Ids>| entry.map_or_else(|| "?".to_owned(), |entry| entry.id.clone());
     let (place, field) = match below {
+        [] | [Segment::Unknown, ..] => return String::new(),
         [Segment::Seq { index }, Segment::Map { key }, Segment::Seq { index: model_index }, field @ ..]
             if key == "models" =>
         {
-            let provider = list.get(index);
-            let model = provider.and_then(|provider| provider.get("models")?.get(model_index));
-            let (provider, model) = (id(provider), id(model));
-            (Place { provider: (*index, &provider), model: Some((*model_index, &model)) }.at(""), field)
+            let provider = providers.get(*index);
+            let model = provider.and_then(|provider| provider.models.get(*model_index));
+            (
+                Place { provider: (*index, &id(provider)), model: Some((*model_index, &id(model))) }.at(""),
+                field,
+            )
         }
         [Segment::Seq { index }, field @ ..] => {
-            (Place { provider: (*index, &id(list.get(index))), model: None }.at(""), field)
+            (Place { provider: (*index, &id(providers.get(*index))), model: None }.at(""), field)
         }
         _ => return format!("{path}: "),
     };
     let mut field_path = String::new();
     for segment in field {
-        let dot = if field_path.is_empty() || matches!(segment, Segment::Seq { .. }) { "" } else { "." };
-        field_path = format!("{field_path}{dot}{segment}");
+        if !field_path.is_empty() && !matches!(segment, Segment::Seq { .. }) {
+            field_path.push('.');
+        }
+        field_path.push_str(&segment.to_string());
     }
     format!("{}: ", format!("{place}{field_path}").trim_end())
+}
+
+/// An id, and those below it.
+#[derive(serde::Deserialize)]
+struct Ids {
+    id: String,
+    #[serde(default)]
+    models: Vec<Ids>,
+}
+
+/// The ids in a text that is no table, if it is JSON.
+fn ids(text: &str, is_object: bool) -> Option<Vec<Ids>> {
+    #[derive(serde::Deserialize)]
+    struct Object {
+        providers: Vec<Ids>,
+    }
+
+    if is_object {
+        return serde_json::from_str::<Object>(text).ok().map(|object| object.providers);
+    }
+    serde_json::from_str(text).ok()
 }

@@ -48,6 +48,8 @@ struct Shared {
     /// Of the text it was read from.
     digest: u64,
     providers: Vec<Provider>,
+    /// What it does not have is looked for in the table that comes with longpole.
+    extends_embedded: bool,
     cache: LookupCache,
 }
 
@@ -105,7 +107,8 @@ impl PriceTable {
     }
 
     /// Reads a table: the JSON that genai-prices publishes (a list of providers, version 2, slim or whole), or an
-    /// object with `name`, `version`, `date` and that list as `providers`.
+    /// object with `name`, `version`, `date` and that list as `providers`. With `"extends_embedded": true` what it does
+    /// not have is looked for in the table that comes with longpole. `docs/prices.md` has the format.
     ///
     /// Its label is made of the header; without one it is `price table` and a digest of the text.
     ///
@@ -130,7 +133,8 @@ impl PriceTable {
     }
 
     fn new(loaded: Loaded, name: &str, digest: u64) -> PriceTable {
-        let label = match loaded.header {
+        let extends_embedded = loaded.header.as_ref().is_some_and(|header| header.extends_embedded);
+        let mut label = match loaded.header {
             None => format!("{name} ({:08x})", digest >> 32),
             Some(header) => {
                 let version = header.version.map(|version| format!(" {version}")).unwrap_or_default();
@@ -138,10 +142,14 @@ impl PriceTable {
                 format!("{}{version}{date}", header.name)
             }
         };
+        if extends_embedded {
+            label = format!("{label} over {}", PriceTable::embedded().label());
+        }
         let shared = Shared {
             label: label.into(),
             digest,
             providers: loaded.providers,
+            extends_embedded,
             cache: LookupCache::default(),
         };
         PriceTable { shared: Arc::new(shared) }
@@ -154,7 +162,8 @@ impl PriceTable {
 
     /// All models: ids of the provider and the model, in the table's order.
     pub fn models(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
-        let providers = self.shared.providers.iter();
+        let below = self.shared.extends_embedded.then(PriceTable::embedded);
+        let providers = std::iter::once(self).chain(below).flat_map(|table| &table.shared.providers);
         providers.flat_map(|provider| provider.models.iter().map(move |model| (&provider.id, &model.id)))
     }
 
@@ -173,6 +182,18 @@ impl PriceTable {
     ///
     /// Why it has no price.
     pub fn price(&self, call: &Call<'_>) -> Result<Price, Unpriced> {
+        let own = self.own_price(call);
+        let is_unknown = matches!(own, Err(Unpriced::UnknownProvider | Unpriced::UnknownModel));
+        if !self.shared.extends_embedded || !is_unknown {
+            return own;
+        }
+        match PriceTable::embedded().own_price(call) {
+            Err(Unpriced::UnknownProvider) => own,
+            below => below,
+        }
+    }
+
+    fn own_price(&self, call: &Call<'_>) -> Result<Price, Unpriced> {
         let model = call.model.trim();
         if model.is_empty() {
             return Err(Unpriced::ModelMissing);

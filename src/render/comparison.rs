@@ -6,7 +6,8 @@ use super::TextStyle;
 use super::page::{Line, Page, Role, no_break};
 use super::units;
 use crate::analysis::compare_samples::{SampleComparison, Verdict};
-use crate::compare::{CompareWarning, Comparison, Contribution, NodeChange, Presence};
+use crate::compare::{CompareWarning, Comparison, Contribution, CostContribution, NodeChange, Presence};
+use crate::money::Money;
 use crate::time::Duration;
 
 /// The most contributions that are shown.
@@ -136,9 +137,75 @@ fn put_facts(page: &mut Page, comparison: &Comparison) {
         let label = format!("wall, P{:.0}", tail.quantile * 100.0);
         put(page, &label, format!("{}, now {}{changed}", no_break(&was), no_break(&is)));
     }
-    if let Some((was, is)) = base.cost_per_run_usd.zip(new.cost_per_run_usd) {
-        put(page, "cost per run", format!("{}, now {}", units::money(was), units::money(is)));
+    if let Some(text) = cost(comparison) {
+        put(page, "cost per run", text);
     }
+    let unpriced = base.unpriced_calls.saturating_add(new.unpriced_calls);
+    if unpriced > 0 {
+        let [was, is] = [base.unpriced_calls, new.unpriced_calls].map(units::count);
+        put(page, "", format!("calls without a price: {was}, now {is}"));
+    }
+    let tokens = base.output_tokens_per_run.zip(new.output_tokens_per_run);
+    if let Some((was, is)) = tokens.filter(|(was, is)| was.is_finite() && is.is_finite()) {
+        let read = base.input_tokens_per_run.zip(new.input_tokens_per_run);
+        let count = |count: f64| units::count(count.round() as u64);
+        let read = read.map(|(was, is)| format!("{} in, now {}; ", count(was), count(is)));
+        put(page, "tokens", format!("{}{} out, now {}", read.unwrap_or_default(), count(was), count(is)));
+    }
+    if let Some(change) = &comparison.cost {
+        put_cost_movers(page, "nodes", &change.nodes);
+        put_cost_movers(page, "models", &change.models);
+    }
+}
+
+/// `$0.0780, now $0.0913, +$0.0133 (+17%)`.
+fn cost(comparison: &Comparison) -> Option<String> {
+    let Some(change) = &comparison.cost else {
+        let (was, is) = comparison.base.cost_per_run_usd.zip(comparison.new.cost_per_run_usd)?;
+        return Some(format!("{}, now {}", units::money(was), units::money(is)));
+    };
+    let at_least = |cost| super::cost::amount(Some(cost), change.is_lower_bound).unwrap_or_default();
+    let mut text = format!(
+        "{}, now {}",
+        no_break(&at_least(change.base_mean_usd)),
+        no_break(&at_least(change.new_mean_usd))
+    );
+    if change.change_usd != Money::ZERO {
+        text += &format!(", {}", signed_money(change.change_usd));
+        if let Some(ratio) = change.change_ratio.filter(|ratio| ratio.is_finite()) {
+            text += &format!(" ({})", signed_percent(ratio * 100.0));
+        }
+    }
+    Some(text)
+}
+
+fn signed_money(change: Money) -> String {
+    let sign = if change < Money::ZERO { "-" } else { "+" };
+    let size = change.as_picodollars().unsigned_abs();
+    let size = Money::from_picodollars(i128::try_from(size).unwrap_or(i128::MAX));
+    format!("{sign}{}", units::money(size))
+}
+
+/// Where the change of the cost comes from: the largest parts.
+fn put_cost_movers(page: &mut Page, label: &str, rows: &[CostContribution]) {
+    let moved: Vec<&CostContribution> = rows.iter().filter(|row| row.change_usd != Money::ZERO).collect();
+    // One part alone is the whole.
+    if rows.len() < 2 || moved.is_empty() {
+        return;
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for row in moved.iter().take(MAX_NAMES) {
+        let name = row.name.as_deref().map_or_else(|| "others".to_owned(), |name| page.name_in_text(name));
+        parts.push(no_break(&format!("{name} {}", signed_money(row.change_usd))));
+    }
+    let more = moved.len().saturating_sub(MAX_NAMES);
+    if more > 0 {
+        parts.push(format!("and {} more", units::count(more as u64)));
+    }
+    let mut line = Line::default();
+    line.tab(INDENT, 0);
+    page.add(&mut line, Role::Dim, &format!("  by {label}"));
+    page.put_wrapped(line, 16, [(Role::Plain, parts.join(", "))]);
 }
 
 fn put_contributions(page: &mut Page, comparison: &Comparison) {

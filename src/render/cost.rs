@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::page::{Line, Page, Role, no_break, plain};
+use super::page::{Page, no_break};
 use super::units;
 use crate::money::Money;
 use crate::report::{
@@ -15,7 +15,6 @@ const MAX_NAMES: usize = 3;
 const MAX_HINT: usize = 240;
 /// The most columns of a table's name.
 const MAX_TABLE: usize = 44;
-const INDENT: usize = 14;
 
 /// An amount that may be only a part: `$0.0913`, `≥ $0.0913`, `?`; `None` where there is nothing to know.
 pub(super) fn amount(known: Option<Money>, has_more: bool) -> Option<String> {
@@ -41,9 +40,8 @@ fn is_without_calls(section: &CostSection) -> bool {
 
 /// What a node cost, as far as is known.
 pub(super) fn of_node(report: &Report, node: &str, known: Option<Money>) -> Option<String> {
-    let rows = report.cost.iter().flat_map(|section| &section.nodes);
-    let unpriced = rows.filter(|row| row.node == node).map(|row| row.unpriced_calls);
-    amount(known, unpriced.sum::<u64>() > 0)
+    let mut rows = report.cost.iter().flat_map(|section| &section.nodes);
+    amount(known, rows.any(|row| row.node == node && row.is_lower_bound))
 }
 
 pub(super) fn put(page: &mut Page, report: &Report) {
@@ -54,6 +52,7 @@ pub(super) fn put(page: &mut Page, report: &Report) {
         put_unpriced(page, section);
         put_sources(page, section);
         put_roll_ups(page, section);
+        put_warnings(page, section);
     }
 }
 
@@ -72,7 +71,7 @@ fn put_nodes(page: &mut Page, report: &Report) {
         parts.push(no_break(&format!("outside nodes {}", with_share(outside, total))));
     }
     let text = if parts.is_empty() { units::money(total) } else { parts.join(", ") };
-    put_labelled(page, "Cost", text);
+    page.put_labelled("Cost", text);
 }
 
 fn with_share(part: Money, total: Money) -> String {
@@ -94,20 +93,20 @@ fn put_shares(page: &mut Page, section: &CostSection) {
     };
     let parts: Vec<String> = parts.into_iter().filter_map(part).collect();
     if !parts.is_empty() {
-        put_labelled(page, "", parts.join(", "));
+        page.put_labelled("", parts.join(", "));
     }
 }
 
 /// The dearest models, where there are several.
 fn put_models(page: &mut Page, section: &CostSection) {
     let named = section.models.iter().filter_map(|row| {
-        let cost = amount(row.cost_usd, row.unpriced_calls > 0)?;
+        let cost = amount(row.cost_usd, row.is_lower_bound)?;
         let model = page.name_in_text(row.model.as_deref()?);
         Some(no_break(&format!("{model} ×{} {cost}", units::count(row.calls))))
     });
     let named: Vec<String> = named.collect();
     if named.len() > 1 {
-        put_labelled(page, "Models", listed(named));
+        page.put_labelled("Models", listed(named));
     }
 }
 
@@ -123,6 +122,12 @@ fn listed(mut names: Vec<String>) -> String {
 
 /// The calls whose cost is not known, why, and what would make it known.
 fn put_unpriced(page: &mut Page, section: &CostSection) {
+    let without: Vec<String> =
+        section.without_price.keys().map(|unit| page.name_in_text(&unit.replace('_', " "))).collect();
+    if !without.is_empty() {
+        let calls = units::counted(section.partly_priced_calls, "call", "calls");
+        page.put_labelled("Unpriced", format!("{} in {}", listed(without), no_break(&calls)));
+    }
     if section.unpriced.is_empty() {
         return;
     }
@@ -138,10 +143,10 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
         format!("{}{of} ({})", no_break(&calls), why.join(", "))
     };
     let rows: Vec<String> = section.unpriced.iter().map(row).collect();
-    put_labelled(page, "Unpriced", listed(rows));
+    page.put_labelled("Unpriced", listed(rows));
     if section.covered_calls > 0 {
         let covered = units::counted(section.covered_calls, "of them is", "of them are");
-        put_labelled(page, "", format!("{covered} in what a span around them says"));
+        page.put_labelled("", format!("{covered} in what a span around them says"));
     }
     let mut hints: Vec<&str> = Vec::new();
     for hint in section.unpriced.iter().filter_map(|row| row.hint.as_deref()) {
@@ -150,49 +155,61 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
         }
     }
     for hint in hints {
-        put_labelled(page, "", page.name(hint, MAX_HINT));
+        page.put_labelled("", page.name(hint, MAX_HINT));
     }
 }
 
-/// Who says what it cost, and which tables were asked. That the program says all of it needs no line.
+/// Who says what it cost, and which tables had no answer. That the program says all of it needs no line.
 fn put_sources(page: &mut Page, section: &CostSection) {
-    let tables: Vec<String> =
-        section.price_tables.iter().map(|table| no_break(&page.name(table, MAX_TABLE))).collect();
-    if tables.is_empty() && section.sources.iter().all(|row| row.source == "recorded") {
+    if section.price_tables.is_empty() && section.sources.iter().all(|row| row.source == "recorded") {
         return;
     }
-    let tables = (!tables.is_empty()).then(|| listed(tables));
-    let with_tables = |word: &str| tables.as_ref().map(|tables| format!(" {word} {tables}"));
+    let table = |name: &str| no_break(&page.name(name, MAX_TABLE));
     let row = |row: &CostSourceRow| {
         let cost = units::money(row.cost_usd);
-        match (row.source.as_str(), row.key.as_deref()) {
-            ("estimated", _) => {
-                format!(
-                    "{}{}",
-                    no_break(&format!("{cost} estimated")),
-                    with_tables("with").unwrap_or_default()
-                )
-            }
-            ("recorded", _) => no_break(&format!("{cost} recorded by the program")),
-            (_, Some(key)) => no_break(&format!("{cost} told in {}", page.name_in_text(key))),
-            (source, None) => no_break(&format!("{cost} {}", page.name_in_text(source))),
+        match (row.key.as_deref(), row.table.as_deref()) {
+            _ if row.source == "recorded" => no_break(&format!("{cost} recorded by the program")),
+            (Some(key), _) => no_break(&format!("{cost} told in {}", page.name_in_text(key))),
+            (None, Some(name)) => format!("{} with {}", no_break(&format!("{cost} estimated")), table(name)),
+            (None, None) => no_break(&format!("{cost} {}", page.name_in_text(&row.source))),
         }
     };
-    let mut parts: Vec<String> = section.sources.iter().map(row).collect();
-    if section.sources.iter().all(|row| row.source != "estimated") {
-        parts.extend(with_tables("nothing found in").map(|text| text.trim_start().to_owned()));
+    let mut parts: Vec<String> = section.sources.iter().take(2 * MAX_NAMES).map(row).collect();
+    let has_answered = |name: &&String| section.sources.iter().any(|row| row.table.as_ref() == Some(*name));
+    let in_vain = section.price_tables.iter().filter(|name| !has_answered(name)).map(|name| table(name));
+    let in_vain: Vec<String> = in_vain.collect();
+    if !in_vain.is_empty() {
+        parts.push(format!("nothing found in {}", listed(in_vain)));
     }
-    put_labelled(page, "Prices", parts.join(", "));
+    page.put_labelled("Prices", parts.join(", "));
 }
 
 /// The spans whose own sums are others than those of their calls.
 fn put_roll_ups(page: &mut Page, section: &CostSection) {
     for row in section.roll_ups.iter().take(MAX_NAMES) {
-        put_labelled(page, "Differs", difference(page, row));
+        page.put_labelled("Differs", difference(page, row));
     }
     let more = section.roll_ups_total.saturating_sub(section.roll_ups.len().min(MAX_NAMES) as u64);
     if more > 0 && !section.roll_ups.is_empty() {
-        put_labelled(page, "", format!("and {} more", units::count(more)));
+        page.put_labelled("", format!("and {} more", units::count(more)));
+    }
+}
+
+/// What was told of costs and is not so.
+fn put_warnings(page: &mut Page, section: &CostSection) {
+    let warning = |(name, count): (&String, &u64)| match name.as_str() {
+        "told_free" => {
+            let calls = units::counted(*count, "call is", "calls are");
+            format!("{calls} told to cost nothing, but the price table has a price, which is taken")
+        }
+        "bad_cost" => {
+            format!("{} no amount of money", units::counted(*count, "told cost is", "told costs are"))
+        }
+        other => format!("{}: {}", page.name_in_text(&other.replace('_', " ")), units::count(*count)),
+    };
+    let warnings: Vec<String> = section.warnings.iter().take(MAX_NAMES).map(warning).collect();
+    if !warnings.is_empty() {
+        page.put_labelled("Odd costs", warnings.join("; "));
     }
 }
 
@@ -232,11 +249,4 @@ pub(super) fn tokens(tokens: &TokenSums) -> Option<String> {
     let output = part(tokens.output, "out", &[(tokens.reasoning, "reasoning")]);
     let parts: Vec<String> = input.into_iter().chain(output).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
-}
-
-/// A line that starts with what it is about: `Cost          draft $0.0412 (45%)`.
-pub(super) fn put_labelled(page: &mut Page, label: &str, text: String) {
-    let mut line = Line::default();
-    page.add(&mut line, Role::Plain, label);
-    page.put_wrapped(line, INDENT, [plain(text)]);
 }

@@ -6,10 +6,12 @@ use super::TextStyle;
 use super::bar::bar;
 use super::json::sorted;
 use super::page::{Line, Page, Role, no_break, plain};
-use super::units;
+use super::{cost, units};
 use crate::many_runs::ManyRunsReport;
-use crate::many_runs::report::{GroupReport, NodeOverRuns, Spread, Tail, TailOwner, TailOwnership};
-use crate::report::Piece;
+use crate::many_runs::report::{
+    GroupCost, GroupReport, NodeOverRuns, Spread, Tail, TailOwner, TailOwnership,
+};
+use crate::report::{Piece, TokenSums};
 use crate::time::Duration;
 
 /// The most nodes that get a row.
@@ -63,6 +65,9 @@ fn put_group(page: &mut Page, group: &GroupReport) {
     put_title(page, group);
     page.blank();
     put_walls(page, group);
+    if let Some(cost) = &group.cost {
+        put_cost(page, cost);
+    }
     if !group.nodes.is_empty() {
         page.blank();
         put_nodes(page, group);
@@ -107,6 +112,25 @@ fn put_walls(page: &mut Page, group: &GroupReport) {
     }
     items.push(no_break(&format!("total {}", units::duration(group.total_wall_ns))));
     page.put_words(2, &items.join(" \u{a0}\u{a0}"));
+}
+
+/// `cost $12.40 in all, $0.0913 a run on average, P95 $0.1840`.
+fn put_cost(page: &mut Page, cost: &GroupCost) {
+    let has_more = cost.lower_bound_runs > 0;
+    let amount = |known| cost::amount(known, has_more).map(|amount| no_break(&amount));
+    let mut items = Vec::new();
+    items.extend(amount(cost.total_usd).map(|total| format!("cost\u{a0}{total} in all")));
+    items.extend(cost.mean_usd.and_then(|mean| Some(format!("{} a run on average", amount(Some(mean))?))));
+    items.extend(cost.p95_usd.and_then(|p95| Some(format!("P95\u{a0}{}", amount(Some(p95))?))));
+    if cost.unpriced_calls > 0 {
+        let calls = no_break(&units::counted(cost.unpriced_calls, "call has", "calls have"));
+        items.push(no_break(&format!("{calls} no price")));
+    }
+    let tokens = TokenSums { input: cost.input_tokens, output: cost.output_tokens, ..TokenSums::default() };
+    items.extend(cost::tokens(&tokens).map(|tokens| format!("tokens\u{a0}{tokens}")));
+    if !items.is_empty() {
+        page.put_words(2, &items.join(", "));
+    }
 }
 
 fn put_nodes(page: &mut Page, group: &GroupReport) {

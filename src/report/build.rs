@@ -19,6 +19,7 @@ use crate::report::insights::{Case, findings};
 use crate::report::path::path_segments;
 use crate::report::quality::quality;
 use crate::report::sums::{RunSums, profile, run_sums};
+use crate::report::timeline::Timeline;
 use crate::report::{
     AllowedPath, AllowedRow, Bottleneck, Budgets, CriticalPath, DurationSummary, Generator, History,
     NodeReport, OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA,
@@ -26,7 +27,7 @@ use crate::report::{
 };
 use crate::run::{DependencyUse, Run, RunOptions, RunSpan};
 use crate::run_assembler::{AssemblerConfig, FinishedRun, RunAssembler};
-use crate::run_profile::RunProfile;
+use crate::run_profile::{RunCost, RunProfile};
 use crate::span_record::{Outcome, SpanRecord, Status};
 use crate::time::{Duration, Timestamp};
 
@@ -137,12 +138,33 @@ pub fn report_on_run(finished: FinishedRun, options: &ReportOptions) -> Option<R
 
 /// Reports on one finished run, and says what it adds to the picture of many; `None` if it has no spans.
 pub fn report_with_profile(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunProfile)> {
-    report_and(finished, options, profile)
+    let (report, mut profile) = report_and(finished, options, profile)?;
+    profile.cost = run_cost(&report);
+    Some((report, profile))
+}
+
+/// Reports on one finished run, and says where each of its spans lies; `None` if it has no spans.
+pub fn report_with_timeline(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, Timeline)> {
+    report_and(finished, options, |analysed, _| Timeline::of(analysed))
 }
 
 /// The same, with what the run adds to sums over many runs.
 pub(crate) fn report_with_sums(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, RunSums)> {
-    report_and(finished, options, run_sums)
+    let (report, mut sums) = report_and(finished, options, run_sums)?;
+    sums.profile.cost = run_cost(&report);
+    Some((report, sums))
+}
+
+fn run_cost(report: &Report) -> Option<RunCost> {
+    let cost = report.cost.as_ref()?;
+    Some(RunCost {
+        total: cost.total_usd,
+        is_lower_bound: cost.is_lower_bound,
+        calls: cost.calls,
+        unpriced_calls: cost.unpriced_calls,
+        input_tokens: cost.tokens.input,
+        output_tokens: cost.tokens.output,
+    })
 }
 
 /// The report on a run and whatever else is to be told of it.

@@ -4,8 +4,8 @@
 //! one program put a span each around the same call. So
 //!
 //! * a **call** of a model is an inference span. Of inference spans inside each other, with no tool, agent or workflow
-//!   between them, it is the deepest; one further out only where that tells more: a cost, or else tokens, of which
-//!   those inside tell nothing.
+//!   between them, it is the deepest that tells most: a cost that somebody told, else one that a table of prices says,
+//!   else tokens.
 //! * A call that has a cost is **charged** with it, whether it failed or was tried again: such calls are billed too.
 //! * Any other span that tells a cost is charged with it if nothing below it is charged. Otherwise it is a **roll-up**:
 //!   what it says is compared with what is charged below it, and not charged again.
@@ -16,7 +16,7 @@
 
 use crate::money::Money;
 use crate::run::{Run, SpanIx};
-use crate::span_record::{CostSource, NodeFacts, TokenCounts};
+use crate::span_record::{CostSource, TokenCounts};
 
 /// Who is charged for what.
 #[derive(Debug, Default)]
@@ -79,6 +79,7 @@ struct Teller {
     is_step: bool,
     is_agent: bool,
     cost: Option<Money>,
+    is_estimate: bool,
     tokens: TokenCounts,
 }
 
@@ -87,8 +88,7 @@ struct Teller {
 struct Below {
     is_charged: bool,
     has_tokens: bool,
-    /// The same of inference spans inside the same call.
-    is_call_charged: bool,
+    /// The same of inference spans inside the same call, and the most any of them tells.
     has_call_tokens: bool,
     rank: Option<Rank>,
     /// Calls inside the same call, if this is one, and calls of other work.
@@ -101,7 +101,8 @@ struct Below {
 enum Rank {
     Nothing,
     Tokens,
-    Cost,
+    Estimate,
+    ToldCost,
 }
 
 impl Charges {
@@ -132,9 +133,6 @@ impl Charges {
                         is_inside_tokens[above] || (around.is_inference && around.tells_tokens());
                 }
             }
-            let repeats_cost = if teller.is_inference { under.is_call_charged } else { under.is_charged };
-            charged[at] = teller.cost.filter(|_| !repeats_cost);
-            charges.costs.extend(charged[at].map(|cost| (teller.span, cost)));
             let repeats_tokens = if teller.is_inference {
                 under.has_call_tokens
             } else {
@@ -145,7 +143,11 @@ impl Charges {
                 charges.tokens.push(teller.span);
             }
             let tells_most = under.rank.is_none_or(|rank| teller.rank() > rank);
-            if teller.is_inference && !is_in_call[at] && tells_most {
+            let is_call = teller.is_inference && !is_in_call[at] && tells_most;
+            let is_charged = if teller.is_inference { is_call } else { !under.is_charged };
+            charged[at] = teller.cost.filter(|_| is_charged);
+            charges.costs.extend(charged[at].map(|cost| (teller.span, cost)));
+            if is_call {
                 call_of[at] = Some(charges.calls.len());
                 charges.calls.push(Call {
                     span: teller.span,
@@ -158,7 +160,7 @@ impl Charges {
             }
         }
         charges.add_up(run);
-        charges.roll_ups = roll_ups(run, &tellers, &below, &charged, &is_counted);
+        charges.roll_ups = roll_ups(&tellers, &below, &charged, &is_counted);
         charges
     }
 
@@ -210,6 +212,7 @@ impl Teller {
             is_step: is_agent || operation == Some("execute_tool"),
             is_agent,
             cost: facts.cost,
+            is_estimate: facts.cost_source == Some(CostSource::Estimated),
             tokens: facts.tokens,
         };
         let says_something = teller.cost.is_some() || teller.tells_tokens();
@@ -222,7 +225,8 @@ impl Teller {
 
     fn rank(&self) -> Rank {
         match self.cost {
-            Some(_) => Rank::Cost,
+            Some(_) if self.is_estimate => Rank::Estimate,
+            Some(_) => Rank::ToldCost,
             None if self.tells_tokens() => Rank::Tokens,
             None => Rank::Nothing,
         }
@@ -265,7 +269,6 @@ fn below(tellers: &[Teller]) -> Vec<Below> {
             continue;
         }
         over.inner_calls += calls;
-        over.is_call_charged |= (teller.is_inference && teller.cost.is_some()) || under.is_call_charged;
         over.has_call_tokens |= (teller.is_inference && teller.tells_tokens()) || under.has_call_tokens;
         over.rank = over.rank.max(teller.is_inference.then(|| teller.rank())).max(under.rank);
     }
@@ -273,7 +276,6 @@ fn below(tellers: &[Teller]) -> Vec<Below> {
 }
 
 fn roll_ups(
-    run: &Run,
     tellers: &[Teller],
     below: &[Below],
     charged: &[Option<Money>],
@@ -283,10 +285,8 @@ fn roll_ups(
     let mut found = Vec::new();
     for (at, teller) in tellers.iter().enumerate().rev() {
         let (all, own) = sums[at];
-        let facts = run.span(teller.span).record.facts.as_deref();
-        let told =
-            |facts: &NodeFacts| facts.cost.filter(|_| facts.cost_source != Some(CostSource::Estimated));
-        let told_cost = facts.and_then(told).filter(|_| charged[at].is_none() && all.cost.is_some());
+        let told_cost =
+            teller.cost.filter(|_| !teller.is_estimate && charged[at].is_none() && all.cost.is_some());
         let told_tokens = teller.tells_tokens() && !is_counted[at] && below[at].has_tokens;
         if told_cost.is_some() || told_tokens {
             let of_tokens = |count: Option<u64>| count.filter(|_| told_tokens);
@@ -352,8 +352,8 @@ mod tests {
     use crate::span_record::{NodeFacts, SpanRecord};
     use crate::time::Timestamp;
 
-    /// A line is a span: its depth by its indent, its operation, then `$` with its cost and `in/out` tokens if it tells
-    /// them.
+    /// A line is a span: its depth by its indent, its operation, then `$` with its cost, `~$` with an estimate, and
+    /// `in/out` tokens if it tells them.
     fn run(drawing: &str) -> Run {
         let mut open: Vec<(usize, u64)> = Vec::new();
         let mut records = Vec::new();
@@ -365,6 +365,9 @@ mod tests {
             let mut words = line.split_whitespace();
             let mut facts = NodeFacts { operation: words.next().map(Into::into), ..NodeFacts::default() };
             for word in words {
+                let told = word.strip_prefix('~');
+                facts.cost_source = told.map(|_| CostSource::Estimated).or(facts.cost_source);
+                let word = told.unwrap_or(word);
                 match (word.strip_prefix('$'), word.split_once('/')) {
                     (Some(cost), _) => facts.cost = Some(cost.parse().unwrap()),
                     (_, Some((input, output))) => {
@@ -441,6 +444,9 @@ mod tests {
         // Each tells something: the cost of one, the tokens of the other, of one call.
         let (_, charges) = check("chat $0.1\n chat 10/1", &[1], &[2], &[1]);
         assert_eq!((charges.calls[0].tokens.input, charges.calls[0].tokens.output), (Some(10), Some(1)));
+        // What somebody told wins over an estimate inside of it, whose tokens count all the same.
+        check("chat $0.1\n chat ~$0.2 10/1", &[1], &[2], &[1]);
+        check("chat ~$0.1 10/1\n chat $0.2 10/1", &[2], &[2], &[2]);
         // Two tries inside one call of a router.
         check("chat $0.3 30/3\n chat\n chat $0.3 30/3", &[3], &[3], &[2, 3]);
     }

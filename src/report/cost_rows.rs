@@ -31,8 +31,9 @@ pub(super) fn cost_section(analysed: &Analysed<'_>, quality: &Quality) -> Option
     charges.tokens.iter().for_each(|ix| rows.add_tokens(*ix));
     charges.calls.iter().for_each(|call| rows.add_call(call));
     let mut section = rows.into_section();
-    section.is_lower_bound =
-        section.unpriced_calls > 0 || quality.not_claimed.iter().any(|claim| claim == "cost");
+    section.is_lower_bound = section.unpriced_calls > 0
+        || section.partly_priced_calls > 0
+        || quality.not_claimed.iter().any(|claim| claim == "cost");
     let differences = charges.roll_ups.iter().flat_map(|roll_up| differences(analysed, roll_up));
     let differences: Vec<RollUpDifference> = differences.collect();
     section.roll_ups_total = differences.len() as u64;
@@ -46,6 +47,7 @@ struct Sums {
     calls: u64,
     priced: u64,
     unpriced: u64,
+    partly_priced: u64,
     failed: u64,
     cost: Option<Money>,
     on_path: Option<Money>,
@@ -57,8 +59,17 @@ struct Sums {
     timed_output: u64,
 }
 
+impl Sums {
+    fn is_lower_bound(&self) -> bool {
+        self.unpriced > 0 || self.partly_priced > 0
+    }
+}
+
 /// A provider and a model, as far as they are known.
 type ModelKey<'a> = (Option<&'a Arc<str>>, Option<&'a Arc<str>>);
+
+/// Who says so, in which attribute, or by which table of prices.
+type SourceKey<'a> = (&'static str, Option<&'static str>, Option<&'a Arc<str>>);
 
 struct Rows<'a> {
     analysed: &'a Analysed<'a>,
@@ -71,7 +82,7 @@ struct Rows<'a> {
     models: BTreeMap<ModelKey<'a>, Sums>,
     nodes: BTreeMap<usize, Sums>,
     depth_sums: BTreeMap<Option<u32>, Sums>,
-    sources: BTreeMap<(&'static str, Option<&'static str>), (u64, Money)>,
+    sources: BTreeMap<SourceKey<'a>, (u64, Money)>,
     tables: BTreeSet<&'a Arc<str>>,
     unpriced: BTreeMap<(&'static str, ModelKey<'a>), UnpricedRow>,
     all: Sums,
@@ -144,13 +155,15 @@ impl<'a> Rows<'a> {
         let facts = self.facts(ix);
         let source = facts.and_then(|facts| facts.cost_source).unwrap_or(CostSource::Recorded);
         let is_estimate = source == CostSource::Estimated;
-        let (charges, sum) = self
-            .sources
-            .entry((source.as_str(), (!is_estimate).then_some(source.key())))
-            .or_insert((0, Money::ZERO));
+        let table = facts.and_then(|facts| facts.cost_table.as_ref()).filter(|_| is_estimate);
+        let key = (source.as_str(), (!is_estimate).then_some(source.key()), table);
+        let (charges, sum) = self.sources.entry(key).or_insert((0, Money::ZERO));
         *charges += 1;
         *sum = sum.saturating_add(cost);
-        self.tables.extend(facts.and_then(|facts| facts.cost_table.as_ref()).filter(|_| is_estimate));
+        self.tables.extend(table);
+        if facts.and_then(|facts| facts.call.as_deref()).is_some_and(|details| details.told_free) {
+            self.warn("told_free");
+        }
         let section = &mut self.section;
         match facts.and_then(|facts| facts.cost_parts.as_deref()).filter(|parts| parts.total() == cost) {
             Some(parts) => {
@@ -170,6 +183,10 @@ impl<'a> Rows<'a> {
         }
     }
 
+    fn warn(&mut self, of: &str) {
+        *self.section.warnings.entry(of.to_owned()).or_default() += 1;
+    }
+
     fn add_tokens(&mut self, ix: SpanIx) {
         let Some(tokens) = self.facts(ix).map(|facts| facts.tokens) else { return };
         self.add(ix, |sums| sums.tokens.add(&tokens));
@@ -181,14 +198,23 @@ impl<'a> Rows<'a> {
         let has_failed = span.record.failed();
         let is_priced = facts.is_some_and(|facts| facts.cost.is_some());
         let timed = self.analysed.output_speed(call);
+        let details = facts.and_then(|facts| facts.call.as_deref());
+        if details.is_some_and(|details| details.has_bad_cost) {
+            self.warn("bad_cost");
+        }
         let reason = facts.and_then(|facts| facts.unpriced);
-        let is_unbilled = has_failed
-            && matches!(reason, Some(Unpriced::UsageMissing | Unpriced::FailedWithoutUsage) | None);
+        let is_unbilled = reason == Some(Unpriced::FailedWithoutUsage);
+        let without_price = details.filter(|_| is_priced).map_or(&[][..], |details| &details.without_price);
+        let is_partly_priced = !without_price.is_empty();
+        for unit in without_price {
+            *self.section.without_price.entry(unit.name().to_owned()).or_default() += 1;
+        }
         let is_open = !is_priced && !call.is_covered && !is_unbilled;
         self.add(call.span, |sums| {
             sums.calls += 1;
             sums.priced += u64::from(is_priced);
             sums.unpriced += u64::from(is_open);
+            sums.partly_priced += u64::from(is_partly_priced);
             sums.failed += u64::from(has_failed);
             if let Some((output, took)) = timed {
                 sums.timed_calls += 1;
@@ -202,8 +228,7 @@ impl<'a> Rows<'a> {
         self.tables.extend(facts.and_then(|facts| facts.cost_table.as_ref()));
         self.section.covered_calls += u64::from(call.is_covered);
         let (provider, model) = model_key(facts);
-        let is_streamed =
-            facts.and_then(|facts| facts.call.as_deref()).is_some_and(|details| details.is_streamed);
+        let is_streamed = details.is_some_and(|details| details.is_streamed);
         let row =
             self.unpriced.entry((reason_name(reason), (provider, model))).or_insert_with(|| UnpricedRow {
                 reason: reason_name(reason).to_owned(),
@@ -233,6 +258,7 @@ impl<'a> Rows<'a> {
             calls: all.calls,
             priced_calls: all.priced,
             unpriced_calls: all.unpriced,
+            partly_priced_calls: all.partly_priced,
             on_path_usd: all.on_path,
             off_path_usd: all.off_path,
             retries_usd: all.retries,
@@ -255,6 +281,7 @@ impl<'a> Rows<'a> {
             calls: sums.calls,
             unpriced_calls: sums.unpriced,
             cost_usd: sums.cost,
+            is_lower_bound: sums.is_lower_bound(),
             with_nested_usd: with_nested[*node],
             cost_ratio: cost_ratio(sums.cost, total),
             path_ratio: path.of(*node).and_then(|path| path.time.ratio_of(run.wall())).unwrap_or(0.0),
@@ -265,9 +292,10 @@ impl<'a> Rows<'a> {
         };
         section.nodes = nodes.iter().map(node_row).collect();
         let source =
-            |((source, key), (charges, cost)): (&(&str, Option<&str>), &(u64, Money))| CostSourceRow {
+            |((source, key, table), (charges, cost)): (&SourceKey<'_>, &(u64, Money))| CostSourceRow {
                 source: (*source).to_owned(),
                 key: key.map(str::to_owned),
+                table: table.map(ToString::to_string),
                 charges: *charges,
                 cost_usd: *cost,
             };
@@ -296,6 +324,7 @@ fn model_cost((provider, model): ModelKey<'_>, sums: &Sums, total: Option<Money>
         unpriced_calls: sums.unpriced,
         failed_calls: sums.failed,
         cost_usd: sums.cost,
+        is_lower_bound: sums.is_lower_bound(),
         cost_ratio: cost_ratio(sums.cost, total),
         tokens: sums.tokens,
         timed_calls: sums.timed_calls,

@@ -1,5 +1,7 @@
 //! What a run cost, and what of that is known: calls of models by model, node and depth, on and off the critical path.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::charges::add_count;
@@ -18,9 +20,9 @@ use crate::time::Duration;
 pub struct CostSection {
     /// What it cost; absent where no cost is known. The same as [`Totals::cost_usd`](super::Totals::cost_usd).
     pub total_usd: Option<Money>,
-    /// Whether it cost more than that, or may have: some call has no price and nothing around it pays for it, or spans
-    /// are missing. Calls that failed and tell no usage do not count for this: most of them, like those beyond a rate
-    /// limit, are not billed.
+    /// Whether it cost more than that, or may have: some call has no price or only one of a part of what it used, and nothing
+    /// around it pays for it; or spans are missing. Calls that failed without using anything that is told do not count for this: most of them, like
+    /// those beyond a rate limit, are not billed.
     pub is_lower_bound: bool,
     /// What for, of those costs that say so; absent where none does.
     pub parts: Option<CostParts>,
@@ -28,7 +30,7 @@ pub struct CostSection {
     pub unsplit_usd: Option<Money>,
     /// Who says what it cost, most first.
     pub sources: Vec<CostSourceRow>,
-    /// The tables of prices that were asked, by name.
+    /// The tables of prices that were asked, whether they had an answer or not, by name.
     pub price_tables: Vec<String>,
     /// How many calls of models there were. Calls of one model inside each other, as two instrumentations of one program
     /// write them, are one.
@@ -37,9 +39,13 @@ pub struct CostSection {
     pub priced_calls: u64,
     /// How many have none, but a span around them tells what they cost together.
     pub covered_calls: u64,
-    /// How many have none, and nothing pays for them: those of [`CostSection::unpriced`] that did not fail without
-    /// telling usage.
+    /// How many have none, and nothing pays for them: those of [`CostSection::unpriced`] that are neither covered nor
+    /// `failed_without_usage`.
     pub unpriced_calls: u64,
+    /// How many calls have a cost that leaves out some of what they used, as it has no price.
+    pub partly_priced_calls: u64,
+    /// What that is, by name, and in how many calls: `web_searches`.
+    pub without_price: BTreeMap<String, u64>,
     /// The calls without a cost, by reason, provider and model, most calls first.
     pub unpriced: Vec<UnpricedRow>,
     /// What calls cost that have time on the critical path, in their span or in one inside it; absent where no cost is
@@ -65,6 +71,9 @@ pub struct CostSection {
     pub outside_nodes_usd: Option<Money>,
     /// By how many executions a node is nested in, from the outside in.
     pub depths: Vec<DepthCost>,
+    /// What is odd about costs that were told, counted: `told_free`, a library says a call cost nothing and a table of
+    /// prices says otherwise, which is taken; `bad_cost`, what is told is no amount of money.
+    pub warnings: BTreeMap<String, u64>,
     /// Spans whose own sums differ from those of the calls below them: the first few.
     pub roll_ups: Vec<RollUpDifference>,
     /// How many such spans there are.
@@ -109,6 +118,8 @@ pub struct CostSourceRow {
     pub source: String,
     /// The attribute it was read from; absent for estimates.
     pub key: Option<String>,
+    /// The table of prices of an estimate, by name.
+    pub table: Option<String>,
     /// How many costs.
     pub charges: u64,
     /// How much.
@@ -118,8 +129,7 @@ pub struct CostSourceRow {
 /// Calls without a cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpricedRow {
-    /// Why: `model_missing`, `usage_missing`, `unknown_provider`, `unknown_model`, `no_price`, `counts_contradict`,
-    /// `bad_count`, `too_large`, `failed_without_usage`; `not_priced` where nobody tried.
+    /// Why: the name of an [`Unpriced`](crate::prices::Unpriced); `not_priced` where nobody tried.
     pub reason: String,
     /// Who was called, where that is known.
     pub provider: Option<String>,
@@ -153,6 +163,8 @@ pub struct ModelCost {
     pub failed_calls: u64,
     /// What they cost; absent where that is not known of any.
     pub cost_usd: Option<Money>,
+    /// Whether they cost more, or may have: see [`CostSection::is_lower_bound`].
+    pub is_lower_bound: bool,
     /// As a share of what the run cost.
     pub cost_ratio: Option<f64>,
     /// What they used.
@@ -176,6 +188,8 @@ pub struct NodeCost {
     pub unpriced_calls: u64,
     /// What it cost itself; absent where that is not known.
     pub cost_usd: Option<Money>,
+    /// Whether it cost more, or may have: see [`CostSection::is_lower_bound`].
+    pub is_lower_bound: bool,
     /// What it cost with everything inside it.
     pub with_nested_usd: Option<Money>,
     /// Its own cost as a share of what the run cost.

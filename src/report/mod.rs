@@ -18,13 +18,17 @@ mod detached;
 mod finding;
 mod history;
 pub mod insights;
+pub mod lanes;
 mod lost_context;
 pub(crate) mod model_calls;
 mod node_names;
 mod path;
 mod quality;
 pub(crate) mod sums;
+pub mod timeline;
+pub mod waterfall;
 pub mod what_if;
+pub mod what_if_cost;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -87,6 +87,14 @@ pub enum WhatIfError {
         /// Nodes with names like it.
         near: Vec<String>,
     },
+    /// No call was of that model.
+    #[error("no call of a model {name:?} in this run{}", did_you_mean(.near))]
+    NoSuchModel {
+        /// The name.
+        name: String,
+        /// Models with names like it.
+        near: Vec<String>,
+    },
     /// The factor is no positive number.
     #[error("{times} times faster is no change: expected a number above 0")]
     NoFactor {
@@ -229,20 +237,22 @@ fn scale(times: f64) -> Result<Scale, WhatIfError> {
     })
 }
 
-fn node_named(analysed: &Analysed<'_>, name: &str) -> Result<NodeIx, WhatIfError> {
+pub(super) fn node_named(analysed: &Analysed<'_>, name: &str) -> Result<NodeIx, WhatIfError> {
     let nodes = &analysed.booking.nodes;
     nodes.iter().position(|tally| &*tally.name == name).ok_or_else(|| {
-        let lower = name.to_lowercase();
-        let is_near = |other: &str| {
-            let other = other.to_lowercase();
-            other.contains(&lower) || lower.contains(&other) || distance(&lower, &other) <= 2
-        };
-        let names = nodes.iter().map(|tally| tally.name.to_string());
-        WhatIfError::NoSuchNode {
-            name: name.to_owned(),
-            near: names.filter(|other| is_near(other)).take(MAX_NEAR).collect(),
-        }
+        let names = nodes.iter().map(|tally| &*tally.name);
+        WhatIfError::NoSuchNode { name: name.to_owned(), near: near(name, names) }
     })
+}
+
+/// The first few of `names` that look like `name`.
+pub(super) fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let lower = name.to_lowercase();
+    let is_near = |other: &&str| {
+        let other = other.to_lowercase();
+        other.contains(&lower) || lower.contains(&other) || distance(&lower, &other) <= 2
+    };
+    names.filter(is_near).take(MAX_NEAR).map(str::to_owned).collect()
 }
 
 /// How many letters have to be put in, left out or changed to make one word of the other (Levenshtein).

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::analysis::critical_path::Segment;
 use crate::ids::{SpanId, TraceId};
+use crate::money::Money;
 use crate::run::{Run, SpanIx, Warning};
 use crate::span_record::Outcome;
 use crate::time::Duration;
@@ -46,7 +47,26 @@ pub struct RunProfile {
     pub path: Vec<NodeOnPath>,
     /// The names on the path in order of first appearance, without the root's own time: which way the run took.
     pub variant: Vec<Arc<str>>,
+    /// What it cost, where somebody worked it out.
+    pub cost: Option<RunCost>,
     pub(crate) stacks: FrameTree,
+}
+
+/// What one run cost and used, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunCost {
+    /// What it cost.
+    pub total: Option<Money>,
+    /// It cost more than that, or may have.
+    pub is_lower_bound: bool,
+    /// How many calls of models it made.
+    pub calls: u64,
+    /// How many of those have no cost that is known.
+    pub unpriced_calls: u64,
+    /// Input tokens.
+    pub input_tokens: Option<u64>,
+    /// Output tokens.
+    pub output_tokens: Option<u64>,
 }
 
 /// A name's part of one run's path.
@@ -107,6 +127,7 @@ impl RunProfile {
             is_partial: is_partial(run),
             path,
             variant,
+            cost: None,
             stacks: stacks(run, &own_time),
         }
     }

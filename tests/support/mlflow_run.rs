@@ -45,7 +45,7 @@ pub fn report() -> Report {
 }
 
 /// What [`trace`] says, by hand.
-pub const METRICS: [(&str, f64); 11] = [
+pub const METRICS: [(&str, f64); 12] = [
     ("duration_ms", 1_000.0),
     ("total_time_ms", 1_000.0),
     ("node_count", 2.0),
@@ -54,6 +54,7 @@ pub const METRICS: [(&str, f64); 11] = [
     ("total_input_tokens", 1_000.0),
     ("total_output_tokens", 50.0),
     ("total_cost_usd", 0.0125),
+    ("unpriced_calls", 0.0),
     ("node_fetch_1_duration_ms", 500.0),
     ("node_write_duration_ms", 500.0),
     ("node_write_cost_usd", 0.0125),

@@ -18,7 +18,6 @@ use self::told::Session;
 use crate::analysis::AnalysisArgs;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::formats;
 use crate::receiver::{Limits, Receiver, Tally};
 
 /// Run a command and report on the spans it sends
@@ -95,10 +94,6 @@ const INTERRUPTED: u8 = 130;
 
 /// Runs the command as often as asked for and reports.
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure> {
-    // Before the command has run, which may take long.
-    for path in &args.output {
-        formats::writer_for(path)?;
-    }
     let mut session = Session::new(args, context)?;
     let mut last = None;
     for number in 0..args.warmup.saturating_add(args.runs) {

@@ -8,18 +8,18 @@ use anstream::{AutoStream, ColorChoice};
 use longpole::conventions::WORKFLOW_NAME;
 use longpole::decode::{Limits, stream};
 use longpole::many_runs::{ManyRuns, RunProfile};
-use longpole::render::{TextStyle, many_runs, text};
-use longpole::report::{History, OtherRoots};
+use longpole::render::{HtmlOptions, TextStyle, many_runs, text};
+use longpole::report::{History, OtherRoots, Timeline};
 use longpole::run_assembler::{FinishedRun, only_below};
 use longpole::span_record::{NodeFacts, SpanRecord};
-use longpole::{Report, ReportOptions, report_with_profile, runs_in};
+use longpole::{Report, ReportOptions, report_with_profile, report_with_timeline, runs_in};
 use longpole_store::{Labels, RunFilter, Store};
 use serde_json::json;
 
 use super::RunArgs;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::formats::{Files, Told, texts};
+use crate::formats::{Files, Told, texts, writer_for};
 use crate::{history, runs};
 
 /// More runs than this are told together.
@@ -36,14 +36,25 @@ pub(super) struct Session<'a> {
     store: Option<Store>,
     /// The file runs are kept in cannot be used, which was told.
     is_store_broken: bool,
-    told: Vec<(Report, RunProfile)>,
+    /// A file was asked for in a format that draws spans.
+    draws_spans: bool,
+    told: Vec<OneRun>,
+}
+
+/// One run, analysed.
+struct OneRun {
+    report: Report,
+    profile: RunProfile,
+    timeline: Option<Timeline>,
 }
 
 impl<'a> Session<'a> {
     /// Reads what is needed before a command is run.
     pub(super) fn new(args: &'a RunArgs, context: &'a Context) -> Result<Self, Failure> {
         let options = args.analysis.options()?;
+        let writers = args.output.iter().map(|path| writer_for(path)).collect::<Result<Vec<_>, _>>()?;
         Ok(Session {
+            draws_spans: writers.iter().any(|writer| writer.draws_spans),
             given: runs::histories(&args.analysis, &options)?,
             labels: args.labels.iter().cloned().collect(),
             args,
@@ -75,9 +86,11 @@ impl<'a> Session<'a> {
             let history = self.usual(&run);
             let options = ReportOptions { other_roots: roots.within(&run), history, ..self.options.clone() };
             let spans = run.records.clone();
+            let drawn = self.draws_spans.then(|| run.clone());
             let Some((report, profile)) = report_with_profile(run, &options) else { continue };
             self.keep(&report, &spans);
-            self.told.push((report, profile));
+            let timeline = drawn.and_then(|run| Some(report_with_timeline(run, &options)?.1));
+            self.told.push(OneRun { report, profile, timeline });
         }
     }
 
@@ -130,13 +143,13 @@ impl<'a> Session<'a> {
         let page = match is_summary {
             true => {
                 let mut together = ManyRuns::default();
-                self.told.iter().for_each(|(_, profile)| together.add(profile));
+                self.told.iter().for_each(|it| together.add(&it.profile));
                 let page = many_runs::text(&together.report(ManyRuns::TAIL_PERCENTILE), &style);
                 if wants_verdict { first_line(&page) } else { page }
             }
             false => {
-                let page = |(report, _): &(Report, RunProfile)| {
-                    let page = text(report, &style);
+                let page = |it: &OneRun| {
+                    let page = text(&it.report, &style);
                     if wants_verdict { first_line(&page) } else { page }
                 };
                 let pages: Vec<String> = self.told.iter().map(page).collect();
@@ -157,8 +170,11 @@ impl<'a> Session<'a> {
         let writers = files.writers();
         // A file is no terminal.
         let style = TextStyle { color: false, ..style(context) };
-        for (report, _) in &self.told {
-            files.put(&texts(&writers, &Told { report: report.clone() }, &style))?;
+        let runs = self.told.len();
+        for OneRun { report, timeline, .. } in &self.told {
+            let (report, timeline) = (report.clone(), timeline.clone());
+            let told = Told { report, timeline, runs, html: HtmlOptions::default() };
+            files.put(&texts(&writers, &told, &style))?;
         }
         files.end()
     }

@@ -33,7 +33,7 @@ fn reports(folder: &Path) -> Vec<Report> {
     let output = example.env("XDG_STATE_HOME", folder).current_dir(folder).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let bytes = std::fs::read(folder.join("longpole-spans.jsonl")).unwrap();
-    report_on(decode::decode(&bytes).unwrap(), &ReportOptions::default())
+    report_on(decode::decode(&bytes).unwrap().spans, &ReportOptions::default())
 }
 
 #[test]
