@@ -284,13 +284,13 @@ mod with_processes {
     #[test]
     fn a_signal_goes_to_the_command_which_may_end_well() {
         let folder = tempfile::tempdir().unwrap();
-        let line = "trap 'kill $!; exit 0' TERM; sleep 1000 & echo ready; wait; exit 5";
+        let line = "trap 'kill -9 $!; exit 0' TERM; sleep 1000 & echo ready; wait; exit 5";
         let process = started(folder.path(), &[], &["sh", "-c", line]);
         signal(&process, "TERM");
         let output = process.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
         // One that asks for nothing reaches the command and ends nobody else.
-        let line = "trap 'kill $!; exit 6' USR1; sleep 1000 & kill -s USR1 $PPID; wait; exit 5";
+        let line = "trap 'kill -9 $!; exit 6' USR1; sleep 1000 & kill -s USR1 $PPID; wait; exit 5";
         assert_eq!(run(&[], &["sh", "-c", line]).status.code(), Some(6));
     }
 
