@@ -151,7 +151,7 @@ fn a_model_without_a_price_says_so() {
     });
     assert_eq!(ran.text("chat", "longpole.cost.source"), Some("unpriced"));
     let others = ["longpole.cost.usd", "gen_ai.usage.cost", "llm.cost.total", "mlflow.llm.cost"];
-    others.map(|key| assert_eq!(ran.attribute("chat", key), None, "{key}"));
+    others.iter().for_each(|key| assert_eq!(ran.attribute("chat", key), None, "{key}"));
     for report in ran.live.iter().map(|report| &**report).chain(&ran.offline) {
         assert_eq!(report.totals.cost_usd, None, "not zero");
         assert_eq!(report.totals.tokens.map(|tokens| tokens.input), Some(1_000));
@@ -228,4 +228,17 @@ fn a_call_whose_usage_is_recorded_at_its_end_is_priced() {
         span.record_usage(&Usage::tokens(1_000, 100).with(Unit::CACHE_READ, 400));
     });
     assert_eq!(ran.number("chat", "longpole.cost.usd"), Some(0.0024));
+}
+
+#[test]
+fn a_cost_that_is_no_amount_is_not_written_a_second_time() {
+    let ran = run(&[], |_| {
+        let _run = info_span!("run").entered();
+        call("m1").record_cost(-1.0);
+    });
+    let written = ran.attributes("chat").iter().filter(|(key, _)| key == "longpole.cost.usd").count();
+    assert_eq!(written, 1);
+    for report in ran.live.iter().map(|report| &**report).chain(&ran.offline) {
+        assert_eq!(report.totals.cost_usd, money("0.0024"), "the tokens say what it cost");
+    }
 }

@@ -29,7 +29,7 @@ use crate::receiver::{Limits, Receiver, Tally};
 /// its standard input, output and error, and its exit status; the report goes to standard error, after a blank line,
 /// or to the files given with -o.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct RunArgs {
     /// The command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
@@ -49,7 +49,7 @@ pub(crate) struct RunArgs {
     drain: Duration,
 
     /// The workflow's name, for runs that do not say their own
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "WORKFLOW")]
     workflow: Option<String>,
 
     /// Keep the runs with this label; can be given again
