@@ -2,6 +2,8 @@
 //! takes under it. `cargo bench -p longpole-cli --bench run_cost`; figures only, no verdicts, as they depend on the
 //! machine.
 
+#![allow(clippy::print_stdout, reason = "the figures")]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
