@@ -2,11 +2,14 @@
 
 use crate::analysis::AnalysisArgs;
 use crate::context::Context;
+use crate::demo::DemoArgs;
+use crate::doctor::DoctorArgs;
 use crate::export::ExportArgs;
 use crate::formats::Format;
 use crate::import::ImportArgs;
 use crate::ls::LsArgs;
 use crate::prune::PruneArgs;
+use crate::run::RunArgs;
 use crate::runs::RunArg;
 use crate::trend::TrendArgs;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -24,7 +27,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(RunArgs),
     Show(ShowArgs),
+    Demo(DemoArgs),
+    Doctor(DoctorArgs),
     Ls(LsArgs),
     Trend(TrendArgs),
     Import(ImportArgs),
@@ -81,19 +87,21 @@ pub(crate) enum Color {
 pub(crate) const SHORT_HELP: &str = "\
 longpole finds the step that makes a workflow slow and says what fixing it would save.
 
+  longpole demo                                  see a report now
+  longpole run -- python agent.py                run any program that sends OpenTelemetry spans
   longpole show spans.jsonl                      what to fix first, in each run of a file
-  longpole show spans.jsonl --format json        the same for a program
-  curl -s https://example.com/trace | longpole show -
 
 All commands and options: longpole --help
 ";
 
 const EXAMPLES: &str = "\
 Examples:
-  longpole show spans.jsonl                      what to fix first, in each run of a file
-  longpole show spans.jsonl --format json        the same for a program
+  longpole demo                                  see a report now
+  longpole run -- python agent.py                run any program that sends OpenTelemetry spans
+  longpole show last                             the report on the last run again
+  longpole show spans.jsonl --format json        the report on each run of a file, for a program
 
-Exit status: 0 done, 1 could not do it, 2 wrong usage, 4 no spans there.";
+Exit status: 0 done, 1 could not do it, 2 wrong usage, 4 no spans there; of run: see longpole run --help.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:

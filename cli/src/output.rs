@@ -70,7 +70,7 @@ fn terminal_width() -> usize {
 }
 
 /// Whether text is UTF-8 in this environment: unless its locale says otherwise.
-fn is_locale_utf8() -> bool {
+pub(crate) fn is_locale_utf8() -> bool {
     let locale =
         ["LC_ALL", "LC_CTYPE", "LANG"].map(env::var_os).into_iter().flatten().find(|it| !it.is_empty());
     locale.is_none_or(|locale| {

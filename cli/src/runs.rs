@@ -187,7 +187,7 @@ pub(crate) fn read(file: &Path, context: &Context) -> Result<(String, Vec<SpanRe
 }
 
 /// What is usual by the files that were given, by workflow or name of the root.
-fn histories(
+pub(crate) fn histories(
     analysis: &AnalysisArgs,
     options: &ReportOptions,
 ) -> Result<HashMap<String, Arc<History>>, Failure> {
