@@ -66,14 +66,17 @@ pub mod histogram;
 pub mod ids;
 pub mod many_runs;
 pub mod money;
+pub mod otlp_bytes;
 pub mod prices;
 pub mod render;
 pub mod report;
 pub mod run;
 pub mod run_assembler;
+pub mod run_list;
 pub mod run_profile;
 pub mod span_record;
 pub mod time;
+pub mod trend;
 
 #[cfg(feature = "layer")]
 mod builder;

@@ -2,11 +2,18 @@
 
 mod analysis;
 mod args;
+mod context;
 mod failure;
+mod history;
+mod import;
 mod in_parallel;
 mod input;
+mod ls;
 mod output;
+mod prune;
+mod runs;
 mod show;
+mod trend;
 
 use std::process::ExitCode;
 
@@ -15,8 +22,13 @@ use clap::Parser;
 use args::{Args, Command};
 
 fn main() -> ExitCode {
-    let outcome = match Args::parse().command {
-        Some(Command::Show(args)) => show::show(&args),
+    let Args { command, context } = Args::parse();
+    let outcome = match command {
+        Some(Command::Show(args)) => show::show(&args, &context),
+        Some(Command::Ls(args)) => ls::ls(&args, &context),
+        Some(Command::Trend(args)) => trend::trend(&args, &context),
+        Some(Command::Import(args)) => import::import(&args, &context),
+        Some(Command::Prune(args)) => prune::prune(&args, &context),
         None => output::print(args::SHORT_HELP),
     };
     match outcome {

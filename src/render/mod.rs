@@ -6,6 +6,7 @@
 mod bar;
 mod comparison;
 mod cost;
+mod csv_text;
 mod evidence;
 mod fix_first;
 mod header;
@@ -14,7 +15,9 @@ pub mod many_runs;
 mod page;
 mod path_table;
 mod printable;
+pub mod run_list;
 pub mod text;
+pub mod trend;
 mod trust;
 pub(crate) mod units;
 
