@@ -11,6 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["otlp_bytes"],
     &["attribute_reader", "cost"],
     &["decode"],
+    &["otlp_json"],
     &["run", "run_assembler"],
     &["histogram"],
     &["analysis"],

@@ -2,6 +2,8 @@
 
 use crate::analysis::AnalysisArgs;
 use crate::context::Context;
+use crate::export::ExportArgs;
+use crate::formats::Format;
 use crate::import::ImportArgs;
 use crate::ls::LsArgs;
 use crate::prune::PruneArgs;
@@ -27,6 +29,7 @@ pub(crate) enum Command {
     Trend(TrendArgs),
     Import(ImportArgs),
     Prune(PruneArgs),
+    Export(ExportArgs),
 }
 
 /// Report on a run: the last one, any that is kept, or every run in a file
@@ -40,10 +43,16 @@ pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) run: RunArg,
 
-    /// For a person (text), for a program (json: one document, or an array where the file holds several runs), or for
-    /// a flame graph of the critical paths (folded, and folded-tail for the slowest runs only)
+    /// For a person (text; html: a page that needs nothing else), for a program (json: one document, or an array where
+    /// the file holds several runs), or for a flame graph of the critical paths (folded, and folded-tail for the slowest
+    /// runs only)
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+
+    /// Write the report to this file, as what its name ends in (txt, html, json); can be given again. Nothing goes to
+    /// standard output then
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["format", "summary"])]
+    pub(crate) output: Vec<std::path::PathBuf>,
 
     /// Tell what the runs say together; text of more than five runs does so by itself
     #[arg(long)]
@@ -53,16 +62,12 @@ pub(crate) struct ShowArgs {
     #[arg(long, conflicts_with = "summary")]
     pub(crate) each: bool,
 
+    /// In HTML, give each span of a large run a row of its own; otherwise those that matter least share rows
+    #[arg(long)]
+    pub(crate) all_spans: bool,
+
     #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Text,
-    Json,
-    Folded,
-    FoldedTail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

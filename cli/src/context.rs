@@ -35,6 +35,10 @@ pub(crate) struct Context {
     /// Say more on standard error
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
+
+    /// Whether spans keep the attributes they were made of, for commands that write them again.
+    #[arg(skip)]
+    pub(crate) keeps_attributes: bool,
 }
 
 impl Context {

@@ -26,6 +26,11 @@ impl Failure {
         Failure { status: 4, error, help: Some(help.into()) }
     }
 
+    /// What was typed cannot be meant.
+    pub(crate) fn wrong_use(error: anyhow::Error, help: impl Into<Cow<'static, str>>) -> Self {
+        Failure { status: 2, error, help: Some(help.into()) }
+    }
+
     /// Says it on standard error.
     pub(crate) fn tell(&self) -> ExitCode {
         if self.is_broken_pipe() {

@@ -3,7 +3,9 @@
 mod analysis;
 mod args;
 mod context;
+mod export;
 mod failure;
+mod formats;
 mod history;
 mod import;
 mod in_parallel;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Some(Command::Trend(args)) => trend::trend(&args, &context),
         Some(Command::Import(args)) => import::import(&args, &context),
         Some(Command::Prune(args)) => prune::prune(&args, &context),
+        Some(Command::Export(args)) => export::export(&args, &context),
         None => output::print(args::SHORT_HELP),
     };
     match outcome {

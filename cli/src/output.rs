@@ -27,6 +27,13 @@ pub(crate) fn print_with(text: &str, choice: ColorChoice) -> Result<(), Failure>
     Ok(stdout.flush()?)
 }
 
+/// Puts a document on standard output as it is.
+pub(crate) fn write(document: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(document)?;
+    stdout.flush()
+}
+
 /// Standard output, for texts one after the other, with their colours if `choice` says so.
 pub(crate) fn open(choice: ColorChoice) -> AutoStream<io::StdoutLock<'static>> {
     AutoStream::new(io::stdout().lock(), choice)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use longpole::decode::{Limits, decode};
+use longpole::decode::{Limits, stream};
 use longpole::report::{History, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
 use longpole::span_record::SpanRecord;
@@ -40,6 +40,7 @@ pub(crate) struct Found {
     /// How it is analysed: as was asked, with what is usual and the roots around it.
     pub(crate) options: ReportOptions,
     content: Content,
+    keeps_attributes: bool,
 }
 
 enum Content {
@@ -60,6 +61,14 @@ impl Found {
         report_on_run(run, &options).ok_or_else(no_spans)
     }
 
+    /// Whether its spans are there. Otherwise only its report is.
+    pub(crate) fn has_spans(&self) -> Result<bool, Failure> {
+        Ok(match &self.content {
+            Content::Run(_) => true,
+            Content::Stored(documents) => documents.spans().map_err(history::failure)?.is_some(),
+        })
+    }
+
     /// The same, and what it adds to the picture of many.
     pub(crate) fn report_with_profile(self) -> Result<(Report, longpole::run_profile::RunProfile), Failure> {
         let (run, options) = self.finished()?;
@@ -68,7 +77,7 @@ impl Found {
 
     /// Its spans, and how they are analysed.
     pub(crate) fn finished(self) -> Result<(FinishedRun, ReportOptions), Failure> {
-        let Found { name, options, content } = self;
+        let Found { name, options, content, keeps_attributes } = self;
         let documents = match content {
             Content::Run(run) => return Ok((run, options)),
             Content::Stored(documents) => documents,
@@ -77,16 +86,18 @@ impl Found {
             let help = "its report can be shown; what changes it, or needs every span, cannot be made of it";
             return Err(Failure::could_not(anyhow!("the spans of {name} were not kept"), help));
         };
-        let decoded = decode(&bytes).map_err(|error| {
+        let mut spans = Vec::new();
+        let limits = Limits { keeps_attributes, ..Limits::default() };
+        stream(&*bytes, &limits, &mut |span| spans.push(span)).map_err(|error| {
             let error = anyhow::Error::new(error).context(format!("cannot read the spans of {name}"));
             Failure::could_not(error, "record it again; other runs are not affected")
         })?;
-        let run = runs_in(decoded.spans).into_iter().max_by_key(|run| run.records.len());
+        let run = runs_in(spans).into_iter().max_by_key(|run| run.records.len());
         run.map(|run| (run, options)).ok_or_else(no_spans)
     }
 }
 
-fn no_spans() -> Failure {
+pub(crate) fn no_spans() -> Failure {
     Failure::nothing_there(anyhow!("a run without spans"), "record it again")
 }
 
@@ -145,19 +156,27 @@ fn in_file(
     let roots = OtherRoots::of(&runs);
     let found = |run: FinishedRun| {
         let options = ReportOptions { other_roots: roots.within(&run), ..options.clone() };
-        (run.name().cloned(), Found { name: name.clone(), options, content: Content::Run(run) })
+        (
+            run.name().cloned(),
+            Found {
+                name: name.clone(),
+                options,
+                content: Content::Run(run),
+                keeps_attributes: context.keeps_attributes,
+            },
+        )
     };
     Ok(runs.into_iter().map(found).collect())
 }
 
 /// The spans in a file; what could not be read of it is told.
-fn read(file: &Path, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
-    told(input::read(file)?, context)
+pub(crate) fn read(file: &Path, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
+    told(input::read(file, context.keeps_attributes)?, context)
 }
 
 /// The same with attributes, for spans that are to be kept.
 pub(crate) fn read_keeping(file: &Path, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
-    told(input::read_with(file, &Limits { keeps_attributes: true, ..Limits::default() })?, context)
+    told(input::read(file, true)?, context)
 }
 
 fn told(input: Input, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
@@ -176,7 +195,7 @@ fn histories(
 ) -> Result<HashMap<String, Arc<History>>, Failure> {
     let mut histories: HashMap<String, Arc<History>> = HashMap::new();
     for file in &analysis.history {
-        let spans = input::read(file)?.spans;
+        let spans = input::read(file, false)?.spans;
         let mut reports: Vec<Report> = report_on(spans, options);
         reports.sort_by_key(|report| report.run.start_unix_ns);
         for report in reports {
@@ -210,7 +229,12 @@ fn kept(
         let usual = store.history_before(&stored, &filter).map_err(history::failure)?;
         let name = format!("run {} of {}", short_id(&stored.run.id), stored.run.workflow);
         let options = ReportOptions { history: Arc::new(usual), ..options.clone() };
-        let mut found_run = Found { name, options, content: Content::Stored(documents) };
+        let mut found_run = Found {
+            name,
+            options,
+            content: Content::Stored(documents),
+            keeps_attributes: context.keeps_attributes,
+        };
         if let Some(root) = analysis.root {
             found_run = below(found_run, root)?;
         }
@@ -225,7 +249,7 @@ fn kept(
 
 /// A part of a run.
 fn below(found: Found, root: longpole::ids::SpanId) -> Result<Found, Failure> {
-    let name = found.name.clone();
+    let (name, keeps_attributes) = (found.name.clone(), found.keeps_attributes);
     let (run, options) = found.finished()?;
     let part = runs_in(only_below(run.records, root)).into_iter().next().ok_or_else(|| {
         let help = "give the id of a span of the run, as --format json shows it";
@@ -233,7 +257,7 @@ fn below(found: Found, root: longpole::ids::SpanId) -> Result<Found, Failure> {
     })?;
     // What is usual is known of whole runs only.
     let options = ReportOptions { history: Arc::default(), ..options };
-    Ok(Found { name, options, content: Content::Run(part) })
+    Ok(Found { name, options, content: Content::Run(part), keeps_attributes })
 }
 
 /// The runs a text names: `last`, `last~2`, a workflow, `workflow@version`, or the beginning of an id.

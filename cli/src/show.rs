@@ -1,14 +1,13 @@
 //! `longpole show`: the report on a run, on every run in a file, or what runs say together.
 
-use std::io::Write;
-
 use anstream::ColorChoice;
 use longpole::many_runs::ManyRuns;
-use longpole::render::{json, many_runs, text};
+use longpole::render::{HtmlOptions, TextStyle, many_runs};
 
-use crate::args::{Format, ShowArgs};
+use crate::args::ShowArgs;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::formats::{Document, Files, Format, Told, Writer, texts};
 use crate::in_parallel::in_order;
 use crate::output;
 use crate::runs::{self, Found};
@@ -16,44 +15,42 @@ use crate::runs::{self, Found};
 /// More runs than this are told together, unless each is asked for.
 const MANY: usize = 5;
 
-/// Finds the runs, says on standard error what is odd about them, and prints the reports.
+/// Finds the runs, says on standard error what is odd about them, and prints the reports or writes them to files.
 pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
     let runs = runs::find(&args.run, &args.analysis, context)?;
-    let is_summary = args.summary || (runs.len() > MANY && args.format == Format::Text && !args.each);
-    if is_summary || matches!(args.format, Format::Folded | Format::FoldedTail) {
+    let is_summary = args.summary
+        || (runs.len() > MANY && args.format == Format::Text && !args.each && args.output.is_empty());
+    if is_summary || args.format.writer().is_none() {
         return show_together(args, runs, context);
     }
     show_each(args, runs, context)
 }
 
-/// The report on every run: texts with a blank line between them; one JSON document, or an array of them.
+/// The report on every run: on standard output, or in the files that were asked for.
 fn show_each(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result<(), Failure> {
-    let style = context.text_style();
-    let is_json = args.format == Format::Json;
-    let (open, between, close) = match is_json {
-        true if runs.len() > 1 => ("[\n", ",\n", "\n]\n"),
-        true => ("", "", "\n"),
-        false => ("", "\n", ""),
+    let (mut style, number) = (context.text_style(), runs.len());
+    let told = |run: Found, writers: &[&'static Writer], style: &TextStyle| {
+        let told = Told::of(run, writers, number)?;
+        let html = HtmlOptions { all_spans: args.all_spans };
+        Ok::<_, Failure>(texts(writers, &Told { html, ..told }, style))
     };
-    let choice = if is_json { ColorChoice::Never } else { context.color_choice() };
-    let document = |run: Found| {
-        let report = run.report()?;
-        Ok::<_, Failure>(if is_json { json(&report).trim_end().to_owned() } else { text(&report, &style) })
-    };
-    let mut stdout = output::open(choice);
-    stdout.write_all(open.as_bytes())?;
-    let mut is_first = true;
-    in_order(runs, document, |document| {
-        let document = document?;
-        if !is_first {
-            stdout.write_all(between.as_bytes())?;
-        }
-        is_first = false;
-        stdout.write_all(document.as_bytes())?;
+    if !args.output.is_empty() {
+        // A file is no terminal.
+        style.color = false;
+        let mut files = Files::begin(&args.output, number)?;
+        let writers = files.writers();
+        in_order(runs, |run| told(run, &writers, &style), |texts| files.put(&texts?))?;
+        return files.end();
+    }
+    let Some(writer) = args.format.writer() else { return show_together(args, runs, context) };
+    let choice = if args.format == Format::Text { context.color_choice() } else { ColorChoice::Never };
+    let mut document = Document::begin(writer, number, output::open(choice))?;
+    let told = |run: Found| told(run, &[writer], &style);
+    in_order(runs, told, |texts| {
+        texts?.iter().try_for_each(|text| document.put(text))?;
         Ok::<(), Failure>(())
     })?;
-    stdout.write_all(close.as_bytes())?;
-    Ok(stdout.flush()?)
+    Ok(document.end()?)
 }
 
 /// What all runs say together.
@@ -71,6 +68,10 @@ fn show_together(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result
             let page = many_runs::text(&together.report(tail), &context.text_style());
             let hint = if args.summary { "" } else { "\n  each run: longpole show FILE --each\n" };
             output::print_with(&(page + hint), context.color_choice())
+        }
+        Format::Html => {
+            let error = anyhow::anyhow!("many runs together are told as text or JSON only");
+            Err(Failure::wrong_use(error, "leave out --summary for a page about each run"))
         }
         Format::Json => output::print_with(&many_runs::json(&together.report(tail)), ColorChoice::Never),
         Format::Folded => {
