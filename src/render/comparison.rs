@@ -3,6 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::TextStyle;
+use super::gates;
 use super::page::{Line, Page, Role, no_break};
 use super::units;
 use crate::analysis::compare_samples::{SampleComparison, Verdict};
@@ -41,6 +42,7 @@ pub fn comparison_text(comparison: &Comparison, style: &TextStyle) -> String {
         put_contributions(&mut page, comparison);
     }
     put_notes(&mut page, comparison);
+    gates::put(&mut page, &comparison.gates);
     page.into_text()
 }
 

@@ -9,6 +9,7 @@ mod cost;
 mod csv_text;
 mod evidence;
 mod fix_first;
+mod gates;
 mod header;
 mod html;
 mod json;
@@ -25,6 +26,7 @@ mod trust;
 pub(crate) mod units;
 
 pub use comparison::comparison_text;
+pub use gates::{check_json, gates_text};
 pub use html::{HTML_END, HtmlOptions, html, html_article, html_start};
 pub use json::json;
 pub use printable::Printable;

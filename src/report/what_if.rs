@@ -246,7 +246,7 @@ pub(super) fn node_named(analysed: &Analysed<'_>, name: &str) -> Result<NodeIx, 
 }
 
 /// The first few of `names` that look like `name`.
-pub(super) fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+pub(crate) fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
     let lower = name.to_lowercase();
     let is_near = |other: &&str| {
         let other = other.to_lowercase();
