@@ -1,14 +1,19 @@
 //! What can be typed after `longpole`.
 
 use crate::analysis::AnalysisArgs;
+use crate::check::CheckArgs;
+use crate::compare::CompareArgs;
 use crate::context::Context;
+use crate::explain::ExplainArgs;
 use crate::export::ExportArgs;
 use crate::formats::Format;
+use crate::gates::GateArgs;
 use crate::import::ImportArgs;
 use crate::ls::LsArgs;
 use crate::prune::PruneArgs;
 use crate::runs::RunArg;
 use crate::trend::TrendArgs;
+use crate::whatif::WhatIfArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -30,6 +35,11 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Prune(PruneArgs),
     Export(ExportArgs),
+    Compare(CompareArgs),
+    #[command(name = "whatif")]
+    WhatIf(WhatIfArgs),
+    Check(CheckArgs),
+    Explain(ExplainArgs),
 }
 
 /// Report on a run: the last one, any that is kept, or every run in a file
@@ -65,6 +75,9 @@ pub(crate) struct ShowArgs {
     /// In HTML, give each span of a large run a row of its own; otherwise those that matter least share rows
     #[arg(long)]
     pub(crate) all_spans: bool,
+
+    #[command(flatten)]
+    pub(crate) gates: GateArgs,
 
     #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,

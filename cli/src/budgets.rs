@@ -48,34 +48,11 @@ const NODE_KEYS: [(&str, &str); 10] = [
     ("calls", "calls>_"),
 ];
 
-/// The gates that a file holds for runs of a workflow.
-///
-/// # Errors
-/// A file that cannot be read, or is no such file: the line is told, and what may stand there. One that has nothing
-/// for the workflow.
-pub(crate) fn read(file: &Path, workflow: &str) -> Result<Vec<Gate>, Failure> {
-    let name = file.display();
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read budgets from {name}"))
-        .map_err(|error| Failure::could_not(error, HELP))?;
-    let budgets = Budgets::parse(&text).map_err(|WrongBudget { line, what }| {
-        Failure::could_not(anyhow!("{name}, line {line}: {what}"), HELP)
-    })?;
-    let gates = budgets.of(workflow);
-    if gates.is_empty() {
-        let names: Vec<&str> = budgets.workflows.iter().map(|(name, _)| name.as_str()).collect();
-        let help = match names.is_empty() {
-            true => HELP.to_owned(),
-            false => format!("it has limits for {}", names.join(", ")),
-        };
-        return Err(Failure::nothing_there(anyhow!("no limit for {workflow} in {name}"), help));
-    }
-    Ok(gates)
-}
-
 /// What a file says.
 #[derive(Debug, Default)]
-struct Budgets {
+pub(crate) struct Budgets {
+    /// The file, for messages.
+    name: String,
     /// For every run.
     all: Vec<Gate>,
     /// For those of a workflow.
@@ -92,13 +69,49 @@ struct WrongBudget {
 type Value<'t> = Spanned<DeValue<'t>>;
 
 impl Budgets {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no such file: the line is told, and what may stand there.
+    pub(crate) fn read(file: &Path) -> Result<Budgets, Failure> {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read budgets from {name}"))
+            .map_err(|error| Failure::could_not(error, HELP))?;
+        let budgets = Budgets::parse(&text).map_err(|WrongBudget { line, what }| {
+            Failure::could_not(anyhow!("{name}, line {line}: {what}"), HELP)
+        })?;
+        Ok(Budgets { name, ..budgets })
+    }
+
+    /// The gates for runs of a workflow.
+    ///
+    /// # Errors
+    /// There are none: the name may be misspelt, and no limit would pass for a kept one.
+    pub(crate) fn of(&self, workflow: &str) -> Result<Vec<Gate>, Failure> {
+        let gates = self.gates_of(workflow);
+        if gates.is_empty() {
+            let names: Vec<&str> = self.workflows.iter().map(|(name, _)| name.as_str()).collect();
+            let help = match names.is_empty() {
+                true => HELP.to_owned(),
+                false => format!("it has limits for {}", names.join(", ")),
+            };
+            let error = anyhow!("no limit for {workflow} in {}", self.name);
+            return Err(Failure::nothing_there(error, help));
+        }
+        Ok(gates)
+    }
+
     fn parse(text: &str) -> Result<Budgets, WrongBudget> {
         let wrong = |span: Range<usize>, what: String| {
             let before = text.get(..span.start).unwrap_or(text);
             WrongBudget { line: before.bytes().filter(|byte| *byte == b'\n').count() + 1, what }
         };
         let table = DeTable::parse(text).map_err(|error| {
-            wrong(error.span().unwrap_or_default(), format!("no TOML: {}", error.message().replace('\n', ", ")))
+            wrong(
+                error.span().unwrap_or_default(),
+                format!("no TOML: {}", error.message().replace('\n', ", ")),
+            )
         })?;
         let reader = Reader { wrong: &wrong };
         let mut budgets = Budgets::default();
@@ -123,7 +136,7 @@ impl Budgets {
         Ok(budgets)
     }
 
-    fn of(&self, workflow: &str) -> Vec<Gate> {
+    fn gates_of(&self, workflow: &str) -> Vec<Gate> {
         let own = self.workflows.iter().filter(|(name, _)| name == workflow).flat_map(|(_, gates)| gates);
         self.all.iter().chain(own).cloned().collect()
     }
@@ -172,7 +185,10 @@ impl Reader<'_> {
             let allowed = names.join(", ");
             let near = nearest(key.get_ref(), names);
             let hint = near.first().map(|name| format!(", did you mean {name}?")).unwrap_or_default();
-            (self.wrong)(key.span(), format!("no limit {:?}{hint}; allowed: {allowed}{others}", key.get_ref()))
+            (self.wrong)(
+                key.span(),
+                format!("no limit {:?}{hint}; allowed: {allowed}{others}", key.get_ref()),
+            )
         })?;
         let limit = match value.get_ref() {
             DeValue::String(text) => text.to_string(),
@@ -194,6 +210,13 @@ impl Reader<'_> {
 fn article(word: &str) -> String {
     let letter = if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{letter} {word}")
+}
+
+/// How many limits a file holds.
+#[cfg(test)]
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    let budgets = Budgets::parse(text).map_err(|wrong| format!("{wrong:?}"))?;
+    Ok(budgets.all.len() + budgets.workflows.iter().map(|(_, gates)| gates.len()).sum::<usize>())
 }
 
 #[cfg(test)]
@@ -225,7 +248,7 @@ share = "40%"
     fn limits_are_gates_on_what_is_beyond_them() {
         let budgets = Budgets::parse(FILE).unwrap();
         let of = |workflow: &str| {
-            let mut gates: Vec<String> = budgets.of(workflow).iter().map(ToString::to_string).collect();
+            let mut gates: Vec<String> = budgets.gates_of(workflow).iter().map(ToString::to_string).collect();
             gates.sort();
             gates
         };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::ValueEnum;
 use longpole::Report;
-use longpole::render::{check_json, gates_text};
+use longpole::render::{Printable, check_json, gates_text};
 
 use crate::analysis::AnalysisArgs;
 use crate::context::Context;
@@ -19,7 +19,7 @@ use crate::runs::{self, Found, RunArg};
 /// Several runs, of a file or of a version, are held against them together: a time or a cost fails if it does in at
 /// least half of them, an error or an insight if it does in any.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     run: RunArg,
@@ -52,14 +52,29 @@ pub(crate) fn check(args: &CheckArgs, context: &Context) -> Result<ExitCode, Fai
         let error = anyhow!("no gate to hold the run against");
         return Err(Failure::wrong_use(error, "give --fail-if 'wall>25s' or --budget FILE"));
     }
+    let gates = args.gates.load()?;
     let runs = runs::find(&args.run, &args.analysis, context)?;
     let reports: Vec<Report> = runs.into_iter().map(Found::report).collect::<Result<_, _>>()?;
-    let checked = args.gates.check(&reports, None)?;
+    let checked = gates.check(&reports, None)?;
     match args.format {
         CheckFormat::Text => {
-            output::print_with(&gates_text(&checked.gates, &context.text_style()), context.color_choice())?;
+            for told in &checked {
+                if let [_, _, ..] = &checked[..] {
+                    let count = told.runs.len();
+                    let runs = if count == 1 { "run" } else { "runs" };
+                    let title = format!("{} ({count} {runs})\n", Printable::new(&told.workflow));
+                    output::print_plain(&title)?;
+                }
+                output::print_with(&gates_text(&told.gates, &context.text_style()), context.color_choice())?;
+            }
         }
-        CheckFormat::Json => output::print_plain(&check_json(&checked))?,
+        CheckFormat::Json => match &checked[..] {
+            [one] => output::print_plain(&check_json(one))?,
+            all => {
+                let all: Vec<String> = all.iter().map(|one| check_json(one).trim_end().to_owned()).collect();
+                output::print_plain(&format!("[\n{}\n]\n", all.join(",\n")))?;
+            }
+        },
     }
-    Ok(status(&checked.gates))
+    Ok(status(checked.iter().flat_map(|told| &told.gates)))
 }

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
 use longpole::Report;
 use longpole::compare::Comparison;
-use longpole::gates::{Check, Gate};
+use longpole::gates::{Check, Gate, check_runs};
 use longpole::report::GateResult;
 
-use crate::budgets;
+use crate::budgets::Budgets;
 use crate::failure::Failure;
 
 /// The status of a command whose gates did not all pass.
@@ -40,27 +39,66 @@ impl GateArgs {
         self.fail_if.is_empty() && self.budget.is_none()
     }
 
-    /// The gates that were asked for, for runs of a workflow: those of the command line first.
+    /// Reads what there is to read, so that a mistake is told before any work is done.
     ///
     /// # Errors
-    /// A file that cannot be read or understood, or that has nothing for the workflow.
-    pub(crate) fn gates(&self, workflow: &str) -> Result<Vec<Gate>, Failure> {
+    /// A file that cannot be read or understood.
+    pub(crate) fn load(&self) -> Result<Gates, Failure> {
+        let budgets = self.budget.as_deref().map(Budgets::read).transpose()?;
+        Ok(Gates { fail_if: self.fail_if.clone(), budgets })
+    }
+}
+
+/// What runs are held against, ready to be used.
+pub(crate) struct Gates {
+    fail_if: Vec<Gate>,
+    budgets: Option<Budgets>,
+}
+
+impl Gates {
+    /// The gates for runs of a workflow: those of the command line first.
+    ///
+    /// # Errors
+    /// A file that has nothing for the workflow, which is likely another one than was meant.
+    fn of(&self, report: &Report) -> Result<Vec<Gate>, Failure> {
         let mut gates = self.fail_if.clone();
-        if let Some(file) = &self.budget {
-            gates.extend(budgets::read(file, workflow)?);
+        if let Some(budgets) = &self.budgets {
+            gates.extend(budgets.of(workflow(report))?);
         }
         Ok(gates)
     }
 
-    /// Holds runs of one workflow against them, as repetitions of one thing. `comparison`, if there is one, is what
-    /// changes are judged by, else what is usual.
-    pub(crate) fn check(&self, runs: &[Report], comparison: Option<&Comparison>) -> Result<Check, Failure> {
-        let Some(run) = runs.first() else {
-            return Err(Failure::nothing_there(anyhow!("no run to check"), "what is there: longpole ls"));
-        };
-        let workflow = run.run.workflow.as_ref().unwrap_or(&run.run.name);
-        Ok(Check::of(&self.gates(workflow)?, runs, comparison))
+    /// Holds one run against them; what became of them stands in its report then. Without gates nothing does.
+    pub(crate) fn judge(&self, report: &mut Report) -> Result<(), Failure> {
+        let gates = self.of(report)?;
+        report.gates = check_runs(&gates, std::slice::from_ref(report), None);
+        Ok(())
     }
+
+    /// Holds runs against them, those of each workflow together as repetitions of one thing. `comparison`, if there is
+    /// one, is what changes are judged by, else what is usual.
+    pub(crate) fn check(
+        &self,
+        runs: &[Report],
+        comparison: Option<&Comparison>,
+    ) -> Result<Vec<Check>, Failure> {
+        let mut workflows: Vec<&str> = Vec::new();
+        for run in runs {
+            if !workflows.contains(&workflow(run)) {
+                workflows.push(workflow(run));
+            }
+        }
+        let of_one = |name: &&str| {
+            let runs: Vec<Report> = runs.iter().filter(|run| workflow(run) == *name).cloned().collect();
+            let gates = runs.first().map(|run| self.of(run)).transpose()?.unwrap_or_default();
+            Ok(Check::of(&gates, &runs, comparison))
+        };
+        workflows.iter().map(of_one).collect()
+    }
+}
+
+fn workflow(report: &Report) -> &str {
+    report.run.workflow.as_ref().unwrap_or(&report.run.name)
 }
 
 /// The status of a command whose gates ended like this.

@@ -2,10 +2,15 @@
 
 mod analysis;
 mod args;
+mod budgets;
+mod check;
+mod compare;
 mod context;
+mod explain;
 mod export;
 mod failure;
 mod formats;
+mod gates;
 mod history;
 mod import;
 mod in_parallel;
@@ -16,6 +21,7 @@ mod prune;
 mod runs;
 mod show;
 mod trend;
+mod whatif;
 
 use std::process::ExitCode;
 
@@ -25,17 +31,19 @@ use args::{Args, Command};
 
 fn main() -> ExitCode {
     let Args { command, context } = Args::parse();
+    let done = |()| ExitCode::SUCCESS;
     let outcome = match command {
         Some(Command::Show(args)) => show::show(&args, &context),
-        Some(Command::Ls(args)) => ls::ls(&args, &context),
-        Some(Command::Trend(args)) => trend::trend(&args, &context),
-        Some(Command::Import(args)) => import::import(&args, &context),
-        Some(Command::Prune(args)) => prune::prune(&args, &context),
-        Some(Command::Export(args)) => export::export(&args, &context),
-        None => output::print(args::SHORT_HELP),
+        Some(Command::Ls(args)) => ls::ls(&args, &context).map(done),
+        Some(Command::Trend(args)) => trend::trend(&args, &context).map(done),
+        Some(Command::Import(args)) => import::import(&args, &context).map(done),
+        Some(Command::Prune(args)) => prune::prune(&args, &context).map(done),
+        Some(Command::Export(args)) => export::export(&args, &context).map(done),
+        Some(Command::Compare(args)) => compare::compare(&args, &context),
+        Some(Command::WhatIf(args)) => whatif::what_if(&args, &context),
+        Some(Command::Check(args)) => check::check(&args, &context),
+        Some(Command::Explain(args)) => explain::explain(&args).map(done),
+        None => output::print(args::SHORT_HELP).map(done),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
-    }
+    outcome.unwrap_or_else(|failure| failure.tell())
 }

@@ -243,6 +243,8 @@ pub struct Check {
     pub schema: String,
     /// Whether all of them passed.
     pub passed: bool,
+    /// The workflow of the runs, or the name of their roots; empty where there are no runs.
+    pub workflow: String,
     /// The ids of the runs they were held against.
     pub runs: Vec<String>,
     /// What became of each, in their order.
@@ -256,6 +258,10 @@ impl Check {
         Check {
             schema: SCHEMA.to_owned(),
             passed: gates.iter().all(|gate| gate.verdict.is_pass()),
+            workflow: runs
+                .first()
+                .map(|run| run.run.workflow.as_ref().unwrap_or(&run.run.name).clone())
+                .unwrap_or_default(),
             runs: runs.iter().map(|run| run.run.id.clone()).collect(),
             gates,
         }

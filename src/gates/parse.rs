@@ -45,6 +45,9 @@ pub enum GateProblem {
         /// Codes like it.
         near: Vec<String>,
     },
+    /// A bracket is not closed.
+    #[error("expected )")]
+    NoEnd,
     /// Nothing says on which side of the limit it fails.
     #[error("expected >, >=, < or <=")]
     NoOrder,
@@ -124,9 +127,8 @@ pub(super) fn gate(text: &str) -> Result<Gate, GateError> {
 
 fn insight_gate(reader: &mut Reader<'_>) -> Result<Gate, GateError> {
     let rest = reader.rest;
-    let code = rest.strip_suffix(')').unwrap_or(rest).trim();
-    let known = insight(&code.to_ascii_uppercase()).filter(|_| rest.ends_with(')'));
-    let known = known.ok_or_else(|| {
+    let code = rest.strip_suffix(')').ok_or_else(|| reader.error_at("", GateProblem::NoEnd))?.trim();
+    let known = insight(&code.to_ascii_uppercase()).ok_or_else(|| {
         let codes = INSIGHTS.iter().map(|insight| insight.code);
         let near = near(code, codes.filter(|_| !code.is_empty()));
         reader.error_at(rest, GateProblem::NoInsight { code: code.to_owned(), near })

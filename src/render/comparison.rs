@@ -80,12 +80,12 @@ fn headline(page: &Page, comparison: &Comparison) -> String {
     format!("{name} {change}: {sure}.")
 }
 
-fn signed_percent(percent: f64) -> String {
+pub(super) fn signed_percent(percent: f64) -> String {
     let sign = if percent < 0.0 { "-" } else { "+" };
     format!("{sign}{}", units::share(percent.abs() / 100.0))
 }
 
-fn signed(change: i64) -> String {
+pub(super) fn signed(change: i64) -> String {
     let sign = match change {
         0 => "",
         1.. => "+",
@@ -181,7 +181,7 @@ fn cost(comparison: &Comparison) -> Option<String> {
     Some(text)
 }
 
-fn signed_money(change: Money) -> String {
+pub(super) fn signed_money(change: Money) -> String {
     let sign = if change < Money::ZERO { "-" } else { "+" };
     let size = change.as_picodollars().unsigned_abs();
     let size = Money::from_picodollars(i128::try_from(size).unwrap_or(i128::MAX));
@@ -280,7 +280,7 @@ fn put_rest(page: &mut Page, rest: &[Contribution]) {
 }
 
 /// Why a node's time changed, where that is known.
-fn reason(node: &NodeChange) -> String {
+pub(super) fn reason(node: &NodeChange) -> String {
     let mut reasons: Vec<String> = Vec::new();
     match node.presence {
         Presence::Added => reasons.push("added".to_owned()),
