@@ -294,6 +294,26 @@ mod tests {
     }
 
     #[test]
+    fn of_spans_without_room_those_that_repeat_the_cost_of_calls_are_not_charged() {
+        use crate::decode::decode;
+        let span = |id: u8, operation: &str| {
+            format!(
+                r#"{{"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"00f067aa0ba902b{id}","name":"s",
+                "startTimeUnixNano":"1","endTimeUnixNano":"2","attributes":[
+                {{"key":"gen_ai.operation.name","value":{{"stringValue":"{operation}"}}}},
+                {{"key":"node.id","value":{{"stringValue":"{operation}"}}}},
+                {{"key":"node.cost_usd","value":{{"doubleValue":0.5}}}}]}}"#
+            )
+        };
+        let spans = [span(1, "chat"), span(2, "invoke_agent")].join(",");
+        let file = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
+        let mut all = Aggregates::default();
+        decode(file.as_bytes()).unwrap().spans.iter().for_each(|record| all.add_left_out(record));
+        let cost = |name: &str| all.node(name).unwrap().cost_usd;
+        assert_eq!((cost("chat"), cost("invoke_agent")), (Money::from_usd(0.5), None));
+    }
+
+    #[test]
     fn nodes_past_the_limit_share_a_row() {
         let mut all = Aggregates::default();
         for i in 0..MAX_NODES + 5 {

@@ -124,6 +124,13 @@ impl CostParts {
     }
 }
 
+impl Money {
+    /// The difference; saturates.
+    pub const fn saturating_sub(self, other: Money) -> Money {
+        Money(self.0.saturating_sub(other.0))
+    }
+}
+
 impl std::iter::Sum for Money {
     fn sum<I: Iterator<Item = Money>>(iter: I) -> Money {
         iter.fold(Money::ZERO, Money::saturating_add)

@@ -83,6 +83,10 @@ fn who_set_a_budget_hears_of_it_while_the_run_is_open_once_for_each_limit() {
         assert_eq!(report.run.id, first.run_id);
         let tokens = BudgetUse::Tokens { limit: 1_000, used: 10_001 };
         assert_eq!(report.budgets, [usd("0.1", "9.6000001"), tokens]);
+        let text = report.to_text();
+        let line = text.lines().find(|line| line.starts_with("Budget")).unwrap_or_default();
+        let told = "cost $9.60 of $0.1000 (exceeded), tokens 10.0k of 1,000 (exceeded)";
+        assert_eq!(line.trim_start_matches("Budget").trim(), told, "{text}");
     });
     assert!(watched.rest().is_empty(), "each once");
     assert_eq!(watched.longpole.diagnostics().budgets_exceeded, 2);

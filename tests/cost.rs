@@ -409,6 +409,58 @@ fn a_choice_of_calls_that_are_not_there_is_an_error_with_names_like_it() {
     );
 }
 
+#[test]
+fn what_was_used_and_has_no_price_makes_a_cost_a_lower_bound() {
+    let options = ReportOptions { prices: Some(prices()), ..ReportOptions::default() };
+    let acme = |model: &str| {
+        with(chat(2, 1, model, 0, 50, (1000, 100)), |facts| facts.provider = Some("acme".into()))
+    };
+    let report = |model: &str| report_on(vec![span(1, None, "run", 0, 100), acme(model)], &options).remove(0);
+    // Before its prices changed, output of `dated` had none.
+    let told = report("dated");
+    let cost = told.cost.as_ref().unwrap();
+    assert_eq!((cost.total_usd, cost.is_lower_bound), (Some(usd("0.1")), true));
+    assert_eq!((cost.priced_calls, cost.unpriced_calls, cost.partly_priced_calls), (1, 0, 1));
+    assert_eq!(cost.without_price["output_tokens"], 1);
+    assert!(cost.models[0].is_lower_bound && cost.nodes[0].is_lower_bound);
+    let text = told.to_text();
+    assert!(text.contains("cost ≥ $0.1000") && text.contains("output tokens in 1 call"), "{text}");
+    assert!(!report("small").cost.unwrap().is_lower_bound);
+}
+
+#[test]
+fn a_call_is_priced_by_hand_with_cached_tokens_once() {
+    // gpt-4o-mini: 0.15 $, 0.075 $ cached and 0.60 $ out for a million. 600·0.15 + 400·0.075 + 100·0.60 = 180 µ$.
+    let call = |id, start, end| {
+        with(chat(id, 2, "gpt-4o-mini", start, end, (1000, 100)), |facts| facts.tokens.cache_read = Some(400))
+    };
+    let agent = with(node(2, 1, "plan", 0, 100), |facts| {
+        facts.operation = Some("invoke_agent".into());
+        (facts.tokens.input, facts.tokens.output, facts.cost) = (Some(2000), Some(200), Some(usd("0.00036")));
+    });
+    let report = report(vec![span(1, None, "run", 0, 100), agent, call(3, 0, 50), call(4, 50, 100)]);
+    let cost = report.cost.unwrap();
+    assert_eq!((cost.total_usd, cost.is_lower_bound, cost.roll_ups_total), (Some(usd("0.00036")), false, 0));
+    let parts = cost.parts.unwrap();
+    assert_eq!(
+        (parts.input, parts.cache_read, parts.output),
+        (usd("0.00018"), usd("0.00006"), usd("0.00012"))
+    );
+    assert_eq!(cost.sources[0].table.as_deref(), Some(&**PriceTable::embedded().label()));
+}
+
+#[test]
+fn a_stream_without_usage_comes_with_the_hint_how_to_get_it() {
+    let call = with(chat(2, 1, "gpt-4o-mini", 0, 50, (0, 0)), |facts| {
+        facts.tokens = Default::default();
+        facts.call.get_or_insert_default().is_streamed = true;
+    });
+    let told = report(vec![span(1, None, "run", 0, 100), call]);
+    let row = &told.cost.as_ref().unwrap().unpriced[0];
+    assert_eq!((&*row.reason, row.model.as_deref()), ("usage_missing", Some("gpt-4o-mini")));
+    assert!(told.to_text().contains("stream_options.include_usage"), "{}", told.to_text());
+}
+
 /// A span of a generated run.
 #[derive(Clone, Debug)]
 struct Made {

@@ -151,7 +151,7 @@ fn a_model_without_a_price_says_so() {
     });
     assert_eq!(ran.text("chat", "longpole.cost.source"), Some("unpriced"));
     let others = ["longpole.cost.usd", "gen_ai.usage.cost", "llm.cost.total", "mlflow.llm.cost"];
-    others.map(|key| assert_eq!(ran.attribute("chat", key), None, "{key}"));
+    others.iter().for_each(|key| assert_eq!(ran.attribute("chat", key), None, "{key}"));
     for report in ran.live.iter().map(|report| &**report).chain(&ran.offline) {
         assert_eq!(report.totals.cost_usd, None, "not zero");
         assert_eq!(report.totals.tokens.map(|tokens| tokens.input), Some(1_000));

@@ -62,9 +62,8 @@ impl Span {
         Span { failed: true, ..self }
     }
 
-    /// The span as it is read, without a price yet. Attributes are `key=value`, a line each; a value that is no
-    /// number is a string.
-    fn record(&self) -> SpanRecord {
+    /// Attributes are `key=value`, a line each; a value that is no number is a string.
+    fn json(&self) -> String {
         let attribute = |line: &str| {
             let (key, value) = line.trim().split_once('=').unwrap_or_else(|| panic!("{line}"));
             let value = match (value.parse::<i64>(), value.parse::<f64>()) {
@@ -76,7 +75,7 @@ impl Span {
         };
         let attributes: Vec<String> =
             self.attributes.lines().filter(|line| !line.trim().is_empty()).map(attribute).collect();
-        let json = format!(
+        format!(
             r#"{{"resourceSpans": [{{"scopeSpans": [{{"scope": {{"name": "{}"}}, "spans": [{{
                 "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": "call",
                 "startTimeUnixNano": "1767225600000000000", "endTimeUnixNano": "1767225601000000000",
@@ -84,8 +83,12 @@ impl Span {
             self.scope,
             if self.failed { 2 } else { 0 },
             attributes.join(","),
-        );
-        longpole::decode::decode(json.as_bytes()).unwrap().spans.remove(0)
+        )
+    }
+
+    /// The span as it is read, without a price yet.
+    fn record(&self) -> SpanRecord {
+        longpole::decode::decode(self.json().as_bytes()).unwrap().spans.remove(0)
     }
 
     fn facts(&self) -> NodeFacts {
@@ -358,5 +361,17 @@ fn calls_of_recorded_agents_are_priced_once_each() {
         assert!(unpriced.iter().all(|facts| facts.cost.is_none()), "{file}");
         let reasons = unpriced.iter().filter_map(|facts| facts.unpriced).collect::<Vec<_>>();
         assert_eq!(reasons, [Unpriced::UnknownModel; 4], "{file}");
+    }
+}
+
+#[test]
+fn whole_numbers_beyond_64_bits_are_bad_counts_in_json_too() {
+    let model = "gen_ai.operation.name=chat\ngen_ai.provider.name=openai\ngen_ai.request.model=gpt-4o";
+    for count in [r#""9223372036854775808""#, "9223372036854775808", r#""-5""#, "1.5", "1e300"] {
+        let plain = span(&format!("{model}\ngen_ai.usage.output_tokens=1\ngen_ai.usage.input_tokens=77"));
+        let json = plain.json().replace(r#"{"intValue": "77"}"#, &format!(r#"{{"intValue": {count}}}"#));
+        let mut spans = longpole::decode::decode(json.as_bytes()).unwrap().spans;
+        price_spans(&mut spans, Some(&TABLE));
+        assert_eq!(spans[0].facts.as_ref().unwrap().unpriced, Some(Unpriced::BadCount), "{count}");
     }
 }

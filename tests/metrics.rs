@@ -374,7 +374,10 @@ mod facade {
         recorder.install().unwrap();
         let (layer, longpole) = longpole::builder().workflow("desk").metrics_facade(true).build().unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            info_span!("run").in_scope(|| info_span!("step", node.id = "fetch").in_scope(|| ()));
+            info_span!("run").in_scope(|| {
+                info_span!("step", node.id = "fetch").in_scope(|| ());
+                info_span!("chat", node.id = "draft", gen_ai.operation.name = "chat").record_cost(0.25);
+            });
             SubagentMetrics::new("task", 2).record_completion(3, 400, "complete");
         });
         longpole.flush();
@@ -393,6 +396,9 @@ mod facade {
         assert_eq!(told[&format!("longpole.node.executions {of_fetch}")], "1");
         assert_eq!(told[&format!("longpole.node.duration {of_fetch}")], "1 values");
         assert_eq!(told["longpole.run.executions longpole.workflow.name=desk longpole.outcome=ok"], "1");
+        // Money is a gauge there: counters have no fractions.
+        assert_eq!(told[&format!("longpole.node.cost {DRAFT} longpole.cost.source=recorded")], "0.25");
+        assert_eq!(told["gen_ai.client.operation.duration gen_ai.operation.name=chat"], "1 values");
         assert_eq!(told["subagent_executions_total depth=2"], "1");
         assert_eq!(told["subagent_completions_total depth=2 status=complete"], "1");
         assert_eq!(told["subagent_tokens_consumed depth=2"], "1 values");

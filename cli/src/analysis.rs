@@ -156,8 +156,10 @@ impl AnalysisArgs {
 
 /// The prices in a file.
 fn read_prices(file: &Path) -> Result<PriceTable, Failure> {
-    let read =
-        || -> anyhow::Result<PriceTable> { Ok(PriceTable::from_json(&std::fs::read_to_string(file)?)?) };
+    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+    let read = || -> anyhow::Result<PriceTable> {
+        Ok(PriceTable::from_json_named(&std::fs::read_to_string(file)?, &name)?)
+    };
     read().with_context(|| format!("cannot read prices from {}", file.display())).map_err(|error| {
         Failure::could_not(
             error,

@@ -4,10 +4,14 @@ use crate::analysis::AnalysisArgs;
 use crate::context::Context;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
-use crate::formats::Format;
-use crate::run::RunArgs;
 use crate::export::ExportArgs;
+use crate::formats::Format;
+use crate::import::ImportArgs;
+use crate::ls::LsArgs;
+use crate::prune::PruneArgs;
+use crate::run::RunArgs;
 use crate::runs::RunArg;
+use crate::trend::TrendArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -27,6 +31,10 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Demo(DemoArgs),
     Doctor(DoctorArgs),
+    Ls(LsArgs),
+    Trend(TrendArgs),
+    Import(ImportArgs),
+    Prune(PruneArgs),
     Export(ExportArgs),
 }
 

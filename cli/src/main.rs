@@ -9,14 +9,18 @@ mod export;
 mod failure;
 mod formats;
 mod history;
+mod import;
 mod in_parallel;
 mod input;
+mod ls;
 mod otlp_client;
 mod output;
+mod prune;
 mod receiver;
 mod run;
 mod runs;
 mod show;
+mod trend;
 
 use std::process::ExitCode;
 
@@ -30,6 +34,10 @@ fn main() -> ExitCode {
     let outcome = match command {
         Some(Command::Run(args)) => run::run(&args, &context),
         Some(Command::Show(args)) => show::show(&args, &context).map(done),
+        Some(Command::Ls(args)) => ls::ls(&args, &context).map(done),
+        Some(Command::Trend(args)) => trend::trend(&args, &context).map(done),
+        Some(Command::Import(args)) => import::import(&args, &context).map(done),
+        Some(Command::Prune(args)) => prune::prune(&args, &context).map(done),
         Some(Command::Export(args)) => export::export(&args, &context).map(done),
         Some(Command::Demo(args)) => demo::demo(&args, &context).map(done),
         Some(Command::Doctor(args)) => doctor::doctor(&args, &context).map(done),

@@ -190,7 +190,7 @@ fn a_damaged_line_is_told_and_the_rest_is_reported() {
 
 #[test]
 fn wrong_usage_is_exit_status_2() {
-    for args in [&["show"][..], &["show", "x", "--format", "yaml"], &["shwo"]] {
+    for args in [&["show", "x", "y"][..], &["show", "x", "--format", "yaml"], &["shwo"]] {
         assert_eq!(longpole(args).output().unwrap().status.code(), Some(2));
     }
 }

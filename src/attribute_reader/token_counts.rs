@@ -191,7 +191,7 @@ pub(super) enum Count {
 pub(super) fn count_of(value: &AttributeValue<'_>) -> Count {
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     let of_double = |number: f64| match number {
-        number if number >= 0.0 && number < BEYOND && number.fract() == 0.0 => Count::Is(number as u64),
+        number if (0.0..BEYOND).contains(&number) && number.fract() == 0.0 => Count::Is(number as u64),
         _ => Count::Bad,
     };
     match value {

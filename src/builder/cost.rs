@@ -45,6 +45,7 @@ impl Builder {
 
 /// The table in a file, named after it.
 fn read_prices(path: &Path) -> Result<PriceTable, String> {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    PriceTable::from_json(&text).map_err(|error| format!("{}: {error}", path.display()))
+    PriceTable::from_json_named(&text, &name).map_err(|error| format!("{}: {error}", path.display()))
 }

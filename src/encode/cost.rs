@@ -82,7 +82,7 @@ pub(crate) fn append_mirrors(
     let parts = facts.cost_parts.as_deref();
     // Those who know input and output alone: what is neither counts as input, as their sums have it.
     let output = parts.map(|parts| parts.output);
-    let input = output.map(|output| cost.saturating_add(Money::from_picodollars(-output.as_picodollars())));
+    let input = output.map(|output| cost.saturating_sub(output));
     for mirror in mirrors.iter().filter(|mirror| !has_key(mirror.key())) {
         match mirror {
             CostMirror::GenAi => push_usd(bytes, mirror.key(), cost),

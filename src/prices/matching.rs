@@ -37,6 +37,8 @@ impl Clause {
 #[derive(Debug)]
 pub(super) struct Pattern {
     source: Box<str>,
+    /// What it can only begin with: most names are told apart by it, without compiling anything.
+    beginning: Box<str>,
     regex: OnceLock<Option<Box<Regex>>>,
 }
 
@@ -47,7 +49,8 @@ const MAX_COMPILED: usize = 1 << 20;
 
 impl Pattern {
     pub(super) fn new(source: Box<str>) -> Self {
-        Pattern { source, regex: OnceLock::new() }
+        let beginning = beginning(&source).into();
+        Pattern { source, beginning, regex: OnceLock::new() }
     }
 
     /// Compiles it now, to learn whether it is one.
@@ -60,9 +63,38 @@ impl Pattern {
 
     /// Whether it is found in `text`. A pattern that does not compile, or runs wild, is found nowhere.
     pub(super) fn matches(&self, text: &str) -> bool {
+        if !text.starts_with(&*self.beginning) {
+            return false;
+        }
         let regex = self.regex.get_or_init(|| compile(&self.source).ok());
         regex.as_ref().is_some_and(|regex| regex.is_match(text).unwrap_or(false))
     }
+}
+
+/// The text that whatever `source` matches begins with, as far as that can be seen.
+fn beginning(source: &str) -> String {
+    let mut found = String::new();
+    let Some(rest) = source.strip_prefix('^').filter(|rest| !rest.contains('|') && !rest.contains("(?"))
+    else {
+        return found;
+    };
+    let mut characters = rest.chars().peekable();
+    while let Some(character) = characters.next() {
+        let literal = match character {
+            'a'..='z' | '0'..='9' | '-' | '/' | '_' => character,
+            '\\' => match characters.next() {
+                Some(escaped @ ('.' | '-' | '/' | '[' | ']')) => escaped,
+                _ => break,
+            },
+            _ => break,
+        };
+        // It may be missing.
+        if matches!(characters.peek(), Some('?' | '*' | '+' | '{')) {
+            break;
+        }
+        found.push(literal);
+    }
+    found
 }
 
 fn compile(source: &str) -> Result<Box<Regex>, Box<fancy_regex::Error>> {
@@ -83,6 +115,24 @@ mod tests {
         let pattern = Pattern::new("^(?!.*-tts(?:$|-))gemini".into());
         assert!(pattern.check().is_ok());
         assert!(pattern.matches("gemini-2.5-flash") && !pattern.matches("gemini-2.5-flash-preview-tts"));
+    }
+
+    #[test]
+    fn what_a_pattern_begins_with_is_seen_where_it_is_certain() {
+        for (source, expected) in [
+            (r"^gpt-5\.6-luna-\d{4}$", "gpt-5.6-luna-"),
+            (r"^composer-2\.5\[fast=true\]$", "composer-2.5[fast"),
+            (r"^jev-1\.13(-\d{8})?$", "jev-1.13"),
+            ("^abc?", "ab"),
+            ("^abc{0,2}", "ab"),
+            (r"^ab\.*", "ab"),
+            ("^ab|c", ""),
+            ("^(?!x)ab", ""),
+            ("(?i)^ab", ""),
+            ("ab", ""),
+        ] {
+            assert_eq!(beginning(source), expected, "{source}");
+        }
     }
 
     #[test]

@@ -5,6 +5,10 @@
 //! order; the first model that matches the name counts; prices are those at the time of the call; of a model's
 //! conditional prices the last that holds counts; a tier applies to all of a call that has more input tokens than its
 //! start. Amounts are computed exactly and rounded once, half up, to 10⁻¹² USD.
+//!
+//! Names and files come from outside, so the code never indexes and never unwraps.
+
+#![warn(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod cache;
 mod charge;

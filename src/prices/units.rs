@@ -1,5 +1,10 @@
 //! What can be counted and billed, and which count is part of which.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "only `named`, `all` and sets make units, so each is below COUNT"
+)]
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
@@ -262,14 +267,12 @@ impl Unit {
     /// Units it is a part of, itself included.
     pub(super) fn wholes(self) -> UnitSet {
         const WHOLES: [UnitSet; COUNT] = related(true);
-        #[allow(clippy::indexing_slicing, reason = "every unit is below COUNT")]
         WHOLES[self.index()]
     }
 
     /// Units that are parts of it, itself included.
     pub(super) fn parts(self) -> UnitSet {
         const PARTS: [UnitSet; COUNT] = related(false);
-        #[allow(clippy::indexing_slicing, reason = "every unit is below COUNT")]
         PARTS[self.index()]
     }
 
@@ -293,8 +296,6 @@ impl Unit {
     }
 
     fn definition(self) -> &'static Definition {
-        // Only `named` and `all` make units.
-        #[allow(clippy::indexing_slicing, reason = "every unit is below COUNT")]
         &UNITS[self.index()]
     }
 }

@@ -10,6 +10,8 @@ pub enum Unpriced {
     ModelMissing,
     /// Nothing says what it used.
     UsageMissing,
+    /// The call failed and nothing says that a model used anything: most such calls are not billed.
+    FailedWithoutUsage,
     /// The table does not know the provider, or nothing says who it was and the model's name does not either.
     UnknownProvider,
     /// The table does not know the model.
@@ -22,8 +24,6 @@ pub enum Unpriced {
     BadCount,
     /// The amount is beyond what any bill has.
     TooLarge,
-    /// The call failed and nothing says that a model used anything: most such calls are not billed.
-    FailedWithoutUsage,
 }
 
 impl Unpriced {
@@ -31,13 +31,13 @@ impl Unpriced {
     pub const ALL: [Unpriced; 9] = [
         Unpriced::ModelMissing,
         Unpriced::UsageMissing,
+        Unpriced::FailedWithoutUsage,
         Unpriced::UnknownProvider,
         Unpriced::UnknownModel,
         Unpriced::NoPrice,
         Unpriced::CountsContradict,
         Unpriced::BadCount,
         Unpriced::TooLarge,
-        Unpriced::FailedWithoutUsage,
     ];
 
     /// Its name in JSON and on metrics.
@@ -45,13 +45,13 @@ impl Unpriced {
         match self {
             Unpriced::ModelMissing => "model_missing",
             Unpriced::UsageMissing => "usage_missing",
+            Unpriced::FailedWithoutUsage => "failed_without_usage",
             Unpriced::UnknownProvider => "unknown_provider",
             Unpriced::UnknownModel => "unknown_model",
             Unpriced::NoPrice => "no_price",
             Unpriced::CountsContradict => "counts_contradict",
             Unpriced::BadCount => "bad_count",
             Unpriced::TooLarge => "too_large",
-            Unpriced::FailedWithoutUsage => "failed_without_usage",
         }
     }
 }
@@ -62,6 +62,7 @@ impl fmt::Display for Unpriced {
         f.write_str(match self {
             Unpriced::ModelMissing => "nothing says which model was called",
             Unpriced::UsageMissing => "nothing says how many tokens were used",
+            Unpriced::FailedWithoutUsage => "it failed, and nothing says that it used anything",
             Unpriced::UnknownProvider => "who was called is not told, or not in the price table",
             Unpriced::UnknownModel => "the price table does not have this provider's model",
             Unpriced::NoPrice => "the price table has the model, but no price of what was used",
@@ -70,7 +71,6 @@ impl fmt::Display for Unpriced {
             }
             Unpriced::BadCount => "a token count is negative, not whole, or too large to be one",
             Unpriced::TooLarge => "the amount is larger than any bill",
-            Unpriced::FailedWithoutUsage => "the call failed and nothing says that it used anything",
         })
     }
 }

@@ -6,6 +6,7 @@
 mod bar;
 mod comparison;
 mod cost;
+mod csv_text;
 mod evidence;
 mod fix_first;
 mod header;
@@ -15,9 +16,11 @@ pub mod many_runs;
 mod page;
 mod path_table;
 mod printable;
+pub mod run_list;
 mod speedscope;
 pub mod text;
 mod trace_events;
+pub mod trend;
 mod trust;
 pub(crate) mod units;
 

@@ -3,7 +3,7 @@
 use super::cost;
 use super::page::{Page, no_break};
 use super::units;
-use crate::report::{BlockingRow, Bound, DetachedRow, Quality, QualityLevel, Report};
+use crate::report::{BlockingRow, Bound, BudgetUse, DetachedRow, Quality, QualityLevel, Report};
 
 /// The most nodes in one line.
 const MAX_NODES: usize = 3;
@@ -40,8 +40,25 @@ fn put_counts(page: &mut Page, report: &Report) {
     if let Some(tokens) = tokens(report) {
         page.put_labelled("Tokens", tokens);
     }
+    if !report.budgets.is_empty() {
+        let budgets: Vec<String> = report.budgets.iter().map(budget).collect();
+        page.put_labelled("Budget", budgets.join(", "));
+    }
     page.put_labelled("Confidence", confidence(page, &report.quality));
     put_losses(page, report);
+}
+
+/// `cost $0.61 of $0.50 (exceeded)`.
+fn budget(budget: &BudgetUse) -> String {
+    let text = match budget {
+        BudgetUse::CostUsd { limit, used } => {
+            format!("cost {} of {}", units::money(*used), units::money(*limit))
+        }
+        BudgetUse::Tokens { limit, used } => {
+            format!("tokens {} of {}", units::count(*used), units::count(*limit))
+        }
+    };
+    no_break(&if budget.is_exceeded() { format!("{text} (exceeded)") } else { text })
 }
 
 /// By kind, as far as they are known.

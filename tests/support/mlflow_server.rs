@@ -107,9 +107,9 @@ impl Server {
         let exchanges = Exchange::read_all("one_run");
         Server::start(move |request, before| {
             script(request, before).unwrap_or_else(|| {
-                let found = exchanges.iter().filter(|it| it.endpoint() == request.endpoint());
+                let mut found = exchanges.iter().filter(|it| it.endpoint() == request.endpoint());
                 // The last one told there was: with an experiment that exists.
-                found.last().map_or_else(|| Reply::code(404), Exchange::reply)
+                found.next_back().map_or_else(|| Reply::code(404), Exchange::reply)
             })
         })
     }

@@ -541,7 +541,7 @@ fn how_a_call_was_made_is_kept_of_calls_only() {
         ("gen_ai.response.time_to_first_chunk", Double(0.2)),
         ("langfuse.observation.completion_start_time", Str("\"2026-01-01T00:00:00Z\"")),
     ] {
-        assert!(details(&chat("openai", &[streamed.clone()])).is_streamed, "{streamed:?}");
+        assert!(details(&chat("openai", std::slice::from_ref(&streamed))).is_streamed, "{streamed:?}");
     }
     let http = [("server.address", Str("example.org")), ("http.request.method", Str("GET"))];
     assert_eq!(facts(&http).server_address, None);
