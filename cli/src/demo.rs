@@ -19,7 +19,7 @@ use crate::output;
 
 /// Show a report now, on a recorded run that comes with the tool: no network, no setup
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
     /// What was recorded: an agent that researches and writes, a nightly load of tables, a question put to many at
     /// once, or a payment that fails twice

@@ -19,7 +19,7 @@ use crate::{history, output, runs};
 /// Reads what `longpole show` reads: OTLP (JSON, JSON lines or protobuf), Jaeger's JSON, Tempo's, packed with gzip or
 /// zstd or not. A run that is kept already is replaced, unless more spans of it are kept.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct ImportArgs {
     /// Files with spans, or `-` for standard input
     #[arg(value_name = "FILE", required = true)]

@@ -28,23 +28,29 @@ pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
 
 /// The report on every run: on standard output, or in the files that were asked for.
 fn show_each(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result<(), Failure> {
-    let (mut style, number) = (context.text_style(), runs.len());
+    let number = runs.len();
+    // That text is drawn in ASCII concerns only who gets text.
+    let style = |writers: &[&'static Writer]| match writers.iter().any(|it| it.format == Format::Text) {
+        true => context.text_style(),
+        false => TextStyle::default(),
+    };
     let told = |run: Found, writers: &[&'static Writer], style: &TextStyle| {
         let told = Told::of(run, writers, number)?;
         let html = HtmlOptions { all_spans: args.all_spans };
         Ok::<_, Failure>(texts(writers, &Told { html, ..told }, style))
     };
     if !args.output.is_empty() {
-        // A file is no terminal.
-        style.color = false;
         let mut files = Files::begin(&args.output, number)?;
         let writers = files.writers();
+        // A file is no terminal.
+        let style = TextStyle { color: false, ..style(&writers) };
         in_order(runs, |run| told(run, &writers, &style), |texts| files.put(&texts?))?;
         return files.end();
     }
     let Some(writer) = args.format.writer() else { return show_together(args, runs, context) };
     let choice = if args.format == Format::Text { context.color_choice() } else { ColorChoice::Never };
     let mut document = Document::begin(writer, number, output::open(choice))?;
+    let style = style(&[writer]);
     let told = |run: Found| told(run, &[writer], &style);
     in_order(runs, told, |texts| {
         texts?.iter().try_for_each(|text| document.put(text))?;

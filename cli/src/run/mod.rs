@@ -27,7 +27,7 @@ use crate::receiver::{Limits, Receiver, Tally};
 /// its standard input, output and error, and its exit status; the report goes to standard error, after a blank line,
 /// or to the files given with -o.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct RunArgs {
     /// The command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
