@@ -167,8 +167,8 @@ fn unknown(name: &str, known: &[&Arg]) -> anyhow::Error {
     let likeness = |arg: &&Arg| strsim::jaro_winkler(name, arg.get_long().unwrap_or_default());
     let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     match nearest.filter(|arg| likeness(arg) >= 0.8).and_then(Arg::get_long) {
-        Some(near) => anyhow!("no option {name} can be set there; there is {near}"),
-        None => anyhow!("no option {name} can be set there"),
+        Some(near) => anyhow!("{name} is no option that can be set there; near it is {near}"),
+        None => anyhow!("{name} is no option that can be set there"),
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
             let error = read(&format!("{name} = '/etc/passwd'")).unwrap_err();
             assert!(error.to_string().contains("can be set"), "{name}: {error}");
         }
-        assert!(read("widht = 3").unwrap_err().to_string().ends_with("there is width"));
+        assert!(read("widht = 3").unwrap_err().to_string().ends_with("near it is width"));
         assert!(read("width = 1979-05-27").unwrap_err().to_string().contains("width cannot be datetime"));
         assert!(read("width = ").is_err());
     }

@@ -23,11 +23,17 @@ use crate::{history, output};
 ///
 /// Changes nothing and sends nothing off this machine.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct DoctorArgs {
     /// Print the commands that would put right what is odd; run none of them
     #[arg(long)]
     fix: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  longpole doctor
+  longpole doctor --fix                          the commands that would put it right";
 
 /// How long a span that is sent to this process itself may be on its way.
 const PATIENCE: Duration = Duration::from_secs(5);

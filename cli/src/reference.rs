@@ -47,6 +47,9 @@ It can set the options under *Global options*, *How runs are read* and *What is 
 and told. What writes, removes or runs something cannot be set there, and a file of somebody else's is left alone.
 ";
 
+/// Headings of options that several commands have.
+const SHARED: [&str; 2] = ["How runs are read", "What is told"];
+
 /// The page.
 fn page() -> String {
     let mut command = Args::command().term_width(0);
@@ -55,24 +58,46 @@ fn page() -> String {
     let is_global = |arg: &&Arg| arg.get_help_heading() == Some("Global options");
     page += "\n## Global options\n\nEvery command has them.\n\n";
     page += &table(command.get_arguments().filter(is_global));
+    for heading in SHARED {
+        shared(&mut page, &command, heading);
+    }
+    let is_told_above = |arg: &&Arg| {
+        is_global(arg) || arg.get_help_heading().is_some_and(|heading| SHARED.contains(&heading))
+    };
     for command in command.get_subcommands() {
-        section(&mut page, command, is_global);
+        section(&mut page, command, is_told_above);
     }
     page
 }
 
-fn section(page: &mut String, command: &Command, is_global: impl Fn(&&Arg) -> bool) {
+/// Options that several commands have, told once.
+fn shared(page: &mut String, command: &Command, heading: &str) {
+    let under = |arg: &&Arg| arg.get_help_heading() == Some(heading);
+    let having: Vec<&Command> =
+        command.get_subcommands().filter(|it| it.get_arguments().any(|arg| under(&arg))).collect();
+    let names: Vec<String> = having.iter().map(|it| format!("`{}`", it.get_name())).collect();
+    let Some(first) = having.first() else { return };
+    let _ = writeln!(page, "\n## {heading}\n\nThese options have {}.\n", names.join(", "));
+    *page += &table(first.get_arguments().filter(under));
+}
+
+fn section(page: &mut String, command: &Command, is_told_above: impl Fn(&&Arg) -> bool) {
     let _ = writeln!(page, "\n## longpole {}\n", command.get_name());
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string);
     let _ = writeln!(page, "{}\n", about.unwrap_or_default());
     let usage = command.clone().render_usage().to_string();
     let _ = writeln!(page, "```text\n{}\n```\n", usage.trim_start_matches("Usage: "));
-    let own = |arg: &&Arg| !is_global(arg) && arg.get_id() != "help" && !arg.is_hide_set();
+    let own = |arg: &&Arg| !is_told_above(arg) && arg.get_id() != "help" && !arg.is_hide_set();
     *page += &table(command.get_arguments().filter(own));
     let Some(after) = command.get_after_long_help().map(ToString::to_string) else { return };
     let (examples, rest) = after.split_once("\n\n").unwrap_or((&after, ""));
     let examples = examples.strip_prefix("Examples:\n").unwrap_or(examples);
-    let lines = examples.lines().map(|line| line.strip_prefix("  ").unwrap_or(line));
+    // What is said beside a command is a comment in a shell.
+    let line = |line: &str| match line.trim().split_once("  ") {
+        Some((command, said)) => format!("{command:<46} # {}", said.trim()),
+        None => line.trim().to_owned(),
+    };
+    let lines = examples.lines().map(line);
     let _ = writeln!(page, "\n```sh\n{}\n```", lines.collect::<Vec<_>>().join("\n"));
     if !rest.is_empty() {
         let _ = writeln!(page, "\n{rest}");
@@ -119,7 +144,7 @@ fn row(arg: &Arg) -> String {
     }
     let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
     let cell = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
-    format!("| `{}` | {}{} |\n", cell(&name), cell(&help), cell(&more))
+    format!("| `{}` | {} |\n", cell(&name), cell(&format!("{help}{more}")))
 }
 
 /// Every option that is told says what it does, and every command has examples, which are read without complaint.

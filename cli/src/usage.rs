@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// # Errors
 /// The exit status, when everything is said already: the help, the version, or what is wrong.
 pub(crate) fn parse(words: &[OsString]) -> Result<Args, ExitCode> {
-    let typed = read(words, &Defaults::default()).map_err(|error| tell(&error))?;
+    let typed = read(words, &Defaults::default()).map_err(|error| tell(&error, words))?;
     let defaults = config::defaults(&typed.context).map_err(|failure| failure.tell())?;
     if defaults.is_empty() {
         return Ok(typed);
@@ -30,14 +30,14 @@ fn read(words: &[OsString], defaults: &Defaults) -> clap::error::Result<Args> {
 }
 
 /// Says on standard error what is wrong with what was typed, or prints the help or version that was asked for.
-fn tell(error: &clap::Error) -> ExitCode {
+fn tell(error: &clap::Error, words: &[OsString]) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // With standard output gone there is nobody left to tell.
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        _ => Failure::wrong_use(anyhow::anyhow!(first_line(error)), help(error)).tell(),
+        _ => Failure::wrong_use(anyhow::anyhow!(first_line(error)), help(error, words)).tell(),
     }
 }
 
@@ -53,20 +53,20 @@ fn first_line(error: &clap::Error) -> String {
 }
 
 /// What is near to what was typed, and how the command is used.
-fn help(error: &clap::Error) -> String {
+fn help(error: &clap::Error, words: &[OsString]) -> String {
     let text = error.render().to_string();
     let tips = text.lines().filter_map(|line| Some(line.trim().strip_prefix("tip: ")?.to_owned()));
     let mut help: Vec<String> = tips.collect();
     let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).map(str::to_owned);
     let usage = usage.or_else(|| Some(error.get(ContextKind::Usage)?.to_string()));
-    let command = usage.as_deref().map(command_of).unwrap_or_else(|| "longpole".to_owned());
     help.extend(usage.map(|usage| format!("usage: {usage}")));
-    help.push(format!("all options: {command} --help"));
+    help.push(format!("all options: {} --help", command_in(words)));
     help.join("\n      ")
 }
 
-/// `longpole show` of `longpole show [OPTIONS] [RUN]`.
-fn command_of(usage: &str) -> String {
-    let is_name = |word: &&str| word.bytes().all(|it| it.is_ascii_lowercase() || it == b'-');
-    usage.split(' ').take(2).take_while(is_name).collect::<Vec<_>>().join(" ")
+/// `longpole show` of `longpole --ascii show --fromat json`.
+fn command_in(words: &[OsString]) -> String {
+    let command = Args::command();
+    let named = words.iter().skip(1).find_map(|word| command.find_subcommand(word));
+    named.map_or_else(|| "longpole".to_owned(), |named| format!("longpole {}", named.get_name()))
 }
