@@ -24,7 +24,7 @@ use crate::runs::{self, Found, RunArg};
 /// Overlapping work is never drawn as if one part had called the other: each gets a lane of its own. What longpole does
 /// not read of spans, such as events and messages of errors, is not in it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     run: RunArg,

@@ -40,7 +40,7 @@ pub(crate) struct Writer {
     /// The file names that ask for it, by their ends.
     extensions: &'static [&'static str],
     /// Whether it needs [`Told::timeline`].
-    draws_spans: bool,
+    pub(crate) draws_spans: bool,
     /// What stands around and between the runs, of which there are so many.
     pub(crate) frame: fn(usize) -> Frame,
     /// One run.

@@ -19,7 +19,7 @@ use crate::{history, output, runs};
 /// Reads what `longpole show` reads: OTLP (JSON, JSON lines or protobuf), Jaeger's JSON, Tempo's, packed with gzip or
 /// zstd or not. A run that is kept already is replaced, unless more spans of it are kept.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct ImportArgs {
     /// Files with spans, or `-` for standard input
     #[arg(value_name = "FILE", required = true)]
@@ -46,10 +46,12 @@ Examples:
 
 /// Keeps the runs of all files and says how many; a file that cannot be read ends it, what was kept before stays.
 pub(crate) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure> {
+    // Spans are written again, as they were told.
+    let context = &Context { keeps_attributes: true, ..context.clone() };
     let labels: Labels = args.labels.iter().cloned().collect();
     let mut store = if args.dry_run { None } else { Some(history::open(context)?) };
     for file in &args.files {
-        let (name, spans) = runs::read_keeping(file, context)?;
+        let (name, spans) = runs::read(file, context)?;
         let mut runs = runs_in(spans);
         if runs.is_empty() {
             let help = "check that the program was traced, and that it flushed its spans before it ended";

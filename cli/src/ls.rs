@@ -15,7 +15,7 @@ use crate::{history, output, runs};
 ///
 /// Times are in UTC.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct LsArgs {
     /// Runs of this workflow only
     #[arg(long, value_name = "NAME")]

@@ -14,7 +14,7 @@ use crate::{history, output, runs};
 /// Asks first where it can. Of itself the history keeps 1,000 runs, 30 days and 2 GiB, whichever is less:
 /// LONGPOLE_STORE_RUNS, LONGPOLE_STORE_AGE and LONGPOLE_STORE_BYTES say otherwise.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 #[group(id = "which", required = true, multiple = true, args = ["keep", "before"])]
 pub(crate) struct PruneArgs {
     /// Remove all but the latest so many runs

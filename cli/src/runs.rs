@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use longpole::decode::{Limits, stream};
-use longpole::report::{History, OtherRoots};
+use longpole::decode::{Limits, decode, stream};
+use longpole::report::{History, OtherRoot, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
 use longpole::span_record::SpanRecord;
 use longpole::{Report, ReportOptions, report_on, report_on_run, report_with_profile, runs_in};
@@ -171,16 +171,7 @@ fn in_file(
 
 /// The spans in a file; what could not be read of it is told.
 pub(crate) fn read(file: &Path, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
-    told(input::read(file, context.keeps_attributes)?, context)
-}
-
-/// The same with attributes, for spans that are to be kept.
-pub(crate) fn read_keeping(file: &Path, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
-    told(input::read(file, true)?, context)
-}
-
-fn told(input: Input, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
-    let Input { name, spans, problems } = input;
+    let Input { name, spans, problems } = input::read(file, context)?;
     for problem in problems {
         let cause = problem.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         context.warn("warning", &format!("{name}: {problem}{cause}"));
@@ -189,13 +180,13 @@ fn told(input: Input, context: &Context) -> Result<(String, Vec<SpanRecord>), Fa
 }
 
 /// What is usual by the files that were given, by workflow or name of the root.
-fn histories(
+pub(crate) fn histories(
     analysis: &AnalysisArgs,
     options: &ReportOptions,
 ) -> Result<HashMap<String, Arc<History>>, Failure> {
     let mut histories: HashMap<String, Arc<History>> = HashMap::new();
     for file in &analysis.history {
-        let spans = input::read(file, false)?.spans;
+        let spans = input::read_quietly(file)?.spans;
         let mut reports: Vec<Report> = report_on(spans, options);
         reports.sort_by_key(|report| report.run.start_unix_ns);
         for report in reports {
@@ -228,7 +219,8 @@ fn kept(
         };
         let usual = store.history_before(&stored, &filter).map_err(history::failure)?;
         let name = format!("run {} of {}", short_id(&stored.run.id), stored.run.workflow);
-        let options = ReportOptions { history: Arc::new(usual), ..options.clone() };
+        let other_roots = roots_within(&store, &stored)?;
+        let options = ReportOptions { history: Arc::new(usual), other_roots, ..options.clone() };
         let mut found_run = Found {
             name,
             options,
@@ -245,6 +237,31 @@ fn kept(
         return Err(Failure::nothing_there(anyhow!("{text} has not ended"), help));
     }
     Ok(found)
+}
+
+/// Runs are seldom inside others; more than these are not looked at.
+const MOST_WITHIN: u64 = 50;
+
+/// The roots of kept runs that started and ended while another was open: they may have been meant to be part of it.
+fn roots_within(store: &Store, around: &StoredRun) -> Result<Vec<OtherRoot>, Failure> {
+    let (start, wall) = (around.run.start_unix_ns, around.run.wall_ns.unwrap_or_default());
+    let end = start.saturating_add(wall);
+    let meanwhile = RunFilter { since: Some(start), before: Some(end), ..RunFilter::default() };
+    let found = store.runs(&meanwhile, RunOrder::Start, 0, MOST_WITHIN).map_err(history::failure)?;
+    let ends_within = |found: &&StoredRun| {
+        let ended = found.run.wall_ns.map(|wall| found.run.start_unix_ns.saturating_add(wall));
+        found.run.id != around.run.id && ended.is_some_and(|ended| ended <= end)
+    };
+    let mut roots = Vec::new();
+    for found in found.iter().rev().filter(ends_within) {
+        let documents = store.documents(found).map_err(history::failure)?;
+        // What cannot be read of another run is not this one's matter.
+        let spans = documents.and_then(|documents| documents.spans().ok().flatten());
+        let decoded = spans.and_then(|bytes| decode(&bytes).ok());
+        let runs = decoded.map(|decoded| runs_in(decoded.spans)).unwrap_or_default();
+        roots.extend(runs.iter().filter_map(OtherRoot::of));
+    }
+    Ok(roots)
 }
 
 /// A part of a run.

@@ -38,7 +38,12 @@ fn show_each(
     runs: Vec<Found>,
     context: &Context,
 ) -> Result<ExitCode, Failure> {
-    let (mut style, number) = (context.text_style(), runs.len());
+    let number = runs.len();
+    // That text is drawn in ASCII concerns only who gets text.
+    let style = |writers: &[&'static Writer]| match writers.iter().any(|it| it.format == Format::Text) {
+        true => context.text_style(),
+        false => TextStyle::default(),
+    };
     let told = |run: Found, writers: &[&'static Writer], style: &TextStyle| {
         let mut told = Told::of(run, writers, number)?;
         told.html = HtmlOptions { all_spans: args.all_spans };
@@ -47,10 +52,10 @@ fn show_each(
         Ok::<_, Failure>((texts, told.report.gates))
     };
     if !args.output.is_empty() {
-        // A file is no terminal.
-        style.color = false;
         let mut files = Files::begin(&args.output, number)?;
         let writers = files.writers();
+        // A file is no terminal.
+        let style = TextStyle { color: false, ..style(&writers) };
         let mut failed = Vec::new();
         in_order(
             runs,
@@ -71,6 +76,7 @@ fn show_each(
     };
     let choice = if args.format == Format::Text { context.color_choice() } else { ColorChoice::Never };
     let mut document = Document::begin(writer, number, output::open(choice))?;
+    let style = style(&[writer]);
     let told = |run: Found| told(run, &[writer], &style);
     let mut status = ExitCode::SUCCESS;
     in_order(runs, told, |texts| {

@@ -16,7 +16,7 @@ use crate::{history, output, runs};
 /// Says what is usual, from which run on a figure was on another level, and whether the latest run is odd. Runs that
 /// have not ended or lack spans are left out.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct TrendArgs {
     /// The workflow
     workflow: String,

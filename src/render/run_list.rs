@@ -6,9 +6,10 @@ use super::TextStyle;
 use super::csv_text::{csv_field, milliseconds};
 use super::json::sorted;
 use super::page::{Line, Page, Role};
-use super::units;
+use super::{Printable, units};
 use crate::report::RunStatus;
 use crate::run_list::{ListedRun, RunList};
+use crate::time::Timestamp;
 
 /// The list in its JSON form, `longpole.ls/1`: indented, keys in alphabetical order, a line feed at the end.
 pub fn json(list: &RunList) -> String {
@@ -65,10 +66,26 @@ pub fn text(list: &RunList, style: &TextStyle) -> String {
     page.into_text()
 }
 
+/// What tells a run from others in few words, as beside its id where one is chosen: workflow, wall time, and how long
+/// ago it started.
+pub fn hint(run: &ListedRun, now: Timestamp) -> String {
+    let wall = run.wall_ns.map_or_else(|| run.status_word().to_owned(), units::duration);
+    let seconds = now.saturating_since(run.start_unix_ns).as_nanos() / 1_000_000_000;
+    let ago = match seconds {
+        ..60 => "just now".to_owned(),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        _ => units::counted(seconds / 86_400, "day", "days") + " ago",
+    };
+    format!("{}  {wall}  {ago}", Printable::new(&run.workflow).fitted(32))
+}
+
 const HEADS: [&str; 8] = ["id", "workflow", "version", "started (UTC)", "wall", "cost", "status", "longest"];
 /// Which columns end at the same place rather than begin there.
 const IS_RIGHT: [bool; 8] = [false, false, false, false, true, true, false, false];
 const WORKFLOW: usize = 1;
+/// At least so much of a workflow's name is shown.
+const SHORT_NAME: usize = 20;
 const VERSION: usize = 2;
 const COST: usize = 5;
 const LONGEST: usize = 7;
@@ -115,16 +132,23 @@ impl Columns {
             *width = if *width == 0 { 0 } else { (*width).max(head.width()) };
         }
         let mut columns = Columns { widths };
+        // A long name may get shorter, as far as it can still be told from others; then columns go; what room is left
+        // in the end is for the name again.
+        let [_, wanted, ..] = columns.widths;
+        if let Some(name) = columns.widths.get_mut(WORKFLOW) {
+            *name = wanted.min(SHORT_NAME);
+        }
         for column in DISPENSABLE {
             if columns.total() > page.width()
                 && let Some(width) = columns.widths.get_mut(column)
             {
-                // Names may get shorter first, as far as they can still be told apart.
                 *width = 0;
             }
         }
+        let room = page.width().saturating_sub(columns.total());
         let over = columns.total().saturating_sub(page.width());
-        columns.widths[WORKFLOW] = columns.widths[WORKFLOW].saturating_sub(over).max(8);
+        let [_, name, ..] = &mut columns.widths;
+        *name = name.saturating_add(room).min(wanted).saturating_sub(over).max(8);
         columns
     }
 

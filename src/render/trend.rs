@@ -126,7 +126,7 @@ fn put_metric(page: &mut Page, trend: &Trend, metric: &MetricTrend, with_simple_
     }
     for level in &metric.versions {
         let name =
-            level.version.as_deref().map_or_else(|| "no version".to_owned(), |it| page.name_in_text(it));
+            level.version.as_deref().map_or_else(|| "no version".to_owned(), |it| version_name(page, it));
         let runs = units::counted(level.runs, "run", "runs");
         page.put_words(
             4,
@@ -143,7 +143,7 @@ fn put_metric(page: &mut Page, trend: &Trend, metric: &MetricTrend, with_simple_
 fn put_change(page: &mut Page, trend: &Trend, change: &LevelChange) {
     let mut text = "changed".to_owned();
     if let Some(run) = trend.runs.get(change.run) {
-        let version = run.version.as_deref().map(|version| format!(" ({})", page.name_in_text(version)));
+        let version = run.version.as_deref().map(|version| format!(" ({})", version_name(page, version)));
         let day = run.started_at.get(..16).unwrap_or(&run.started_at).replace('T', " ");
         text = format!(
             "changed with run {}{} of {}",
@@ -157,6 +157,12 @@ fn put_change(page: &mut Page, trend: &Trend, change: &LevelChange) {
         text += &format!(" ({})", signed(percent));
     }
     page.put_words(4, &text);
+}
+
+/// `v1.8.2`, as elsewhere.
+fn version_name(page: &Page, version: &str) -> String {
+    let letter = if version.starts_with(|c: char| c.is_ascii_digit()) { "v" } else { "" };
+    format!("{letter}{}", page.name_in_text(version))
 }
 
 fn told(figure: Figure) -> String {
@@ -188,25 +194,25 @@ fn numbers(values: &Values) -> Vec<Option<u128>> {
     }
 }
 
-/// One character per value, from nothing to the largest; a blank for one that is missing.
+/// One character per value, from the least to the largest; a blank for one that is missing. Values that differ by less
+/// than 5 % are drawn alike, so that noise does not look like news.
 fn sparkline(values: &[Option<u128>], ascii: bool) -> String {
-    let steps: &[char] = if ascii {
-        &['_', '.', '-', '=', '+', '*', '#']
-    } else {
-        &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
-    };
-    let most = values.iter().flatten().copied().max().unwrap_or(0);
-    let last = steps.len().saturating_sub(1);
+    let steps: &[char] = if ascii { &ASCII_STEPS } else { &STEPS };
+    let present = || values.iter().flatten().copied();
+    let (least, most) = (present().min().unwrap_or(0), present().max().unwrap_or(0));
+    let range = most.saturating_sub(least);
+    let last = steps.len().saturating_sub(1) as u128;
     let step = |value: u128| {
-        let at = value
-            .saturating_mul(last as u128)
-            .saturating_mul(2)
-            .saturating_add(most)
-            .checked_div(most.saturating_mul(2));
-        steps.get(at.unwrap_or(0) as usize).copied().unwrap_or(' ')
+        let above = value.saturating_sub(least).saturating_mul(last).saturating_mul(2).saturating_add(range);
+        let at =
+            if range.saturating_mul(20) < most { None } else { above.checked_div(range.saturating_mul(2)) };
+        steps.get(at.unwrap_or(last / 2) as usize).copied().unwrap_or(' ')
     };
     values.iter().map(|value| value.map_or(' ', step)).collect()
 }
+
+const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const ASCII_STEPS: [char; 7] = ['_', '.', '-', '=', '+', '*', '#'];
 
 #[cfg(test)]
 mod tests {
@@ -214,10 +220,12 @@ mod tests {
 
     #[test]
     fn bars_are_as_high_as_the_values_and_missing_ones_are_blank() {
-        let values = [Some(0), Some(50), None, Some(100)];
+        let values = [Some(100), Some(150), None, Some(200)];
         assert_eq!(sparkline(&values, false), "▁▅ █");
         assert_eq!(sparkline(&values, true), "_= #");
-        assert_eq!(sparkline(&[Some(0), Some(0)], false), "▁▁");
+        assert_eq!(sparkline(&[Some(100), Some(104)], false), "▄▄", "less than 5 % is no news");
+        assert_eq!(sparkline(&[Some(0), Some(0), Some(7)], false), "▁▁█");
+        assert_eq!(sparkline(&[Some(7)], true), "=");
         assert_eq!(sparkline(&[], false), "");
     }
 }
