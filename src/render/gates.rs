@@ -59,7 +59,7 @@ fn headline(gates: &[GateResult]) -> String {
     let counted = counted.iter().filter(|(count, _)| *count > 0);
     let counted: Vec<String> =
         counted.map(|(count, word)| format!("{} {word}", units::count(*count))).collect();
-    format!("Gates   {}", counted.join(", "))
+    format!("Gates\u{a0}\u{a0} {}", counted.join(", "))
 }
 
 fn put_rows(page: &mut Page, gates: &[GateResult], indent: usize) {
