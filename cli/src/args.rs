@@ -1,22 +1,29 @@
 //! What can be typed after `longpole`.
 
 use crate::analysis::AnalysisArgs;
+use crate::check::CheckArgs;
+use crate::compare::CompareArgs;
+use crate::completions::CompletionsArgs;
 use crate::context::Context;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
+use crate::explain::ExplainArgs;
 use crate::export::ExportArgs;
 use crate::formats::Format;
+use crate::gates::GateArgs;
 use crate::import::ImportArgs;
 use crate::ls::LsArgs;
+use crate::man::ManArgs;
 use crate::prune::PruneArgs;
 use crate::run::RunArgs;
 use crate::runs::RunArg;
 use crate::trend::TrendArgs;
+use crate::whatif::WhatIfArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
 #[derive(Debug, Parser)]
-#[command(name = "longpole", version, disable_help_subcommand = true, after_help = EXAMPLES)]
+#[command(name = "longpole", version, disable_help_subcommand = true, after_long_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -36,6 +43,13 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Prune(PruneArgs),
     Export(ExportArgs),
+    Compare(CompareArgs),
+    #[command(name = "whatif")]
+    WhatIf(WhatIfArgs),
+    Check(CheckArgs),
+    Explain(ExplainArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Report on a run: the last one, any that is kept, or every run in a file
@@ -44,7 +58,7 @@ pub(crate) enum Command {
 /// SDKs write them), as Jaeger's JSON or as Tempo's, packed with gzip or zstd or not. The report goes to standard
 /// output, everything else to standard error.
 #[derive(Debug, clap::Args)]
-#[command(after_help = SHOW_EXAMPLES)]
+#[command(after_long_help = SHOW_EXAMPLES)]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) run: RunArg,
@@ -73,6 +87,9 @@ pub(crate) struct ShowArgs {
     pub(crate) all_spans: bool,
 
     #[command(flatten)]
+    pub(crate) gates: GateArgs,
+
+    #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,
 }
 
@@ -88,8 +105,8 @@ pub(crate) const SHORT_HELP: &str = "\
 longpole finds the step that makes a workflow slow and says what fixing it would save.
 
   longpole demo                                  see a report now
-  longpole run -- python agent.py                run any program that sends OpenTelemetry spans
-  longpole show spans.jsonl                      what to fix first, in each run of a file
+  longpole run -- python agent.py                run any program that sends OpenTelemetry spans, and report on it
+  longpole show spans.jsonl                      report on each run in a file
 
 All commands and options: longpole --help
 ";
@@ -97,11 +114,15 @@ All commands and options: longpole --help
 const EXAMPLES: &str = "\
 Examples:
   longpole demo                                  see a report now
-  longpole run -- python agent.py                run any program that sends OpenTelemetry spans
-  longpole show last                             the report on the last run again
-  longpole show spans.jsonl --format json        the report on each run of a file, for a program
+  longpole run -- python agent.py                any program that sends OpenTelemetry spans
+  longpole run -n 20 --warmup 1 -o report.html -- ./pipeline
+  longpole show last --format json               the last run again, for a program
+  longpole show - < collector-output.json
+  longpole ls --workflow research-agent --since 7d
+  longpole export last --to perfetto -o run.json
 
-Exit status: 0 done, 1 could not do it, 2 wrong usage, 4 no spans there; of run: see longpole run --help.";
+Exit status: 0 done, 1 could not do it, 2 wrong usage, 3 a gate failed, 4 nothing there: no such run, no spans;
+130 interrupted; of `run` the command's own if it failed.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:

@@ -33,7 +33,7 @@ pub(crate) struct DoctorArgs {
 const EXAMPLES: &str = "\
 Examples:
   longpole doctor
-  longpole doctor --fix                          the commands that would put right what is odd";
+  longpole doctor --fix                          the commands that would put it right";
 
 /// How long a span that is sent to this process itself may be on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
