@@ -67,8 +67,9 @@ fn show_together(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result
         Ok::<(), Failure>(())
     })?;
     let tail = ManyRuns::TAIL_PERCENTILE;
-    let folded =
-        |stacks: &dyn Fn(&_) -> Option<String>| together.groups().filter_map(stacks).collect::<String>();
+    let folded = |stacks: &dyn Fn(&_) -> Option<String>| {
+        output::printable_lines(&together.groups().filter_map(stacks).collect::<String>())
+    };
     match args.format {
         Format::Text => {
             let page = many_runs::text(&together.report(tail), &context.text_style());
