@@ -309,6 +309,9 @@ longpole  desk                                               12 runs, 2026-11-01
     by the rule of more than 20%: no regression: ±0% against the run before
     v1: median 301 ms, 300 ms to 302 ms, 6 runs
     v2: median 401 ms, 400 ms to 402 ms, 6 runs
+
+  longest on the path
+    draft in 12 runs, also the latest
 ");
     let ascii = history.run(&["trend", "desk", "--ascii", "--last", "4", "--metric", "cost"]);
     insta::assert_snapshot!(stdout(&ascii), @r"
@@ -316,6 +319,9 @@ longpole  desk                                                4 runs, 2026-11-01
 
   cost    ====
     latest $0.2500, usual $0.2500 (+-0%)
+
+  longest on the path
+    draft in 4 runs, also the latest
 ");
     let json = history.run(&["trend", "desk", "--format", "json"]);
     let told: longpole::trend::Trend = serde_json::from_slice(&json.stdout).unwrap();

@@ -85,18 +85,24 @@ fn the_report_comes_after_a_blank_line_on_standard_error() {
     let quiet = run(&["-q"], &sender("agent"));
     let verdict = stderr(&output).lines().nth(1).unwrap();
     assert_eq!(stderr(&quiet), format!("\n{verdict}\n"));
+    // Without a terminal there is nobody to look on.
+    assert_eq!(stderr(&run(&["--progress"], &sender("agent"))), stderr(&output));
 }
 
 #[test]
 fn files_get_the_report_and_standard_error_the_verdict() {
     let folder = tempfile::tempdir().unwrap();
-    let [json, text] = ["report.json", "report.txt"].map(|name| folder.path().join(name));
-    let options = ["-o", json.to_str().unwrap(), "-o", text.to_str().unwrap()];
+    let [json, text, html] =
+        ["report.json", "report.txt", "report.html"].map(|name| folder.path().join(name));
+    let options = [&json, &text, &html].map(|path| ["-o", path.to_str().unwrap()]).concat();
     let output = run(&options, &sender("agent"));
     assert_eq!(stderr(&output).lines().count(), 2, "{}", stderr(&output));
     let report: longpole::Report = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     assert_eq!(report.run.wall_ns.as_nanos(), 3_020_000_000);
     assert!(fs::read_to_string(&text).unwrap().starts_with("longpole  support-agent"));
+    // The page draws every span.
+    let page = fs::read_to_string(&html).unwrap();
+    assert!(page.contains("</html>") && page.contains("execute_tool search_orders") && page.contains("<svg"));
 
     // Nothing is run for a name that says no format.
     let marker = folder.path().join("was-run");
@@ -278,13 +284,13 @@ mod with_processes {
     #[test]
     fn a_signal_goes_to_the_command_which_may_end_well() {
         let folder = tempfile::tempdir().unwrap();
-        let line = "trap 'kill $!; exit 0' TERM; sleep 1000 & echo ready; wait; exit 5";
+        let line = "trap 'kill -9 $!; exit 0' TERM; sleep 1000 & echo ready; wait; exit 5";
         let process = started(folder.path(), &[], &["sh", "-c", line]);
         signal(&process, "TERM");
         let output = process.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
         // One that asks for nothing reaches the command and ends nobody else.
-        let line = "trap 'kill $!; exit 6' USR1; sleep 1000 & kill -s USR1 $PPID; wait; exit 5";
+        let line = "trap 'kill -9 $!; exit 6' USR1; sleep 1000 & kill -s USR1 $PPID; wait; exit 5";
         assert_eq!(run(&[], &["sh", "-c", line]).status.code(), Some(6));
     }
 
