@@ -13,7 +13,10 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let longpole = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longpole"));
-        command.args(arguments).env("LONGPOLE_STORE", folder.path().join("runs.db")).env("LONGPOLE_CONFIG", "");
+        command
+            .args(arguments)
+            .env("LONGPOLE_STORE", folder.path().join("runs.db"))
+            .env("LONGPOLE_CONFIG", "");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
@@ -73,7 +76,8 @@ fn line() -> String {
             .to_owned(),
             _ => format!(r#"{{"key":"node.id","value":{{"stringValue":"tool {place}"}}}}"#),
         };
-        let parent = if index == 0 { String::new() } else { r#""parentSpanId":"0000000000000001","#.to_owned() };
+        let parent =
+            if index == 0 { String::new() } else { r#""parentSpanId":"0000000000000001","#.to_owned() };
         // 2026-11-01 00:00 UTC.
         let at = |ms: usize| format!("{}000000", 1_793_491_200_000 + ms as u64);
         format!(
