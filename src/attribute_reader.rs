@@ -3,6 +3,7 @@
 //! longpole, OpenTelemetry, OpenInference and OpenLLMetry name the same things differently. The table of keys is in
 //! [`conventions`](crate::conventions); here is what becomes of the values.
 
+mod kept;
 mod token_counts;
 mod told_call;
 mod told_cost;
@@ -28,6 +29,8 @@ pub struct AttributeReader {
     span_kind: Option<SpanSort>,
     entity_name: Option<Arc<str>>,
     system: Option<Arc<str>>,
+    /// What was read, where it is kept.
+    kept: Vec<u8>,
     call: ToldCall,
 }
 
@@ -49,6 +52,7 @@ impl Default for AttributeReader {
             span_kind: None,
             entity_name: None,
             system: None,
+            kept: Vec::new(),
             call: ToldCall::default(),
         }
     }
@@ -80,6 +84,9 @@ impl AttributeReader {
             _ => None,
         };
         let value = unquoted.as_ref().unwrap_or(value);
+        if interner.keeps_attributes {
+            kept::keep(&mut self.kept, fact, key, value);
+        }
         let mut unit = token_counts::unit_of(fact);
         if fact == Fact::UnitUsage {
             unit = key.strip_prefix(USAGE_PREFIX).and_then(Unit::from_name);
@@ -104,7 +111,7 @@ impl AttributeReader {
     }
 
     /// Draws the conclusions that need all attributes and the span's name. Call once, after the last attribute.
-    pub fn finish(self, record: &mut SpanRecord, interner: &mut Interner) {
+    pub fn finish(mut self, record: &mut SpanRecord, interner: &mut Interner) {
         if let Some(system) = self.system {
             record.facts.get_or_insert_default().provider.get_or_insert(system);
         }
@@ -128,8 +135,17 @@ impl AttributeReader {
             }
         }
         forget_partial_input(&self.told_by, record);
+        if interner.keeps_attributes
+            && self.call.scope_leaves_out
+            && told(&self.told_by, Fact::Scope).is_none()
+        {
+            kept::keep_scope(&mut self.kept, token_counts::SCOPE_THAT_LEAVES_OUT);
+        }
         self.call.finish(self.told_by, record);
         record.settle();
+        if !self.kept.is_empty() {
+            record.facts.get_or_insert_default().told = Some(self.kept.into());
+        }
     }
 }
 

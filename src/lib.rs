@@ -66,14 +66,18 @@ pub mod histogram;
 pub mod ids;
 pub mod many_runs;
 pub mod money;
+pub mod otlp_bytes;
+pub mod otlp_json;
 pub mod prices;
 pub mod render;
 pub mod report;
 pub mod run;
 pub mod run_assembler;
+pub mod run_list;
 pub mod run_profile;
 pub mod span_record;
 pub mod time;
+pub mod trend;
 
 #[cfg(feature = "layer")]
 mod builder;
@@ -121,7 +125,9 @@ mod terminal;
 pub mod testing;
 
 pub use report::Report;
-pub use report::build::{ReportOptions, report_on, report_on_run, report_with_profile, runs_in};
+pub use report::build::{
+    ReportOptions, report_on, report_on_run, report_with_profile, report_with_timeline, runs_in,
+};
 
 #[cfg(feature = "layer")]
 pub use builder::{BuildError, Builder, InitError, OtlpProtocol, builder, init};

@@ -168,6 +168,8 @@ pub struct NodeFacts {
     pub input_hash: Option<u64>,
     /// On the root of a run: how many spans of it were started in its process, itself included.
     pub run_spans: Option<NonZeroU64>,
+    /// All of the above as it was told, as OTLP's `Span.attributes`, where that is kept.
+    pub told: Option<Box<[u8]>>,
 }
 
 /// What few spans tell about a call of a model.
@@ -366,7 +368,8 @@ impl SpanRecord {
     pub fn weight(&self) -> usize {
         let links = self.links.as_deref().map_or(0, size_of_val);
         let facts = self.facts.as_ref().map_or(0, |facts| {
-            size_of::<NodeFacts>() + facts.call.as_ref().map_or(0, |_| size_of::<CallDetails>())
+            let told = facts.told.as_deref().map_or(0, <[u8]>::len);
+            size_of::<NodeFacts>() + facts.call.as_ref().map_or(0, |_| size_of::<CallDetails>()) + told
         });
         size_of::<Self>() + facts + links
     }
@@ -378,6 +381,8 @@ impl SpanRecord {
 #[derive(Debug, Default)]
 pub struct Interner {
     names: HashSet<Arc<str>>,
+    /// Whether records keep the attributes they were made of, in [`NodeFacts::told`].
+    pub keeps_attributes: bool,
 }
 
 impl Interner {

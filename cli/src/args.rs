@@ -1,6 +1,10 @@
 //! What can be typed after `longpole`.
 
 use crate::analysis::AnalysisArgs;
+use crate::context::Context;
+use crate::export::ExportArgs;
+use crate::formats::Format;
+use crate::runs::RunArg;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -9,14 +13,18 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) context: Context,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Show(ShowArgs),
+    Export(ExportArgs),
 }
 
-/// Report on every run in a file
+/// Report on a run: the last one, any that is kept, or every run in a file
 ///
 /// Reads spans as OTLP (JSON, JSON lines or protobuf, as longpole, the OpenTelemetry collector's file exporter and most
 /// SDKs write them), as Jaeger's JSON or as Tempo's, packed with gzip or zstd or not. The report goes to standard
@@ -24,14 +32,19 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHOW_EXAMPLES)]
 pub(crate) struct ShowArgs {
-    /// A file with spans, or `-` for standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) run: std::path::PathBuf,
+    #[command(flatten)]
+    pub(crate) run: RunArg,
 
-    /// For a person (text), for a program (json: one document, or an array where the file holds several runs), or for
-    /// a flame graph of the critical paths (folded, and folded-tail for the slowest runs only)
+    /// For a person (text; html: a page that needs nothing else), for a program (json: one document, or an array where
+    /// the file holds several runs), or for a flame graph of the critical paths (folded, and folded-tail for the slowest
+    /// runs only)
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+
+    /// Write the report to this file, as what its name ends in (txt, html, json); can be given again. Nothing goes to
+    /// standard output then
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["format", "summary"])]
+    pub(crate) output: Vec<std::path::PathBuf>,
 
     /// Tell what the runs say together; text of more than five runs does so by itself
     #[arg(long)]
@@ -41,28 +54,12 @@ pub(crate) struct ShowArgs {
     #[arg(long, conflicts_with = "summary")]
     pub(crate) each: bool,
 
-    /// Whether to colour the text; `auto` asks the terminal, NO_COLOR and CLICOLOR_FORCE
-    #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
-    pub(crate) color: Color,
-
-    /// Use ASCII characters only; the default where the locale is not UTF-8
+    /// In HTML, give each span of a large run a row of its own; otherwise those that matter least share rows
     #[arg(long)]
-    pub(crate) ascii: bool,
-
-    /// Columns of the text, 60 to 200 [default: the terminal's, else 80]
-    #[arg(long, value_name = "COLUMNS")]
-    pub(crate) width: Option<usize>,
+    pub(crate) all_spans: bool,
 
     #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Text,
-    Json,
-    Folded,
-    FoldedTail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -92,7 +89,9 @@ Exit status: 0 done, 1 could not do it, 2 wrong usage, 4 no spans there.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
-  longpole show spans.jsonl
+  longpole show                                  the last run that was kept
+  longpole show research-agent                   the last run of a workflow; research-agent@1.8.2: all of a version
+  longpole show last~2 --label session=7         of the runs with that label the third last
   longpole show spans.jsonl --format json > report.json
   longpole show - --width 120 < collector-output.json
   longpole show today.jsonl --history yesterday.jsonl --sla draft=5s

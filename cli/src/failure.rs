@@ -1,5 +1,6 @@
 //! How a command fails: what, why, what to type instead, and with which exit status.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -11,18 +12,23 @@ use longpole::render::Printable;
 pub(crate) struct Failure {
     status: u8,
     error: anyhow::Error,
-    help: Option<&'static str>,
+    help: Option<Cow<'static, str>>,
 }
 
 impl Failure {
     /// Something could not be read, understood or written.
-    pub(crate) fn could_not(error: anyhow::Error, help: &'static str) -> Self {
-        Failure { status: 1, error, help: Some(help) }
+    pub(crate) fn could_not(error: anyhow::Error, help: impl Into<Cow<'static, str>>) -> Self {
+        Failure { status: 1, error, help: Some(help.into()) }
     }
 
     /// Nothing there matches what was asked for.
-    pub(crate) fn nothing_there(error: anyhow::Error, help: &'static str) -> Self {
-        Failure { status: 4, error, help: Some(help) }
+    pub(crate) fn nothing_there(error: anyhow::Error, help: impl Into<Cow<'static, str>>) -> Self {
+        Failure { status: 4, error, help: Some(help.into()) }
+    }
+
+    /// What was typed cannot be meant.
+    pub(crate) fn wrong_use(error: anyhow::Error, help: impl Into<Cow<'static, str>>) -> Self {
+        Failure { status: 2, error, help: Some(help.into()) }
     }
 
     /// Says it on standard error.
@@ -30,8 +36,18 @@ impl Failure {
         if self.is_broken_pipe() {
             return ExitCode::SUCCESS;
         }
+        self.write("error", &self.error.to_string());
+        ExitCode::from(self.status)
+    }
+
+    /// Says it on standard error as something that did not go, on the side of a command that goes on.
+    pub(crate) fn warn(&self, what: &str) {
+        self.write("warning", &format!("{what}: {}", self.error));
+    }
+
+    fn write(&self, kind: &str, first: &str) {
         let mut said = self.error.to_string();
-        let mut text = format!("error: {}\n", Printable::new(&said));
+        let mut text = format!("{kind}: {}\n", Printable::new(first));
         for cause in self.error.chain().skip(1).map(ToString::to_string) {
             // Some errors end with their own cause.
             if !said.ends_with(&cause) {
@@ -39,12 +55,14 @@ impl Failure {
             }
             said = cause;
         }
-        if let Some(help) = self.help {
-            let _ = writeln!(text, "help: {help}");
+        if let Some(help) = &self.help {
+            // What is near to what was asked for is foreign text too; a list of it has lines of its own.
+            for (line, lead) in help.lines().zip(["help: "].into_iter().chain(std::iter::repeat(""))) {
+                let _ = writeln!(text, "{lead}{}", Printable::new(line));
+            }
         }
         // With standard error gone there is nobody left to tell.
         let _ = anstream::stderr().write_all(text.as_bytes());
-        ExitCode::from(self.status)
     }
 
     /// Whether the reader of the output went away, as `head` does when it has enough.

@@ -19,8 +19,9 @@ pub(crate) struct Input {
     pub(crate) problems: Vec<DecodeError>,
 }
 
-/// Reads the spans in a file, or in standard input for `-`.
-pub(crate) fn read(path: &Path) -> Result<Input, Failure> {
+/// Reads the spans in a file, or in standard input for `-`, with the attributes they were made of if these are to be
+/// kept.
+pub(crate) fn read(path: &Path, keeps_attributes: bool) -> Result<Input, Failure> {
     let is_stdin = path == Path::new("-");
     let name = if is_stdin { "standard input".to_owned() } else { path.to_string_lossy().into_owned() };
     let reader: Box<dyn Read> =
@@ -33,7 +34,8 @@ pub(crate) fn read(path: &Path) -> Result<Input, Failure> {
             })?)
         };
     let mut spans = Vec::new();
-    let problems = stream(reader, &Limits::default(), &mut |span| spans.push(span))
+    let limits = Limits { keeps_attributes, ..Limits::default() };
+    let problems = stream(reader, &limits, &mut |span| spans.push(span))
         .with_context(|| format!("cannot make out spans in {name}"))
         .map_err(|error| {
             let help = "spans are read as OTLP (JSON, JSON lines, protobuf) or Jaeger's JSON, packed or not";

@@ -2,10 +2,15 @@
 
 mod analysis;
 mod args;
+mod context;
+mod export;
 mod failure;
+mod formats;
+mod history;
 mod in_parallel;
 mod input;
 mod output;
+mod runs;
 mod show;
 
 use std::process::ExitCode;
@@ -15,8 +20,10 @@ use clap::Parser;
 use args::{Args, Command};
 
 fn main() -> ExitCode {
-    let outcome = match Args::parse().command {
-        Some(Command::Show(args)) => show::show(&args),
+    let Args { command, context } = Args::parse();
+    let outcome = match command {
+        Some(Command::Show(args)) => show::show(&args, &context),
+        Some(Command::Export(args)) => export::export(&args, &context),
         None => output::print(args::SHORT_HELP),
     };
     match outcome {

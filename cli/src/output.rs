@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use anstream::{AutoStream, ColorChoice};
 use longpole::render::TextStyle;
 
-use crate::args::{Color, ShowArgs};
-use crate::failure::{Failure, warn};
+use crate::args::Color;
+use crate::context::Context;
+use crate::failure::Failure;
 
 /// Puts `text` on standard output, without its colours where the terminal does not want them.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
@@ -19,6 +20,13 @@ pub(crate) fn print_with(text: &str, choice: ColorChoice) -> Result<(), Failure>
     let mut stdout = AutoStream::new(io::stdout().lock(), choice);
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
+}
+
+/// Puts a document on standard output as it is.
+pub(crate) fn write(document: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(document)?;
+    stdout.flush()
 }
 
 /// Standard output, for texts one after the other, with their colours if `choice` says so.
@@ -37,13 +45,16 @@ pub(crate) fn color_choice(color: Color) -> ColorChoice {
 }
 
 /// How text is drawn for this terminal and these options.
-pub(crate) fn text_style(args: &ShowArgs) -> TextStyle {
-    let ascii = args.ascii || !is_locale_utf8();
-    if ascii && !args.ascii {
-        warn("note", "the locale is not UTF-8, so the report is drawn in ASCII; LC_ALL=C.UTF-8 changes that");
+pub(crate) fn text_style(context: &Context) -> TextStyle {
+    let ascii = context.ascii || !is_locale_utf8();
+    if ascii && !context.ascii {
+        context.warn(
+            "note",
+            "the locale is not UTF-8, so the report is drawn in ASCII; LC_ALL=C.UTF-8 changes that",
+        );
     }
-    let color = color_choice(args.color) != ColorChoice::Never;
-    TextStyle { width: args.width.unwrap_or_else(terminal_width), color, ascii }
+    let color = color_choice(context.color) != ColorChoice::Never;
+    TextStyle { width: context.width.unwrap_or_else(terminal_width), color, ascii }
 }
 
 /// The terminal's width; `COLUMNS` or 80 where the output is none.

@@ -1,104 +1,63 @@
-//! `longpole show`: the report on every run in a file, or what its runs say together.
-
-use std::collections::HashMap;
-use std::error::Error;
-use std::io::Write;
-use std::sync::Arc;
+//! `longpole show`: the report on a run, on every run in a file, or what runs say together.
 
 use anstream::ColorChoice;
 use longpole::many_runs::ManyRuns;
-use longpole::render::{json, many_runs, text};
-use longpole::report::{History, OtherRoots};
-use longpole::run_assembler::{FinishedRun, only_below};
-use longpole::span_record::SpanRecord;
-use longpole::{Report, ReportOptions, report_on, report_on_run, report_with_profile, runs_in};
+use longpole::render::{HtmlOptions, TextStyle, many_runs};
 
-use crate::args::{Format, ShowArgs};
-use crate::failure::{Failure, warn};
+use crate::args::ShowArgs;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::formats::{Document, Files, Format, Told, Writer, texts};
 use crate::in_parallel::in_order;
-use crate::input::{self, Input};
 use crate::output;
+use crate::runs::{self, Found};
 
 /// More runs than this are told together, unless each is asked for.
 const MANY: usize = 5;
 
-/// Reads the file, says on standard error what is odd about it, and prints the reports.
-pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let options = args.analysis.options()?;
-    let histories = histories(args, &options)?;
-    let (name, mut spans) = read(&args.run)?;
-    if let Some(root) = args.analysis.root {
-        spans = only_below(spans, root);
-        if spans.is_empty() {
-            let help = "give the id of a span in the file, as --format json shows it";
-            return Err(Failure::nothing_there(anyhow::anyhow!("no span {root} in {name}"), help));
-        }
+/// Finds the runs, says on standard error what is odd about them, and prints the reports or writes them to files.
+pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
+    let runs = runs::find(&args.run, &args.analysis, context)?;
+    let is_summary = args.summary
+        || (runs.len() > MANY && args.format == Format::Text && !args.each && args.output.is_empty());
+    if is_summary || args.format.writer().is_none() {
+        return show_together(args, runs, context);
     }
-    let runs = runs_in(spans);
-    if runs.is_empty() {
-        let help = "check that the program was traced, and that it flushed its spans before it ended";
-        return Err(Failure::nothing_there(anyhow::anyhow!("no spans in {name}"), help));
-    }
-    let roots = OtherRoots::of(&runs);
-    let options_for = |run: &FinishedRun| {
-        let history = run.name().and_then(|name| histories.get(&**name).cloned());
-        let history = history.unwrap_or_else(|| options.history.clone());
-        ReportOptions { other_roots: roots.within(run), history, ..options.clone() }
-    };
-    let is_summary = args.summary || (runs.len() > MANY && args.format == Format::Text && !args.each);
-    if is_summary || matches!(args.format, Format::Folded | Format::FoldedTail) {
-        return show_together(args, runs, options_for);
-    }
-    show_each(args, runs, options_for)
+    show_each(args, runs, context)
 }
 
-/// The report on every run: texts with a blank line between them; one JSON document, or an array of them.
-fn show_each(
-    args: &ShowArgs,
-    runs: Vec<FinishedRun>,
-    options_for: impl Fn(&FinishedRun) -> ReportOptions + Sync,
-) -> Result<(), Failure> {
-    let style = output::text_style(args);
-    let is_json = args.format == Format::Json;
-    let (open, between, close) = match is_json {
-        true if runs.len() > 1 => ("[\n", ",\n", "\n]\n"),
-        true => ("", "", "\n"),
-        false => ("", "\n", ""),
+/// The report on every run: on standard output, or in the files that were asked for.
+fn show_each(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result<(), Failure> {
+    let (mut style, number) = (context.text_style(), runs.len());
+    let told = |run: Found, writers: &[&'static Writer], style: &TextStyle| {
+        let told = Told::of(run, writers, number)?;
+        let html = HtmlOptions { all_spans: args.all_spans };
+        Ok::<_, Failure>(texts(writers, &Told { html, ..told }, style))
     };
-    let choice = if is_json { ColorChoice::Never } else { output::color_choice(args.color) };
-    let document = |run: FinishedRun| {
-        let options = options_for(&run);
-        let report = report_on_run(run, &options)?;
-        Some(if is_json { json(&report).trim_end().to_owned() } else { text(&report, &style) })
-    };
-    let mut stdout = output::open(choice);
-    stdout.write_all(open.as_bytes())?;
-    let mut is_first = true;
-    in_order(runs, document, |document| {
-        let Some(document) = document else { return Ok(()) };
-        if !is_first {
-            stdout.write_all(between.as_bytes())?;
-        }
-        is_first = false;
-        stdout.write_all(document.as_bytes())
+    if !args.output.is_empty() {
+        // A file is no terminal.
+        style.color = false;
+        let mut files = Files::begin(&args.output, number)?;
+        let writers = files.writers();
+        in_order(runs, |run| told(run, &writers, &style), |texts| files.put(&texts?))?;
+        return files.end();
+    }
+    let Some(writer) = args.format.writer() else { return show_together(args, runs, context) };
+    let choice = if args.format == Format::Text { context.color_choice() } else { ColorChoice::Never };
+    let mut document = Document::begin(writer, number, output::open(choice))?;
+    let told = |run: Found| told(run, &[writer], &style);
+    in_order(runs, told, |texts| {
+        texts?.iter().try_for_each(|text| document.put(text))?;
+        Ok::<(), Failure>(())
     })?;
-    stdout.write_all(close.as_bytes())?;
-    Ok(stdout.flush()?)
+    Ok(document.end()?)
 }
 
 /// What all runs say together.
-fn show_together(
-    args: &ShowArgs,
-    runs: Vec<FinishedRun>,
-    options_for: impl Fn(&FinishedRun) -> ReportOptions + Sync,
-) -> Result<(), Failure> {
+fn show_together(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result<(), Failure> {
     let mut together = ManyRuns::default();
-    let profile = |run: FinishedRun| {
-        let options = options_for(&run);
-        Some(report_with_profile(run, &options)?.1)
-    };
-    in_order(runs, profile, |profile| {
-        profile.iter().for_each(|profile| together.add(profile));
+    in_order(runs, Found::report_with_profile, |told| {
+        together.add(&told?.1);
         Ok::<(), Failure>(())
     })?;
     let tail = ManyRuns::TAIL_PERCENTILE;
@@ -106,9 +65,13 @@ fn show_together(
         |stacks: &dyn Fn(&_) -> Option<String>| together.groups().filter_map(stacks).collect::<String>();
     match args.format {
         Format::Text => {
-            let page = many_runs::text(&together.report(tail), &output::text_style(args));
+            let page = many_runs::text(&together.report(tail), &context.text_style());
             let hint = if args.summary { "" } else { "\n  each run: longpole show FILE --each\n" };
-            output::print_with(&(page + hint), output::color_choice(args.color))
+            output::print_with(&(page + hint), context.color_choice())
+        }
+        Format::Html => {
+            let error = anyhow::anyhow!("many runs together are told as text or JSON only");
+            Err(Failure::wrong_use(error, "leave out --summary for a page about each run"))
         }
         Format::Json => output::print_with(&many_runs::json(&together.report(tail)), ColorChoice::Never),
         Format::Folded => {
@@ -118,28 +81,4 @@ fn show_together(
             output::print_with(&folded(&|group| together.folded_tail_stacks(group, tail)), ColorChoice::Never)
         }
     }
-}
-
-/// The spans in a file; what could not be read of it is told.
-fn read(file: &std::path::Path) -> Result<(String, Vec<SpanRecord>), Failure> {
-    let Input { name, spans, problems } = input::read(file)?;
-    for problem in problems {
-        let cause = problem.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        warn("warning", &format!("{name}: {problem}{cause}"));
-    }
-    Ok((name, spans))
-}
-
-/// What is usual, by workflow or name of the root.
-fn histories(args: &ShowArgs, options: &ReportOptions) -> Result<HashMap<String, Arc<History>>, Failure> {
-    let mut histories: HashMap<String, Arc<History>> = HashMap::new();
-    for file in &args.analysis.history {
-        let mut reports: Vec<Report> = report_on(read(file)?.1, options);
-        reports.sort_by_key(|report| report.run.start_unix_ns);
-        for report in reports {
-            let name = report.run.workflow.as_ref().unwrap_or(&report.run.name).clone();
-            Arc::make_mut(histories.entry(name).or_default()).push(&report);
-        }
-    }
-    Ok(histories)
 }

@@ -329,3 +329,25 @@ fn a_reader_that_goes_away_is_no_failure() {
     let output = longpole(&["show"]).arg(data(AGENT)).stdout(writer).stderr(Stdio::piped()).output().unwrap();
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
 }
+
+#[test]
+fn each_file_asked_for_holds_the_report_in_the_format_of_its_name_and_standard_output_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, json) = (folder.path().join("report.txt"), folder.path().join("report.JSON"));
+    let args = ["-o", text.to_str().unwrap(), "-o", json.to_str().unwrap()];
+    let output = show(AGENT, &args);
+    assert_eq!((stdout(&output), stderr(&output), output.status.code()), ("", "", Some(0)));
+    assert_eq!(std::fs::read_to_string(&text).unwrap(), stdout(&show(AGENT, &[])));
+    assert_eq!(std::fs::read_to_string(&json).unwrap(), stdout(&show(AGENT, &["--format", "json"])));
+}
+
+#[test]
+fn a_file_name_that_says_no_format_is_a_wrong_use_and_makes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad) = (folder.path().join("report.txt"), folder.path().join("report.doc"));
+    let output = show(AGENT, &["-o", good.to_str().unwrap(), "-o", bad.to_str().unwrap()]);
+    assert_eq!((stdout(&output), output.status.code()), ("", Some(2)));
+    assert!(stderr(&output).contains("cannot tell from its name what to write to"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("help: use a name that ends in .txt, .json"), "{}", stderr(&output));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

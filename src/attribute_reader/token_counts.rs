@@ -40,6 +40,9 @@ const LEAVE_OUT: [&str; 3] = [
     "@traceloop/instrumentation-anthropic",
 ];
 
+/// One of them.
+pub(super) const SCOPE_THAT_LEAVES_OUT: &str = "opentelemetry.instrumentation.bedrock";
+
 /// Whether this instrumentation leaves cached tokens out of the input.
 pub(super) fn scope_leaves_out(scope: &str) -> bool {
     LEAVE_OUT.iter().any(|name| scope.starts_with(name))

@@ -32,13 +32,14 @@ use crate::pipeline::budgets::{BudgetWatch, OnBudget};
 use crate::pipeline::io_thread::LossTelling;
 use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
-use crate::pipeline::run_thread::{OPEN_SPANS_INTERVAL, OnRun, RunThreadConfig};
+use crate::pipeline::run_thread::{OPEN_SPANS_INTERVAL, OnRun, OnRunSpans, RunThreadConfig};
 use crate::pipeline::shard::Shards;
 use crate::pipeline::{Pipeline, PipelineSettings};
 use crate::process_identity::ProcessIdentity;
 use crate::report::build::ReportOptions;
 use crate::report::{PipelineLosses, Report, Source};
 use crate::run_assembler::AssemblerConfig;
+use crate::span_record::SpanRecord;
 use crate::terminal;
 
 /// Settings of a layer, see [`builder`].
@@ -77,6 +78,7 @@ pub struct Builder {
     compares_with_earlier_runs: bool,
     marked_only: bool,
     on_run: Vec<OnRun>,
+    on_run_spans: Vec<OnRunSpans>,
     on_budget: Vec<OnBudget>,
     tells_problems: bool,
 }
@@ -205,6 +207,7 @@ pub fn builder() -> Builder {
         compares_with_earlier_runs: false,
         marked_only: false,
         on_run: Vec::new(),
+        on_run_spans: Vec::new(),
         on_budget: Vec::new(),
         tells_problems: false,
     }
@@ -324,6 +327,14 @@ impl Builder {
         self
     }
 
+    /// The same with the spans the report was made of, for who keeps runs so that they can be looked at again, as
+    /// `longpole-store` does. They hold the attributes longpole reads, which
+    /// [`traces_data`](crate::otlp_bytes::traces_data) writes, and no content. Each run's spans are copied once more.
+    pub fn on_run_spans(mut self, on_run: impl FnMut(&Report, &[SpanRecord]) + Send + 'static) -> Self {
+        self.on_run_spans.push(Box::new(on_run));
+        self
+    }
+
     /// Prints each run's report on stderr, as wide as the terminal, in colour if that is one, and once what is
     /// wrong with the settings.
     pub fn report_to_stderr(mut self) -> Self {
@@ -425,6 +436,7 @@ impl Builder {
                 marked_only: self.marked_only,
                 origin: attributes.origin(),
                 on_run: self.on_run,
+                on_run_spans: self.on_run_spans,
                 budgets: budget_watch(&core, &analysis, workflow.as_deref()),
                 on_budget: self.on_budget,
                 metrics: metrics.clone(),

@@ -56,11 +56,20 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes that packed input may unpack to. Default: 16 GiB.
     pub unpacked_bytes: u64,
+    /// Whether records keep the attributes they were made of, so that they can be written again, by
+    /// [`traces_data`](crate::otlp_bytes::traces_data). Default: no.
+    pub keeps_attributes: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { document_bytes: 1 << 30, string_bytes: 64 << 20, depth: 64, unpacked_bytes: 16 << 30 }
+        Limits {
+            document_bytes: 1 << 30,
+            string_bytes: 64 << 20,
+            depth: 64,
+            unpacked_bytes: 16 << 30,
+            keeps_attributes: false,
+        }
     }
 }
 
@@ -91,6 +100,7 @@ pub fn stream(
 ) -> Result<Vec<DecodeError>, DecodeError> {
     let limits = Limits { depth: limits.depth.min(Limits::default().depth), ..limits.clone() };
     let mut sink = Sink::new(on_span);
+    sink.interner.keeps_attributes = limits.keeps_attributes;
     let mut input = Input::new(reader);
     input.need(BEGINNING);
     #[cfg(feature = "compressed")]

@@ -16,7 +16,7 @@ use super::state::Done;
 use super::transport::{Answer, Signal, Transport};
 use super::waiting::Batch;
 use super::{Protocol, SignalName};
-use crate::encode::json_lines::append_traces_line;
+use crate::otlp_json::append_traces_line;
 use crate::random::random_share;
 
 /// A request and its fate so far.

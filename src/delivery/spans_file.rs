@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::encode::json_lines::append_traces_line;
+use crate::otlp_json::append_traces_line;
 
 /// Where lines of spans go.
 #[derive(Clone, Debug, PartialEq, Eq)]

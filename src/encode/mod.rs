@@ -3,7 +3,6 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub(crate) mod cost;
-pub(crate) mod json_lines;
 pub(crate) mod resource;
 pub(crate) mod shedding;
 pub(crate) mod span;

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,12 +15,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::dispatcher::{self, Dispatch};
 
+use crate::conventions::RUN_SPANS;
 use crate::decode::otlp::decode_span;
 use crate::delivery::Delivery;
 use crate::delivery::record::{Record, SpanKey};
 use crate::encode::verdict::{count_attributes, verdict_attributes};
 use crate::layer::fence::Fence;
 use crate::metrics::hub::{self, MetricHub};
+use crate::otlp_bytes;
 use crate::pipeline::budgets::{BudgetExceeded, BudgetWatch, OnBudget};
 use crate::pipeline::keep_runs::KeepRuns;
 use crate::pipeline::outputs::Outputs;
@@ -35,6 +38,8 @@ pub(crate) const NAME: &str = "longpole-run";
 
 /// What to do with each report.
 pub(crate) type OnRun = Box<dyn FnMut(&Report) + Send>;
+/// The same with the spans it was made of.
+pub(crate) type OnRunSpans = Box<dyn FnMut(&Report, &[SpanRecord]) + Send>;
 
 pub(crate) struct RunThreadConfig {
     pub(crate) assembler: AssemblerConfig,
@@ -47,6 +52,7 @@ pub(crate) struct RunThreadConfig {
     pub(crate) marked_only: bool,
     pub(crate) origin: Arc<Origin>,
     pub(crate) on_run: Vec<OnRun>,
+    pub(crate) on_run_spans: Vec<OnRunSpans>,
     /// Who watches what runs use, where that is limited.
     pub(crate) budgets: Option<BudgetWatch>,
     pub(crate) on_budget: Vec<OnBudget>,
@@ -93,7 +99,8 @@ pub(crate) fn spawn(
     super::spawn_untraced(NAME, move || {
         IS_RUN_THREAD.set(true);
         let assembler = RunAssembler::new(config.assembler);
-        let interner = Interner::default();
+        let mut interner = Interner::default();
+        interner.keeps_attributes = !config.on_run_spans.is_empty();
         let (earlier, started) = (EarlierRuns::default(), Instant::now());
         let mut thread = RunThread {
             config,
@@ -318,6 +325,7 @@ impl RunThread {
         }
         let around = root.as_ref().map(|root| root.those_within(self.earlier.roots.iter()));
         self.config.report.other_roots = around.unwrap_or_default();
+        let spans_told = (!self.config.on_run_spans.is_empty()).then(|| records_as_exported(&run));
         let began = Instant::now();
         // A mistake of ours in the analysis costs one report, never the thread.
         let analysed = catch_unwind(AssertUnwindSafe(|| report_with_sums(run, &self.config.report)));
@@ -376,7 +384,7 @@ impl RunThread {
         if let Some(mlflow) = &self.config.mlflow {
             mlflow.run_ended(report.clone());
         }
-        self.call_back(&report);
+        self.call_back(&report, spans_told.as_deref().unwrap_or_default());
     }
 
     fn forget_budgets(&mut self, root: Option<SpanKey>) {
@@ -407,16 +415,37 @@ impl RunThread {
         }
     }
 
-    fn call_back(&mut self, report: &Report) {
+    fn call_back(&mut self, report: &Report, spans: &[SpanRecord]) {
         let dispatch = (self.config.host_dispatch)().unwrap_or_else(Dispatch::none);
         let _fence = Fence::raise();
-        for on_run in &mut self.config.on_run {
-            let call = AssertUnwindSafe(|| dispatcher::with_default(&dispatch, || on_run(report)));
+        let outputs = &self.outputs;
+        let call = |on_run: &mut dyn FnMut()| {
+            let call = AssertUnwindSafe(|| dispatcher::with_default(&dispatch, on_run));
             if catch_unwind(call).is_err() {
-                self.outputs.note("an on_run callback panicked; its report is kept".to_owned());
+                outputs.note("an on_run callback panicked; its report is kept".to_owned());
             }
+        };
+        for on_run in &mut self.config.on_run {
+            call(&mut || on_run(report));
+        }
+        for on_run in &mut self.config.on_run_spans {
+            call(&mut || on_run(report, spans));
         }
     }
+}
+
+/// The spans of a run; its root says how many were started, as it does where it is exported.
+fn records_as_exported(run: &FinishedRun) -> Vec<SpanRecord> {
+    let mut records = run.records.clone();
+    let root = records.iter_mut().find(|record| Some(record.span_id) == run.root);
+    if let Some((root, started)) = root.zip(NonZeroU64::new(run.started)) {
+        let facts = root.facts.get_or_insert_default();
+        facts.run_spans = Some(started);
+        let mut told = facts.told.take().unwrap_or_default().into_vec();
+        otlp_bytes::append_count(&mut told, RUN_SPANS, started.get());
+        facts.told = Some(told.into());
+    }
+    records
 }
 
 fn key_of(run: &FinishedRun) -> Option<SpanKey> {

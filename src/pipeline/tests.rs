@@ -31,6 +31,7 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         budgets: None,
         on_budget: Vec::new(),
         on_run: Vec::new(),
+        on_run_spans: Vec::new(),
         metrics: Arc::new(MetricHub::new(MetricLimits::default())),
         #[cfg(feature = "mlflow")]
         mlflow: None,

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::page::{Line, Page, Role, no_break, plain};
+use super::page::{Page, no_break};
 use super::units;
 use crate::money::Money;
 use crate::report::{
@@ -15,7 +15,6 @@ const MAX_NAMES: usize = 3;
 const MAX_HINT: usize = 240;
 /// The most columns of a table's name.
 const MAX_TABLE: usize = 44;
-const INDENT: usize = 14;
 
 /// An amount that may be only a part: `$0.0913`, `≥ $0.0913`, `?`; `None` where there is nothing to know.
 pub(super) fn amount(known: Option<Money>, has_more: bool) -> Option<String> {
@@ -72,7 +71,7 @@ fn put_nodes(page: &mut Page, report: &Report) {
         parts.push(no_break(&format!("outside nodes {}", with_share(outside, total))));
     }
     let text = if parts.is_empty() { units::money(total) } else { parts.join(", ") };
-    put_labelled(page, "Cost", text);
+    page.put_labelled("Cost", text);
 }
 
 fn with_share(part: Money, total: Money) -> String {
@@ -94,7 +93,7 @@ fn put_shares(page: &mut Page, section: &CostSection) {
     };
     let parts: Vec<String> = parts.into_iter().filter_map(part).collect();
     if !parts.is_empty() {
-        put_labelled(page, "", parts.join(", "));
+        page.put_labelled("", parts.join(", "));
     }
 }
 
@@ -107,7 +106,7 @@ fn put_models(page: &mut Page, section: &CostSection) {
     });
     let named: Vec<String> = named.collect();
     if named.len() > 1 {
-        put_labelled(page, "Models", listed(named));
+        page.put_labelled("Models", listed(named));
     }
 }
 
@@ -127,7 +126,7 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
         section.without_price.keys().map(|unit| page.name_in_text(&unit.replace('_', " "))).collect();
     if !without.is_empty() {
         let calls = units::counted(section.partly_priced_calls, "call", "calls");
-        put_labelled(page, "Unpriced", format!("{} in {}", listed(without), no_break(&calls)));
+        page.put_labelled("Unpriced", format!("{} in {}", listed(without), no_break(&calls)));
     }
     if section.unpriced.is_empty() {
         return;
@@ -144,10 +143,10 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
         format!("{}{of} ({})", no_break(&calls), why.join(", "))
     };
     let rows: Vec<String> = section.unpriced.iter().map(row).collect();
-    put_labelled(page, "Unpriced", listed(rows));
+    page.put_labelled("Unpriced", listed(rows));
     if section.covered_calls > 0 {
         let covered = units::counted(section.covered_calls, "of them is", "of them are");
-        put_labelled(page, "", format!("{covered} in what a span around them says"));
+        page.put_labelled("", format!("{covered} in what a span around them says"));
     }
     let mut hints: Vec<&str> = Vec::new();
     for hint in section.unpriced.iter().filter_map(|row| row.hint.as_deref()) {
@@ -156,7 +155,7 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
         }
     }
     for hint in hints {
-        put_labelled(page, "", page.name(hint, MAX_HINT));
+        page.put_labelled("", page.name(hint, MAX_HINT));
     }
 }
 
@@ -182,17 +181,17 @@ fn put_sources(page: &mut Page, section: &CostSection) {
     if !in_vain.is_empty() {
         parts.push(format!("nothing found in {}", listed(in_vain)));
     }
-    put_labelled(page, "Prices", parts.join(", "));
+    page.put_labelled("Prices", parts.join(", "));
 }
 
 /// The spans whose own sums are others than those of their calls.
 fn put_roll_ups(page: &mut Page, section: &CostSection) {
     for row in section.roll_ups.iter().take(MAX_NAMES) {
-        put_labelled(page, "Differs", difference(page, row));
+        page.put_labelled("Differs", difference(page, row));
     }
     let more = section.roll_ups_total.saturating_sub(section.roll_ups.len().min(MAX_NAMES) as u64);
     if more > 0 && !section.roll_ups.is_empty() {
-        put_labelled(page, "", format!("and {} more", units::count(more)));
+        page.put_labelled("", format!("and {} more", units::count(more)));
     }
 }
 
@@ -210,7 +209,7 @@ fn put_warnings(page: &mut Page, section: &CostSection) {
     };
     let warnings: Vec<String> = section.warnings.iter().take(MAX_NAMES).map(warning).collect();
     if !warnings.is_empty() {
-        put_labelled(page, "Odd costs", warnings.join("; "));
+        page.put_labelled("Odd costs", warnings.join("; "));
     }
 }
 
@@ -250,11 +249,4 @@ pub(super) fn tokens(tokens: &TokenSums) -> Option<String> {
     let output = part(tokens.output, "out", &[(tokens.reasoning, "reasoning")]);
     let parts: Vec<String> = input.into_iter().chain(output).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
-}
-
-/// A line that starts with what it is about: `Cost          draft $0.0412 (45%)`.
-pub(super) fn put_labelled(page: &mut Page, label: &str, text: String) {
-    let mut line = Line::default();
-    page.add(&mut line, Role::Plain, label);
-    page.put_wrapped(line, INDENT, [plain(text)]);
 }

@@ -5,7 +5,7 @@ use super::{evidence, units};
 use crate::report::{Confidence, Finding, Report, Severity};
 
 /// The most findings that are shown.
-const MAX_SHOWN: usize = 5;
+pub(super) const MAX_SHOWN: usize = 5;
 
 pub(super) fn put(page: &mut Page, report: &Report) {
     let edge = page.text_width() - 6;
@@ -43,7 +43,7 @@ pub(super) fn put(page: &mut Page, report: &Report) {
 }
 
 /// The findings about one subject together, in order of the first about each.
-fn by_subject(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+pub(super) fn by_subject(findings: &[Finding]) -> Vec<Vec<&Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
     for finding in findings {
         match groups.iter_mut().find(|group| group.first().is_some_and(|it| it.subject == finding.subject)) {
@@ -56,13 +56,7 @@ fn by_subject(findings: &[Finding]) -> Vec<Vec<&Finding>> {
 
 fn put_headline(page: &mut Page, number: usize, group: &[&Finding], edge: usize) {
     let Some(first) = group.first() else { return };
-    let worst = group.iter().map(|finding| finding.severity).max().unwrap_or(first.severity);
-    let (role, severity) = match worst {
-        Severity::Critical => (Role::Critical, "CRITICAL"),
-        Severity::High => (Role::High, "HIGH"),
-        Severity::Medium => (Role::Medium, "MEDIUM"),
-        Severity::Low => (Role::Dim, "LOW"),
-    };
+    let (role, severity) = severity(group);
     let mut line = Line::default();
     page.add(&mut line, Role::Plain, &format!("  {number}  "));
     page.add(&mut line, role, severity);
@@ -82,38 +76,54 @@ fn put_headline(page: &mut Page, number: usize, group: &[&Finding], edge: usize)
     page.put(line);
 }
 
-fn reasons(page: &Page, finding: &Finding) -> Vec<Vec<Part>> {
+pub(super) fn reasons(page: &Page, finding: &Finding) -> Vec<Vec<Part>> {
     finding.why.iter().map(|reason| vec![plain(evidence::reason(page, &finding.subject, reason))]).collect()
 }
 
-fn changes(report: &Report, finding: &Finding) -> Vec<Vec<Part>> {
+pub(super) fn changes(report: &Report, finding: &Finding) -> Vec<Vec<Part>> {
     finding.suggestions.iter().map(|change| evidence::suggestion(change, report.run.wall_ns)).collect()
 }
 
 /// What the first suggestions save together, and what would save nothing.
 fn put_combined(page: &mut Page, report: &Report) {
+    let sentences: Vec<String> =
+        [together(page, report), saves_nothing(page, report)].into_iter().flatten().collect();
+    if !sentences.is_empty() {
+        page.blank();
+    }
+    sentences.iter().for_each(|sentence| page.put_words(2, sentence));
+}
+
+/// What the first suggestions save together, in a sentence.
+pub(super) fn together(page: &Page, report: &Report) -> Option<String> {
+    let combined = report.combined.as_ref()?;
+    let changes = combined
+        .changes
+        .iter()
+        .map(|change| evidence::change_of(&page.name_in_text(&change.subject), &change.suggestion));
+    let ratio = combined.saves_ns.ratio_of(report.run.wall_ns).unwrap_or_default();
+    Some(format!(
+        "{}, together: {} → {} (−{}).",
+        changes.collect::<Vec<_>>().join(" and "),
+        no_break(&units::duration(report.run.wall_ns)),
+        no_break(&units::duration(combined.wall_ns)),
+        units::share(ratio),
+    ))
+}
+
+/// What would save nothing, in a sentence.
+pub(super) fn saves_nothing(page: &Page, report: &Report) -> Option<String> {
     let nothing: Vec<String> = report.saves_nothing.iter().map(|node| page.name_in_text(node)).collect();
-    if report.combined.is_none() && nothing.is_empty() {
-        return;
-    }
-    page.blank();
-    if let Some(combined) = &report.combined {
-        let changes = combined
-            .changes
-            .iter()
-            .map(|change| evidence::change_of(&page.name_in_text(&change.subject), &change.suggestion));
-        let ratio = combined.saves_ns.ratio_of(report.run.wall_ns).unwrap_or_default();
-        let text = format!(
-            "{}, together: {} → {} (−{}).",
-            changes.collect::<Vec<_>>().join(" and "),
-            no_break(&units::duration(report.run.wall_ns)),
-            no_break(&units::duration(combined.wall_ns)),
-            units::share(ratio),
-        );
-        page.put_words(2, &text);
-    }
-    if !nothing.is_empty() {
-        page.put_words(2, &format!("Speeding up {} saves nothing.", nothing.join(" or ")));
+    (!nothing.is_empty()).then(|| format!("Speeding up {} saves nothing.", nothing.join(" or ")))
+}
+
+/// The severity of a group of findings in words: that of its worst.
+pub(super) fn severity(group: &[&Finding]) -> (Role, &'static str) {
+    match group.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Low) {
+        Severity::Critical => (Role::Critical, "CRITICAL"),
+        Severity::High => (Role::High, "HIGH"),
+        Severity::Medium => (Role::Medium, "MEDIUM"),
+        Severity::Low => (Role::Dim, "LOW"),
     }
 }
 

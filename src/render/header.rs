@@ -39,7 +39,7 @@ fn put_title(page: &mut Page, run: &RunSummary) {
 }
 
 /// `ok, 1 retry`.
-fn status(run: &RunSummary) -> String {
+pub(super) fn status(run: &RunSummary) -> String {
     let mut text = match run.status {
         RunStatus::Ok => "ok",
         RunStatus::Error => "error",
@@ -98,7 +98,13 @@ fn put_totals(page: &mut Page, report: &Report) {
 
 /// How long the run took against earlier ones.
 fn put_baseline(page: &mut Page, run: &RunSummary) {
-    let Some(baseline) = run.baseline.filter(|baseline| !baseline.p50_ns.is_zero()) else { return };
+    let Some((change, against)) = against_baseline(run) else { return };
+    page.put_words(2, &format!("{change} against {against}"));
+}
+
+/// `+9%`, `the median of the last 20 runs (20.9 s)`.
+pub(super) fn against_baseline(run: &RunSummary) -> Option<(String, String)> {
+    let baseline = run.baseline.filter(|baseline| !baseline.p50_ns.is_zero())?;
     let runs = units::counted(baseline.runs, "run", "runs");
     let usual = units::duration(baseline.p50_ns);
     let ratio = run.wall_ns.as_nanos() as f64 / baseline.p50_ns.as_nanos() as f64 - 1.0;
@@ -108,7 +114,7 @@ fn put_baseline(page: &mut Page, run: &RunSummary) {
     } else {
         format!("{}{}", if ratio < 0.0 { "−" } else { "+" }, units::share(ratio.abs()))
     };
-    page.put_words(2, &format!("{change} against the median of the last {runs} ({usual})"));
+    Some((change, format!("the median of the last {runs} ({usual})")))
 }
 
 fn page_line(page: &mut Page, text: &str) {

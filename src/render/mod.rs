@@ -9,19 +9,25 @@ mod cost;
 mod evidence;
 mod fix_first;
 mod header;
+mod html;
 mod json;
 pub mod many_runs;
 mod page;
 mod path_table;
 mod printable;
+mod speedscope;
 pub mod text;
+mod trace_events;
 mod trust;
 pub(crate) mod units;
 
 pub use comparison::comparison_text;
+pub use html::{HTML_END, HtmlOptions, html, html_article, html_start};
 pub use json::json;
 pub use printable::Printable;
+pub use speedscope::speedscope;
 pub use text::{TextStyle, text};
+pub use trace_events::trace_events;
 
 use crate::report::Report;
 

@@ -39,6 +39,8 @@ impl Role {
 const RESET: &str = "\x1b[0m";
 /// Stands for a space at which a sentence is not broken.
 const NO_BREAK: char = '\u{a0}';
+/// Where the text behind a label starts.
+const LABEL: usize = 14;
 
 /// A stretch of text and what it stands for.
 pub(super) type Part = (Role, String);
@@ -73,12 +75,34 @@ impl Line {
 pub(super) struct Page {
     style: TextStyle,
     text: String,
+    /// Lines with a label, where they are laid out by somebody else.
+    labelled: Option<Vec<(String, String)>>,
 }
 
 impl Page {
     pub(super) fn new(style: &TextStyle) -> Self {
         let width = style.width.clamp(TextStyle::MIN_WIDTH, TextStyle::MAX_WIDTH);
-        Page { style: TextStyle { width, ..*style }, text: String::new() }
+        Page { style: TextStyle { width, ..*style }, text: String::new(), labelled: None }
+    }
+
+    /// A page that keeps what [`Page::put_labelled`] gets apart, for those who lay it out differently.
+    pub(super) fn of_labelled_lines() -> Self {
+        Page { labelled: Some(Vec::new()), ..Page::new(&TextStyle::default()) }
+    }
+
+    /// What was put on a page of labelled lines, each with its label; that of a further line is empty.
+    pub(super) fn into_labelled_lines(self) -> Vec<(String, String)> {
+        self.labelled.unwrap_or_default()
+    }
+
+    /// A line that starts with what it is about: `Cost          draft $0.0412 (45%)`.
+    pub(super) fn put_labelled(&mut self, label: &str, text: String) {
+        if let Some(lines) = &mut self.labelled {
+            return lines.push((label.to_owned(), text));
+        }
+        let mut line = Line::default();
+        self.add(&mut line, Role::Plain, label);
+        self.put_wrapped(line, LABEL, [plain(text)]);
     }
 
     /// How wide a line may be.

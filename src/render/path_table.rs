@@ -76,23 +76,27 @@ fn largest(rows: &[PathRow]) -> impl Iterator<Item = (&PathRow, bool)> {
 }
 
 fn put_lead(page: &mut Page, report: &Report) {
-    let (wall, length) = (report.run.wall_ns, report.critical_path.length_ns);
-    let unattributed = report.totals.unattributed_ns;
     let mut line = Line::default();
     page.add(&mut line, Role::Plain, "Critical path");
+    page.put_wrapped(line, 16, [plain(lead(report))]);
+}
+
+/// How much of the run the path explains.
+pub(super) fn lead(report: &Report) -> String {
+    let (wall, length) = (report.run.wall_ns, report.critical_path.length_ns);
+    let unattributed = report.totals.unattributed_ns;
     let has_both = report.allowed_path.is_declared && report.allowed_path.wall_ns < wall;
-    let text = if wall.is_zero() {
-        "empty: the run took no time".to_owned()
-    } else if report.critical_path.rows.is_empty() {
-        format!("no node is on it: {} has no span", no_break(&units::duration(wall)))
-    } else {
-        let [whole, part, rest] = units::split(wall, length, unattributed).map(|text| no_break(&text));
-        let share = units::share(length.ratio_of(wall).unwrap_or_default());
-        let rest = (!unattributed.is_zero()).then(|| format!("; the other {rest} has no span"));
-        let name = if has_both { "as run: " } else { "" };
-        format!("{name}{part} of {whole} ({share}){}", rest.unwrap_or_default())
-    };
-    page.put_wrapped(line, 16, [plain(text)]);
+    if wall.is_zero() {
+        return "empty: the run took no time".to_owned();
+    }
+    if report.critical_path.rows.is_empty() {
+        return format!("no node is on it: {} has no span", no_break(&units::duration(wall)));
+    }
+    let [whole, part, rest] = units::split(wall, length, unattributed).map(|text| no_break(&text));
+    let share = units::share(length.ratio_of(wall).unwrap_or_default());
+    let rest = (!unattributed.is_zero()).then(|| format!("; the other {rest} has no span"));
+    let name = if has_both { "as run: " } else { "" };
+    format!("{name}{part} of {whole} ({share}){}", rest.unwrap_or_default())
 }
 
 /// The cells of a row that are text.

@@ -62,6 +62,14 @@ pub fn text(report: &Report, style: &TextStyle) -> String {
 
 /// What to fix, or why nothing is said about that.
 fn put_advice(page: &mut Page, report: &Report) {
+    match nothing_to_fix(page, report) {
+        Some(why) => page.put_words(2, &why),
+        None => fix_first::put(page, report),
+    }
+}
+
+/// Why nothing is said about what to fix; `None` where there are findings.
+pub(super) fn nothing_to_fix(page: &Page, report: &Report) -> Option<String> {
     // With spans missing from the path, a saving would be a guess about what they did.
     if report.run.status == RunStatus::Incomplete && report.quality.level == QualityLevel::Low {
         let mut text =
@@ -69,14 +77,14 @@ fn put_advice(page: &mut Page, report: &Report) {
         if report.quality.open_spans > 0 {
             text += " Usually the process exited before its spans were sent.";
         }
-        return page.put_words(2, &text);
+        return Some(text);
     }
     if !report.findings.is_empty() {
-        return fix_first::put(page, report);
+        return None;
     }
     let rows = &report.critical_path.rows;
     if rows.is_empty() {
-        return page.put_words(2, "No node is on the path, so no node would make the run shorter.");
+        return Some("No node is on the path, so no node would make the run shorter.".to_owned());
     }
     let mut text = "No single node would save more than 2% of the run.".to_owned();
     if let Some(longest) = rows.iter().find(|row| row.is_longest) {
@@ -89,5 +97,5 @@ fn put_advice(page: &mut Page, report: &Report) {
             }
         };
     }
-    page.put_words(2, &text);
+    Some(text)
 }

@@ -1,6 +1,6 @@
 //! The last block: totals that need judgement, and how much to trust the report.
 
-use super::cost::{self, put_labelled};
+use super::cost;
 use super::page::{Page, no_break};
 use super::units;
 use crate::report::{BlockingRow, Bound, BudgetUse, DetachedRow, Quality, QualityLevel, Report};
@@ -14,20 +14,37 @@ const LEAST_GAIN: f64 = 0.01;
 
 pub(super) fn put(page: &mut Page, report: &Report) {
     if report.run.spans > 1 {
-        put_bounds(page, report);
-        put_parallelism(page, report);
-        put_blocking(page, report);
-        put_detached(page, report);
+        put_limits(page, report);
         cost::put(page, report);
     }
+    put_counts(page, report);
+}
+
+/// The same for those who tell the cost elsewhere.
+pub(super) fn put_without_cost(page: &mut Page, report: &Report) {
+    if report.run.spans > 1 {
+        put_limits(page, report);
+    }
+    put_counts(page, report);
+}
+
+/// What limits the run.
+fn put_limits(page: &mut Page, report: &Report) {
+    put_bounds(page, report);
+    put_parallelism(page, report);
+    put_blocking(page, report);
+    put_detached(page, report);
+}
+
+fn put_counts(page: &mut Page, report: &Report) {
     if let Some(tokens) = tokens(report) {
-        put_labelled(page, "Tokens", tokens);
+        page.put_labelled("Tokens", tokens);
     }
     if !report.budgets.is_empty() {
         let budgets: Vec<String> = report.budgets.iter().map(budget).collect();
-        put_labelled(page, "Budget", budgets.join(", "));
+        page.put_labelled("Budget", budgets.join(", "));
     }
-    put_labelled(page, "Confidence", confidence(page, &report.quality));
+    page.put_labelled("Confidence", confidence(page, &report.quality));
     put_losses(page, report);
 }
 
@@ -72,7 +89,7 @@ fn put_bounds(page: &mut Page, report: &Report) {
     let parts: Vec<String> = worth_naming.map(part).collect();
     // A run of one kind of work that does not say more is not worth a line.
     if parts.len() > 1 || report.bounds.first().is_some_and(|bound| bound.kind != "wait_other") {
-        put_labelled(page, "Bounded by", parts.join(", "));
+        page.put_labelled("Bounded by", parts.join(", "));
     }
 }
 
@@ -83,12 +100,12 @@ fn put_parallelism(page: &mut Page, report: &Report) {
     let saved = report.run.wall_ns.saturating_sub(allowed.wall_ns).ratio_of(report.run.wall_ns);
     if let Some(efficiency) = totals.efficiency {
         let share = units::share(efficiency);
-        put_labelled(page, "Parallelism", format!("{share} of the best this graph allows ({length})"));
+        page.put_labelled("Parallelism", format!("{share} of the best this graph allows ({length})"));
     } else if saved.is_some_and(|saved| saved >= LEAST_GAIN) {
         let text = format!(
             "{length} with no queueing; what the graph allows needs its edges declared (node.depends_on)"
         );
-        put_labelled(page, "Parallelism", text);
+        page.put_labelled("Parallelism", text);
     }
 }
 
@@ -101,7 +118,7 @@ fn put_blocking(page: &mut Page, report: &Report) {
     };
     let rows: Vec<String> = report.blocking.iter().take(MAX_NODES).map(row).collect();
     if !rows.is_empty() {
-        put_labelled(page, "Blocking", rows.join(", "));
+        page.put_labelled("Blocking", rows.join(", "));
     }
 }
 
@@ -112,7 +129,7 @@ fn put_detached(page: &mut Page, report: &Report) {
     };
     let rows: Vec<String> = report.detached.iter().take(MAX_NODES).map(row).collect();
     if !rows.is_empty() {
-        put_labelled(page, "Detached", format!("{}: nobody waited for that", rows.join(", ")));
+        page.put_labelled("Detached", format!("{}: nobody waited for that", rows.join(", ")));
     }
 }
 
@@ -184,6 +201,6 @@ fn put_losses(page: &mut Page, report: &Report) {
         })
         .collect();
     if !losses.is_empty() {
-        put_labelled(page, "Lost", losses.join(", "));
+        page.put_labelled("Lost", losses.join(", "));
     }
 }

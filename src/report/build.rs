@@ -19,6 +19,7 @@ use crate::report::insights::{Case, findings};
 use crate::report::path::path_segments;
 use crate::report::quality::quality;
 use crate::report::sums::{RunSums, profile, run_sums};
+use crate::report::timeline::Timeline;
 use crate::report::{
     AllowedPath, AllowedRow, Bottleneck, Budgets, CriticalPath, DurationSummary, Generator, History,
     NodeReport, OtherRoot, OtherRoots, PathKind, PhaseReport, Quality, Report, RunStatus, RunSummary, SCHEMA,
@@ -140,6 +141,11 @@ pub fn report_with_profile(finished: FinishedRun, options: &ReportOptions) -> Op
     let (report, mut profile) = report_and(finished, options, profile)?;
     profile.cost = run_cost(&report);
     Some((report, profile))
+}
+
+/// Reports on one finished run, and says where each of its spans lies; `None` if it has no spans.
+pub fn report_with_timeline(finished: FinishedRun, options: &ReportOptions) -> Option<(Report, Timeline)> {
+    report_and(finished, options, |analysed, _| Timeline::of(analysed))
 }
 
 /// The same, with what the run adds to sums over many runs.

@@ -144,6 +144,11 @@ impl History {
 }
 
 impl Baseline {
+    /// So many median distances are noise.
+    pub(crate) const NOISE: f64 = 3.0;
+    /// What is less than so many times the usual is not news.
+    pub(crate) const LEAST_FACTOR: f64 = 1.05;
+
     /// Whether something took longer than usual by more than chance: past the median by three median distances, and
     /// by at least 5 %.
     pub fn is_exceeded_by(&self, took: Duration) -> bool {

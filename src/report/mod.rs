@@ -18,12 +18,15 @@ mod detached;
 mod finding;
 mod history;
 pub mod insights;
+pub mod lanes;
 mod lost_context;
 pub(crate) mod model_calls;
 mod node_names;
 mod path;
 mod quality;
 pub(crate) mod sums;
+pub mod timeline;
+pub mod waterfall;
 pub mod what_if;
 pub mod what_if_cost;
 

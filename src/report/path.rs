@@ -167,29 +167,34 @@ pub(crate) fn queued_interval(run: &Run, ix: SpanIx) -> Interval {
     Interval::new(whole.start, whole.start.saturating_add(record.timing.queued).min(whole.end))
 }
 
-/// At most [`MAX_PIECES`] pieces; what lies closest together is joined first.
+/// At most [`MAX_PIECES`] pieces.
 fn bar_pieces(run: &Run, pieces: &[Interval]) -> Vec<Piece> {
-    let mut pieces = pieces.to_vec();
-    if pieces.len() > MAX_PIECES {
-        let mut gaps: Vec<Duration> =
-            pieces.windows(2).map(|pair| pair[1].start.saturating_since(pair[0].end)).collect();
-        gaps.sort_unstable();
-        let joined_up_to = gaps[pieces.len() - MAX_PIECES - 1];
-        let mut joined: Vec<Interval> = Vec::with_capacity(MAX_PIECES);
-        for piece in pieces {
-            match joined.last_mut() {
-                Some(last) if piece.start.saturating_since(last.end) <= joined_up_to => last.end = piece.end,
-                _ => joined.push(piece),
-            }
-        }
-        pieces = joined;
-    }
     let start = run.span(run.root).clipped.start;
     let piece = |piece: &Interval| Piece {
         start_ns: piece.start.saturating_since(start),
         duration_ns: piece.duration(),
     };
-    pieces.iter().map(piece).collect()
+    joined_up_to(pieces.to_vec(), MAX_PIECES).iter().map(piece).collect()
+}
+
+/// At most `most` pieces of these, which are in time order and do not overlap; what lies closest together is joined
+/// first.
+pub(crate) fn joined_up_to(pieces: Vec<Interval>, most: usize) -> Vec<Interval> {
+    if pieces.len() <= most {
+        return pieces;
+    }
+    let mut gaps: Vec<Duration> =
+        pieces.windows(2).map(|pair| pair[1].start.saturating_since(pair[0].end)).collect();
+    gaps.sort_unstable();
+    let joined_up_to = gaps[pieces.len() - most - 1];
+    let mut joined: Vec<Interval> = Vec::with_capacity(most);
+    for piece in pieces {
+        match joined.last_mut() {
+            Some(last) if piece.start.saturating_since(last.end) <= joined_up_to => last.end = piece.end,
+            _ => joined.push(piece),
+        }
+    }
+    joined
 }
 
 /// What makes each segment follow the one before: how the path came into the spans that start with it.

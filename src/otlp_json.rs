@@ -5,9 +5,23 @@ use std::fmt::Write;
 
 use crate::decode::DecodeError;
 use crate::decode::protobuf::{Field, Fields, Value};
+use crate::otlp_bytes::traces_data;
+use crate::span_record::SpanRecord;
 
 /// How deep attribute values may nest; what is deeper is written as null.
 const MAX_DEPTH: usize = 32;
+
+/// The spans as one line of OTLP JSON with its line feed, which [`decode`](crate::decode::decode) reads back. What is
+/// kept is what [`traces_data`] keeps.
+///
+/// # Errors
+/// None for records that were decoded; [`DecodeError::Protobuf`] where [`NodeFacts::told`](crate::span_record::NodeFacts)
+/// holds something else.
+pub fn traces_json<'r>(records: impl IntoIterator<Item = &'r SpanRecord>) -> Result<Vec<u8>, DecodeError> {
+    let mut line = Vec::new();
+    append_traces_line(&traces_data(records), &mut line)?;
+    Ok(line)
+}
 
 /// Appends `request` to `out` as one line with its newline.
 ///
