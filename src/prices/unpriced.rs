@@ -24,8 +24,6 @@ pub enum Unpriced {
     BadCount,
     /// The amount is beyond what any bill has.
     TooLarge,
-    /// The call failed and nothing says that a model used anything: most such calls are not billed.
-    FailedWithoutUsage,
 }
 
 impl Unpriced {
@@ -40,7 +38,6 @@ impl Unpriced {
         Unpriced::CountsContradict,
         Unpriced::BadCount,
         Unpriced::TooLarge,
-        Unpriced::FailedWithoutUsage,
     ];
 
     /// Its name in JSON and on metrics.
@@ -55,7 +52,6 @@ impl Unpriced {
             Unpriced::CountsContradict => "counts_contradict",
             Unpriced::BadCount => "bad_count",
             Unpriced::TooLarge => "too_large",
-            Unpriced::FailedWithoutUsage => "failed_without_usage",
         }
     }
 }
@@ -75,7 +71,6 @@ impl fmt::Display for Unpriced {
             }
             Unpriced::BadCount => "a token count is negative, not whole, or too large to be one",
             Unpriced::TooLarge => "the amount is larger than any bill",
-            Unpriced::FailedWithoutUsage => "the call failed and nothing says that it used anything",
         })
     }
 }

@@ -6,6 +6,7 @@
 mod bar;
 mod comparison;
 mod cost;
+mod csv;
 mod evidence;
 mod fix_first;
 mod header;
@@ -22,8 +23,9 @@ mod trust;
 pub(crate) mod units;
 
 pub use comparison::comparison_text;
+pub use csv::{csv, csv_header, csv_run, csv_runs_header, csv_schema, csv_spans, csv_spans_header};
 pub use html::{HTML_END, HtmlOptions, html, html_article, html_start};
-pub use json::json;
+pub use json::{json, json_line};
 pub use printable::Printable;
 pub use speedscope::speedscope;
 pub use text::{TextStyle, text};
