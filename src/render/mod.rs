@@ -5,6 +5,7 @@
 
 mod bar;
 mod comparison;
+pub mod conexus;
 mod cost;
 mod csv;
 mod evidence;
@@ -12,6 +13,7 @@ mod fix_first;
 mod header;
 mod html;
 mod json;
+mod lines;
 pub mod many_runs;
 mod page;
 mod path_table;
@@ -26,6 +28,7 @@ pub use comparison::comparison_text;
 pub use csv::{csv, csv_header, csv_run, csv_runs_header, csv_schema, csv_spans, csv_spans_header};
 pub use html::{HTML_END, HtmlOptions, html, html_article, html_start};
 pub use json::{json, json_line};
+pub use lines::lines;
 pub use printable::Printable;
 pub use speedscope::speedscope;
 pub use text::{TextStyle, text};
