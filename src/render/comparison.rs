@@ -52,7 +52,7 @@ const fn role(verdict: Verdict) -> Role {
     }
 }
 
-fn headline(page: &Page, comparison: &Comparison) -> String {
+pub(super) fn headline(page: &Page, comparison: &Comparison) -> String {
     let wall = &comparison.wall;
     let workflow = comparison.new.workflows.first().or(comparison.base.workflows.first());
     let name = workflow.map_or_else(|| "the run".to_owned(), |name| page.name_in_text(name));
@@ -78,12 +78,12 @@ fn headline(page: &Page, comparison: &Comparison) -> String {
     format!("{name} {change}: {sure}.")
 }
 
-fn signed_percent(percent: f64) -> String {
+pub(super) fn signed_percent(percent: f64) -> String {
     let sign = if percent < 0.0 { "-" } else { "+" };
     format!("{sign}{}", units::share(percent.abs() / 100.0))
 }
 
-fn signed(change: i64) -> String {
+pub(super) fn signed(change: i64) -> String {
     let sign = match change {
         0 => "",
         1.. => "+",
@@ -160,23 +160,26 @@ fn put_facts(page: &mut Page, comparison: &Comparison) {
 
 /// `$0.0780, now $0.0913, +$0.0133 (+17%)`.
 fn cost(comparison: &Comparison) -> Option<String> {
+    let [was, is, change] = cost_cells(comparison)?;
+    let change = if change.is_empty() { change } else { format!(", {change}") };
+    Some(format!("{was}, now {is}{change}"))
+}
+
+/// What a run cost before and costs now, and the change; that is empty where there is none.
+pub(super) fn cost_cells(comparison: &Comparison) -> Option<[String; 3]> {
     let Some(change) = &comparison.cost else {
         let (was, is) = comparison.base.cost_per_run_usd.zip(comparison.new.cost_per_run_usd)?;
-        return Some(format!("{}, now {}", units::money(was), units::money(is)));
+        return Some([units::money(was), units::money(is), String::new()]);
     };
     let at_least = |cost| super::cost::amount(Some(cost), change.is_lower_bound).unwrap_or_default();
-    let mut text = format!(
-        "{}, now {}",
-        no_break(&at_least(change.base_mean_usd)),
-        no_break(&at_least(change.new_mean_usd))
-    );
+    let mut text = String::new();
     if change.change_usd != Money::ZERO {
-        text += &format!(", {}", signed_money(change.change_usd));
+        text = signed_money(change.change_usd);
         if let Some(ratio) = change.change_ratio.filter(|ratio| ratio.is_finite()) {
             text += &format!(" ({})", signed_percent(ratio * 100.0));
         }
     }
-    Some(text)
+    Some([no_break(&at_least(change.base_mean_usd)), no_break(&at_least(change.new_mean_usd)), text])
 }
 
 fn signed_money(change: Money) -> String {
@@ -278,7 +281,7 @@ fn put_rest(page: &mut Page, rest: &[Contribution]) {
 }
 
 /// Why a node's time changed, where that is known.
-fn reason(node: &NodeChange) -> String {
+pub(super) fn reason(node: &NodeChange) -> String {
     let mut reasons: Vec<String> = Vec::new();
     match node.presence {
         Presence::Added => reasons.push("added".to_owned()),
@@ -318,6 +321,17 @@ fn reason(node: &NodeChange) -> String {
 }
 
 fn put_notes(page: &mut Page, comparison: &Comparison) {
+    let notes = notes(page, comparison);
+    if !notes.is_empty() {
+        page.blank();
+    }
+    for note in notes {
+        page.put_words(INDENT, &note);
+    }
+}
+
+/// What to keep in mind, in sentences.
+pub(super) fn notes(page: &Page, comparison: &Comparison) -> Vec<String> {
     let (base, new) = (&comparison.base, &comparison.new);
     let mut notes: Vec<String> = Vec::new();
     for (presence, label) in
@@ -349,10 +363,5 @@ fn put_notes(page: &mut Page, comparison: &Comparison) {
             ),
         });
     }
-    if !notes.is_empty() {
-        page.blank();
-    }
-    for note in notes {
-        page.put_words(INDENT, &note);
-    }
+    notes
 }

@@ -29,14 +29,15 @@ pub(super) fn put_without_cost(page: &mut Page, report: &Report) {
 }
 
 /// What limits the run.
-fn put_limits(page: &mut Page, report: &Report) {
+pub(super) fn put_limits(page: &mut Page, report: &Report) {
     put_bounds(page, report);
     put_parallelism(page, report);
     put_blocking(page, report);
     put_detached(page, report);
 }
 
-fn put_counts(page: &mut Page, report: &Report) {
+/// What it used, and how much to trust the report.
+pub(super) fn put_counts(page: &mut Page, report: &Report) {
     if let Some(tokens) = tokens(report) {
         page.put_labelled("Tokens", tokens);
     }
