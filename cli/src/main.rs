@@ -11,6 +11,7 @@ mod in_parallel;
 mod input;
 mod output;
 mod runs;
+mod schema;
 mod show;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Some(Command::Show(args)) => show::show(&args, &context),
         Some(Command::Export(args)) => export::export(&args, &context),
+        Some(Command::Schema(args)) => schema::schema(&args),
         None => output::print(args::SHORT_HELP),
     };
     match outcome {
