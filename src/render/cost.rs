@@ -123,7 +123,7 @@ fn listed(mut names: Vec<String>) -> String {
 /// The calls whose cost is not known, why, and what would make it known.
 fn put_unpriced(page: &mut Page, section: &CostSection) {
     let without: Vec<String> =
-        section.without_price.keys().map(|unit| page.name_in_text(&unit.replace('_', " "))).collect();
+        section.without_price.keys().map(|unit| page.term(&unit.replace('_', " "))).collect();
     if !without.is_empty() {
         let calls = units::counted(section.partly_priced_calls, "call", "calls");
         page.put_labelled("Unpriced", format!("{} in {}", listed(without), no_break(&calls)));
@@ -135,7 +135,7 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
         let model = row.model.as_deref().map(|model| page.name_in_text(model));
         let calls = units::counted(row.calls, "call", "calls");
         let of = model.map(|model| format!(" of {model}")).unwrap_or_default();
-        let mut why = vec![page.name_in_text(&row.reason.replace('_', " "))];
+        let mut why = vec![page.term(&row.reason.replace('_', " "))];
         why.extend(tokens(&row.tokens));
         if row.failed > 0 {
             why.push(format!("{} failed", units::count(row.failed)));

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
 use super::TextStyle;
-use super::markdown::code_of;
+use super::markdown::{code_of, words};
 use super::printable::Printable;
 
 /// What a stretch of text stands for. No meaning rests on its colour alone.
@@ -139,6 +139,14 @@ impl Page {
         let printable = if self.style.ascii { Printable::ascii(name) } else { Printable::new(name) };
         let name = printable.fitted(width);
         if self.marks_names { code_of(&name) } else { name }
+    }
+
+    /// A foreign word or a few inside a sentence that name nothing.
+    pub(super) fn term(&self, text: &str) -> String {
+        match self.marks_names {
+            true => words(&Printable::new(text).fitted(32)).into_owned(),
+            false => self.name_in_text(text),
+        }
     }
 
     /// A foreign name inside a sentence, which it must not dominate.

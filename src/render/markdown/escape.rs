@@ -33,10 +33,11 @@ pub(in crate::render) fn code_of(name: &str) -> String {
 }
 
 /// Foreign text that is a word or a few as a rule: as it is if it cannot be anything else, otherwise as code.
-pub(super) fn words(text: &str) -> Cow<'_, str> {
+pub(in crate::render) fn words(text: &str) -> Cow<'_, str> {
     let is_harmless = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | ',' | '(' | ')');
     let is_short = text.len() <= MAX_NAME && !text.trim().is_empty() && text.trim() == text;
-    if is_short && !text.starts_with('-') && text.chars().all(is_harmless) {
+    let is_moment = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 'T' | 'Z'));
+    if is_short && !text.starts_with('-') && (is_moment || text.chars().all(is_harmless)) {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(code(text))

@@ -8,7 +8,7 @@ mod escape;
 mod report;
 
 pub use comparison::{ComparisonNotes, GateNote, comparison_markdown};
-pub(super) use escape::code_of;
+pub(super) use escape::{code_of, words};
 pub use report::markdown;
 
 /// The most characters a document has; GitHub takes 65,536 in a comment.

@@ -32,12 +32,14 @@ pub fn markdown(report: &Report, excerpt: &Excerpt) -> String {
     if excerpt.shows(Block::Nodes, false) {
         put_nodes(&mut text, report, excerpt);
     }
-    if excerpt.shows(Block::Cost, true) && has_steps {
-        put_lines(&mut text, |page| cost::put(page, report));
-    }
-    if excerpt.shows(Block::Quality, true) {
-        put_lines(&mut text, |page| trust::put_counts(page, report));
-    }
+    put_lines(&mut text, |page| {
+        if excerpt.shows(Block::Cost, true) && has_steps {
+            cost::put(page, report);
+        }
+        if excerpt.shows(Block::Quality, true) {
+            trust::put_counts(page, report);
+        }
+    });
     if let Some(command) = &excerpt.more {
         text += &format!("\nMore: {}\n", code(command));
     }
@@ -97,7 +99,7 @@ fn put_fix_first(text: &mut String, page: &Page, report: &Report, excerpt: &Exce
         *text += &format!("{}\n", spaces(&why));
         return;
     }
-    *text += "| | severity | node | save at most | why | try |\n|--:|:--|:--|--:|:--|:--|\n";
+    *text += "| # | severity | node | save at most | why | try |\n|--:|:--|:--|--:|:--|:--|\n";
     let groups = fix_first::by_subject(&report.findings);
     for (index, group) in groups.iter().take(excerpt.rows(FINDINGS)).enumerate() {
         *text += &finding_row(page, report, index + 1, group);
