@@ -60,7 +60,7 @@ fn is_written_as(text: &str, nanos: f64) -> bool {
 
 #[test]
 fn a_run_begins_with_the_verdict() {
-    assert_snapshot!(markdown(&research_agent(), &Excerpt::default()), @"");
+    assert_snapshot!(markdown(&research_agent(), &Excerpt::default()));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_comparison_says_where_the_change_comes_from() {
         gates: vec![GateNote { expression: "wall>+40%".to_owned(), is_passed: true }],
         artifact: Some("report.html".to_owned()),
     };
-    assert_snapshot!(comparison_markdown(&comparison(), &told), @"");
+    assert_snapshot!(comparison_markdown(&comparison(), &told));
 }
 
 #[test]

@@ -205,7 +205,7 @@ fn put_warnings(page: &mut Page, section: &CostSection) {
         "bad_cost" => {
             format!("{} no amount of money", units::counted(*count, "told cost is", "told costs are"))
         }
-        other => format!("{}: {}", page.name_in_text(&other.replace('_', " ")), units::count(*count)),
+        other => format!("{}: {}", page.term(&other.replace('_', " ")), units::count(*count)),
     };
     let warnings: Vec<String> = section.warnings.iter().take(MAX_NAMES).map(warning).collect();
     if !warnings.is_empty() {
@@ -228,7 +228,7 @@ fn difference(page: &Page, row: &RollUpDifference) -> String {
     };
     let what = match row.measure.as_str() {
         "cost" => String::new(),
-        other => format!(" {}", page.name_in_text(&other.replace('_', " "))),
+        other => format!(" {}", page.term(&other.replace('_', " "))),
     };
     let calls = no_break(&units::counted(row.calls, "call", "calls"));
     format!("{name} says {says}{what}, the {calls} in it come to {sum}; the calls count")
