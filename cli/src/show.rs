@@ -14,6 +14,8 @@ use crate::runs::{self, Found};
 
 /// More runs than this are told together, unless each is asked for.
 const MANY: usize = 5;
+/// A longer name of a file would take more room than it is worth.
+const MAX_ARGUMENT: usize = 40;
 
 /// Finds the runs, says on standard error what is odd about them, and prints the reports or writes them to files.
 pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
@@ -50,11 +52,15 @@ fn excerpt(args: &ShowArgs, run: &Found, runs: usize) -> Excerpt {
     Excerpt { only: args.only.map(Part::block), top: args.top, all: args.all, more }
 }
 
-/// An argument as it can be typed again; `None` for standard input, and for what a shell might read differently.
+/// A file as it can be typed again, `FILE` where that is long; `None` for standard input, and for what a shell might
+/// read differently.
 fn argument(given: &std::ffi::OsStr) -> Option<String> {
     let text = given.to_str()?;
     let is_plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-' | '@' | '~' | '+' | ':');
+    if text.len() > MAX_ARGUMENT && text != "-" {
+        return Some("FILE".to_owned());
+    }
     let is_plain = text != "-" && !text.starts_with('~') && text.chars().all(is_plain);
     is_plain.then(|| text.to_owned())
 }

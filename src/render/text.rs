@@ -3,6 +3,8 @@
 //! Blocks with a blank line between them, no boxes and no rules, so that it survives copying into a chat. It is
 //! compact: long lists end with how much they leave out.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::excerpt::{Block, Excerpt};
 use super::page::{Line, Page, Role};
 use super::{cost, fix_first, header, node_table, path_table, trust, units};
@@ -68,11 +70,12 @@ pub fn text_excerpt(report: &Report, style: &TextStyle, excerpt: &Excerpt) -> St
         node_table::put(&mut page, report, excerpt);
     }
     put_trust(&mut page, report, excerpt);
-    if let Some(command) = &excerpt.more {
+    // Half a command is none.
+    if let Some(command) = excerpt.more.as_deref().filter(|command| command.width() + 8 <= page.width()) {
         page.blank();
         let mut line = Line::default();
         page.add(&mut line, Role::Dim, "  more  ");
-        page.add(&mut line, Role::Plain, &page.name(command, page.width().saturating_sub(8)));
+        page.add(&mut line, Role::Plain, &page.name(command, page.width()));
         page.put(line);
     }
     page.into_text()
