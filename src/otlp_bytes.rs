@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::conventions::EDGE;
+use crate::conventions::{EDGE, WORKFLOW_NAME};
 use crate::span_record::{Link, Origin, SpanKind, SpanRecord, Status};
 
 /// The spans as one `TracesData` message, in their order, which [`decode`](crate::decode::decode) reads back.
@@ -26,6 +26,15 @@ pub fn traces_data<'r>(records: impl IntoIterator<Item = &'r SpanRecord>) -> Vec
     }
     append_resource_spans(&mut bytes, origin, &spans);
     bytes
+}
+
+/// Marks a span as the root of a run of this workflow, as if it had said so itself.
+pub fn mark_workflow(record: &mut SpanRecord, workflow: &str) {
+    let facts = record.facts.get_or_insert_default();
+    facts.workflow_name = Some(workflow.into());
+    let mut told = facts.told.take().unwrap_or_default().into_vec();
+    append_text(&mut told, 9, WORKFLOW_NAME, workflow);
+    facts.told = Some(told.into());
 }
 
 /// Appends spans of one origin, as `ScopeSpans.spans` fields.

@@ -4,8 +4,12 @@ use crate::analysis::AnalysisArgs;
 use crate::context::Context;
 use crate::export::ExportArgs;
 use crate::formats::{Format, Style};
+use crate::import::ImportArgs;
+use crate::ls::LsArgs;
+use crate::prune::PruneArgs;
 use crate::runs::RunArg;
 use crate::schema::SchemaArgs;
+use crate::trend::TrendArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 use longpole::render::Block;
 
@@ -23,6 +27,10 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Show(ShowArgs),
+    Ls(LsArgs),
+    Trend(TrendArgs),
+    Import(ImportArgs),
+    Prune(PruneArgs),
     Export(ExportArgs),
     Schema(SchemaArgs),
 }

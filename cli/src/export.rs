@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use inferno::flamegraph;
 use longpole::many_runs::ManyRuns;
 use longpole::otlp_json::traces_json;
-use longpole::render::{speedscope, trace_events};
+use longpole::render::{Printable, speedscope, trace_events};
 use longpole::report::timeline::Timeline;
 use longpole::{Report, report_with_timeline};
 
@@ -24,7 +24,7 @@ use crate::runs::{self, Found, RunArg};
 /// Overlapping work is never drawn as if one part had called the other: each gets a lane of its own. What longpole does
 /// not read of spans, such as events and messages of errors, is not in it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     run: RunArg,
@@ -119,6 +119,8 @@ fn folded(found: Vec<Found>) -> Result<String, Failure> {
 
 fn flame_graph(found: Vec<Found>) -> Result<Vec<u8>, Failure> {
     let stacks = folded(found)?;
+    // Names are shown as they are and change nothing else that is shown.
+    let stacks: Vec<String> = stacks.lines().map(|line| Printable::new(line).to_string()).collect();
     let mut options = flamegraph::Options::default();
     options.title = "Critical path".to_owned();
     options.count_name = "ms".to_owned();
@@ -127,7 +129,7 @@ fn flame_graph(found: Vec<Found>) -> Result<Vec<u8>, Failure> {
     options.hash = true;
     options.deterministic = true;
     let mut svg = Vec::new();
-    flamegraph::from_lines(&mut options, stacks.lines(), &mut svg)
+    flamegraph::from_lines(&mut options, stacks.iter().map(String::as_str), &mut svg)
         .context("cannot draw a flame graph of a run that took no time")
         .map_err(|error| Failure::could_not(error, "write it as folded or perfetto instead"))?;
     Ok(svg)

@@ -23,12 +23,13 @@ pub(crate) fn open(context: &Context) -> Result<Store, Failure> {
     Ok(store)
 }
 
-/// The history, for who looks for `wanted` in it.
-pub(crate) fn existing(context: &Context, wanted: &str) -> Result<Store, Failure> {
+/// The history, for who looks for a run in it.
+pub(crate) fn existing(context: &Context, wanted: Option<&str>) -> Result<Store, Failure> {
     let path = path(context)?;
     let found = Store::open_existing(&path).map_err(failure)?;
     found.ok_or_else(|| {
-        let error = anyhow::anyhow!("no run {wanted}: no runs are kept yet in {}", path.display());
+        let wanted = wanted.map(|wanted| format!("no run, workflow or file {wanted}: ")).unwrap_or_default();
+        let error = anyhow::anyhow!("{wanted}no runs are kept yet in {}", path.display());
         Failure::nothing_there(error, crate::runs::HELP_RECORD)
     })
 }
@@ -44,6 +45,7 @@ pub(crate) fn failure(error: StoreError) -> Failure {
 }
 
 /// Records a run on the side of what a command does: a failure is told, and the command goes on.
+#[allow(dead_code, reason = "for commands that run programs")]
 pub(crate) fn record(
     context: &Context,
     store: &mut Option<Store>,

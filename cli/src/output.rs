@@ -15,6 +15,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     print_with(text, ColorChoice::Auto)
 }
 
+/// Puts `text`, which has no colours, on standard output as it is.
+pub(crate) fn print_plain(text: &str) -> Result<(), Failure> {
+    print_with(text, ColorChoice::Never)
+}
+
 /// Puts `text` on standard output, with its colours if `choice` says so.
 pub(crate) fn print_with(text: &str, choice: ColorChoice) -> Result<(), Failure> {
     let mut stdout = AutoStream::new(io::stdout().lock(), choice);

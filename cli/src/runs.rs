@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use longpole::decode::{Limits, stream};
-use longpole::report::{History, OtherRoots};
+use longpole::decode::{Limits, decode, stream};
+use longpole::report::{History, OtherRoot, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
 use longpole::span_record::SpanRecord;
 use longpole::{Report, ReportOptions, report_on, report_on_run, report_with_profile, runs_in};
@@ -212,7 +212,7 @@ fn kept(
     context: &Context,
 ) -> Result<Vec<Named>, Failure> {
     let text = run.run.to_string_lossy();
-    let store = history::existing(context, &text)?;
+    let store = history::existing(context, Some(&text))?;
     let labels: Labels = run.labels.iter().cloned().collect();
     let stored = select(&store, &text, &labels)?;
     let filter = RunFilter { labels, ..RunFilter::default() };
@@ -226,7 +226,8 @@ fn kept(
         };
         let usual = store.history_before(&stored, &filter).map_err(history::failure)?;
         let name = format!("run {} of {}", short_id(&stored.run.id), stored.run.workflow);
-        let options = ReportOptions { history: Arc::new(usual), ..options.clone() };
+        let other_roots = roots_within(&store, &stored)?;
+        let options = ReportOptions { history: Arc::new(usual), other_roots, ..options.clone() };
         let mut found_run = Found {
             name,
             options,
@@ -244,6 +245,31 @@ fn kept(
         return Err(Failure::nothing_there(anyhow!("{text} has not ended"), help));
     }
     Ok(found)
+}
+
+/// Runs are seldom inside others; more than these are not looked at.
+const MOST_WITHIN: u64 = 50;
+
+/// The roots of kept runs that started and ended while another was open: they may have been meant to be part of it.
+fn roots_within(store: &Store, around: &StoredRun) -> Result<Vec<OtherRoot>, Failure> {
+    let (start, wall) = (around.run.start_unix_ns, around.run.wall_ns.unwrap_or_default());
+    let end = start.saturating_add(wall);
+    let meanwhile = RunFilter { since: Some(start), before: Some(end), ..RunFilter::default() };
+    let found = store.runs(&meanwhile, RunOrder::Start, 0, MOST_WITHIN).map_err(history::failure)?;
+    let ends_within = |found: &&StoredRun| {
+        let ended = found.run.wall_ns.map(|wall| found.run.start_unix_ns.saturating_add(wall));
+        found.run.id != around.run.id && ended.is_some_and(|ended| ended <= end)
+    };
+    let mut roots = Vec::new();
+    for found in found.iter().rev().filter(ends_within) {
+        let documents = store.documents(found).map_err(history::failure)?;
+        // What cannot be read of another run is not this one's matter.
+        let spans = documents.and_then(|documents| documents.spans().ok().flatten());
+        let decoded = spans.and_then(|bytes| decode(&bytes).ok());
+        let runs = decoded.map(|decoded| runs_in(decoded.spans)).unwrap_or_default();
+        roots.extend(runs.iter().filter_map(OtherRoot::of));
+    }
+    Ok(roots)
 }
 
 /// A part of a run.
@@ -353,6 +379,11 @@ fn near(store: &Store, text: &str, any: &RunFilter) -> Result<Vec<String>, longp
     for run in store.runs(any, RunOrder::Start, 0, 1_000)? {
         names.push(short_id(&run.run.id).to_owned());
     }
+    Ok(nearest(text, names))
+}
+
+/// Of these names those that `text` may have been meant to be, the likeliest first.
+pub(crate) fn nearest(text: &str, names: Vec<String>) -> Vec<String> {
     let mut near: Vec<(f64, String)> = names
         .into_iter()
         .map(|name| (strsim::jaro_winkler(text, &name), name))
@@ -360,7 +391,17 @@ fn near(store: &Store, text: &str, any: &RunFilter) -> Result<Vec<String>, longp
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     near.dedup_by(|a, b| a.1 == b.1);
-    Ok(near.into_iter().take(MOST_TOLD as usize).map(|(_, name)| name).collect())
+    near.into_iter().take(MOST_TOLD as usize).map(|(_, name)| name).collect()
+}
+
+/// That there is no run of a workflow, and what there is.
+pub(crate) fn unknown_workflow(store: &Store, workflow: &str) -> Failure {
+    let near = nearest(workflow, store.workflows().unwrap_or_default());
+    let help = match near.is_empty() {
+        true => HELP_RECORD.to_owned(),
+        false => format!("there is: {}", near.join(", ")),
+    };
+    Failure::nothing_there(anyhow!("no run of {workflow} is kept"), help)
 }
 
 /// The beginning of an id, as reports print it.

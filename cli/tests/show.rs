@@ -194,7 +194,7 @@ fn a_damaged_line_is_told_and_the_rest_is_reported() {
 
 #[test]
 fn wrong_usage_is_exit_status_2() {
-    for args in [&["show"][..], &["show", "x", "--format", "yaml"], &["shwo"]] {
+    for args in [&["show", "x", "y"][..], &["show", "x", "--format", "yaml"], &["shwo"]] {
         assert_eq!(longpole(args).output().unwrap().status.code(), Some(2));
     }
 }
@@ -354,4 +354,20 @@ fn a_file_name_that_says_no_format_is_a_wrong_use_and_makes_no_file() {
     assert!(stderr(&output).contains("cannot tell from its name what to write to"), "{}", stderr(&output));
     assert!(stderr(&output).contains("help: use a name that ends in .txt, .md, .csv"), "{}", stderr(&output));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_page_holds_every_run_of_a_file_and_the_summary_of_many_is_no_page() {
+    let page = |file: &str| {
+        let output = show(file, &["--format", "html"]);
+        assert_eq!((stderr(&output), output.status.code()), ("", Some(0)));
+        stdout(&output).to_owned()
+    };
+    let (one, two) = (page(AGENT), page("two_runs.otlp.jsonl"));
+    assert_eq!((one.matches("<article>").count(), two.matches("<article>").count()), (1, 2));
+    assert!(
+        one.contains("<title>support-agent · longpole</title>") && two.contains("<title>longpole</title>")
+    );
+    let output = show("two_runs.otlp.jsonl", &["--format", "html", "--summary"]);
+    assert_eq!((stdout(&output), output.status.code()), ("", Some(2)));
 }

@@ -149,6 +149,11 @@ impl Page {
         }
     }
 
+    /// What stands in a column of `width`, where there may be nothing.
+    pub(super) fn name_or_nothing(&self, text: &str, width: usize) -> String {
+        if text.is_empty() { String::new() } else { self.name(text, width) }
+    }
+
     /// A foreign name inside a sentence, which it must not dominate.
     pub(super) fn name_in_text(&self, name: &str) -> String {
         no_break(&self.name(name, 32))

@@ -116,21 +116,32 @@ pub(crate) fn enforce(change: &Transaction<'_>, limits: &Limits, now: Timestamp)
         "key NOT IN (SELECT key FROM runs ORDER BY recorded_unix_ns DESC, key DESC LIMIT ?1)",
         from_count(limits.runs.max(1)),
     )?;
-    // What a run takes beside its documents is not known before it is gone.
-    while bytes_in_use(change)? > limits.bytes {
-        let excess = bytes_in_use(change)?.saturating_sub(limits.bytes);
+    // What a run takes beside its documents is not known before it is gone: half of what seems to be needed goes, and
+    // then it is looked again.
+    loop {
+        let used = bytes_in_use(change)?;
+        let excess = used.saturating_sub(limits.bytes);
+        if excess == 0 {
+            break;
+        }
+        let documents: i64 = change.query_row(
+            "SELECT ifnull(SUM(length(report) + ifnull(length(spans), 0)), 0) FROM documents",
+            [],
+            |row| row.get(0),
+        )?;
+        let share = u128::from(to_count(documents)) * u128::from(excess) / u128::from(used.max(1)) / 2;
         let gone = remove(
             change,
             &format!(
                 "key <> {latest} AND key IN (
                      SELECT key FROM (
-                         SELECT key, SUM(length(report) + ifnull(length(spans), 0))
+                         SELECT key, SUM(length(report) + ifnull(length(documents.spans), 0))
                              OVER (ORDER BY recorded_unix_ns, key
                                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS gone_before
                          FROM runs LEFT JOIN documents ON run = key)
                      WHERE ifnull(gone_before, 0) < ?1)"
             ),
-            from_count(excess),
+            i64::try_from(share).unwrap_or(i64::MAX).max(1),
         )?;
         if gone == 0 {
             break;

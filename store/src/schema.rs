@@ -24,6 +24,10 @@ pub(crate) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Resu
         return Ok(());
     }
     let failed = |error| StoreError::of(path, error);
+    // Whoever reads does not wait for who writes, and a crash leaves what was committed. Both stay with the file, and
+    // the first has an effect on a file without tables only.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(failed)?;
     // Asks for the lock at once, so that of several processes one makes the change and the others see it.
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let form = check(&change, path)?;

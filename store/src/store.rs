@@ -110,10 +110,6 @@ impl Store {
         // In a file somebody else made nothing may run by itself.
         connection.pragma_update(None, "trusted_schema", false).map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
-        // Effective in a file without tables only.
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         schema::bring_up_to_date(&mut connection, path)?;
         Ok(Store { connection, path: path.to_owned(), limits: Limits::default() })
     }
@@ -319,4 +315,43 @@ fn complete(
         ])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use longpole::decode::decode;
+    use longpole::{ReportOptions, report_on};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_and_what_was_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("runs.db")).unwrap();
+        let record = |store: &mut Store, run: u64| {
+            let trace = format!(
+                r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{run:032x}","spanId":"00f067aa0ba902b7",
+                "name":"job","startTimeUnixNano":"0","endTimeUnixNano":"100"}}]}}]}}]}}"#
+            );
+            let spans = decode(trace.as_bytes()).unwrap().spans;
+            let report = report_on(spans.clone(), &ReportOptions::default()).remove(0);
+            store.record(&report, &spans, &Labels::new(), Timestamp::from_unix_nanos(1_000))
+        };
+        record(&mut store, 1).unwrap();
+        // No room for more pages than there are.
+        let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        store.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        let mut run = 2;
+        let error = loop {
+            match record(&mut store, run) {
+                Ok(_) => run += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+        assert!(error.remedy().contains("make room"));
+        assert_eq!(store.run_count().unwrap(), run - 1);
+        store.connection.pragma_update_and_check(None, "max_page_count", pages + 100, |_| Ok(())).unwrap();
+        assert_eq!(record(&mut store, run).unwrap().recorded, Recorded::New);
+    }
 }

@@ -6,6 +6,7 @@
 
 mod cost;
 mod fix_first;
+mod graph;
 mod markup;
 mod nodes;
 mod path;
@@ -66,15 +67,12 @@ fn article(report: &Report, timeline: Option<&Timeline>, options: &HtmlOptions) 
     let mut html = Markup::default();
     html.raw("<article>\n");
     summary::put(&mut html, report);
-    html.raw("<div class=\"first\">\n");
     fix_first::put(&mut html, report);
     if report.run.spans > 1 {
         path::put(&mut html, report);
-    }
-    html.raw("</div>\n");
-    if report.run.spans > 1 {
         if let Some(timeline) = timeline {
             waterfall::put(&mut html, report, timeline, options);
+            graph::put(&mut html, report, timeline);
         }
         nodes::put(&mut html, report);
         cost::put(&mut html, report);
