@@ -9,9 +9,7 @@ mod traces;
 
 use insta::assert_snapshot;
 use longpole::compare::{CompareOptions, Comparison, compare_runs};
-use longpole::render::{
-    Block, ComparisonNotes, Excerpt, GateNote, MARKDOWN_LIMIT, comparison_markdown, markdown,
-};
+use longpole::render::{Block, Excerpt, MARKDOWN_LIMIT, comparison_markdown, markdown};
 use longpole::report::*;
 use sample_reports::{agent_with_queued_tools, ms, path_row, report, research_agent};
 use traces::told_files;
@@ -167,37 +165,28 @@ fn comparison() -> Comparison {
 }
 
 #[test]
-fn a_comparison_says_where_the_change_comes_from() {
-    let latest = research_agent();
-    let told = ComparisonNotes {
-        latest: Some(&latest),
-        gates: vec![GateNote { expression: "wall>+40%".to_owned(), is_passed: true }],
-        artifact: Some("report.html".to_owned()),
+fn gates_stand_in_a_table() {
+    let mut report = research_agent();
+    let gate = |expr: &str, verdict, actual| GateResult {
+        expr: expr.to_owned(),
+        verdict,
+        actual: Some(actual),
+        limit: None,
+        reason: None,
     };
-    assert_snapshot!(comparison_markdown(&comparison(), &told));
-}
-
-#[test]
-fn a_failed_gate_is_the_first_thing_to_be_seen() {
-    let gate = |is_passed| ComparisonNotes {
-        gates: vec![GateNote { expression: "wall>+10%".to_owned(), is_passed }],
-        ..ComparisonNotes::default()
-    };
-    let heading = |told: &ComparisonNotes<'_>| {
-        let text = comparison_markdown(&comparison(), told);
-        text.lines().nth(1).unwrap().to_owned()
-    };
-    assert!(heading(&gate(false)).starts_with("### 🔴 "));
-    assert!(heading(&gate(true)).starts_with("### 🟠 "));
-    assert!(comparison_markdown(&comparison(), &gate(false)).contains("gate `wall>+10%` failed"));
-    let same = compare_runs(&[research_agent()], &[research_agent()], &CompareOptions::default());
-    assert!(comparison_markdown(&same, &ComparisonNotes::default()).contains("### ⚪ "));
+    report.gates = vec![
+        gate("wall>25s", GateVerdict::Passed, Amount::TimeNs(report.run.wall_ns)),
+        gate("node(draft|x).p95>6s", GateVerdict::Failed, Amount::TimeNs(ms(6_920))),
+    ];
+    let text = markdown(&report, &Excerpt::default());
+    assert!(text.contains("| `wall>25s` | passed | 22.8 s |\n"), "{text}");
+    assert!(text.contains("| **failed** | 6.92 s |\n"), "{text}");
 }
 
 #[test]
 fn the_rows_of_a_comparison_add_up_to_its_change() {
     let comparison = comparison();
-    let text = comparison_markdown(&comparison, &ComparisonNotes::default());
+    let text = comparison_markdown(&comparison);
     let tables = tables(&text);
     let changes = tables.iter().find(|table| table[0][0] == "node").unwrap();
     let sum: f64 = changes[1..]
@@ -207,10 +196,11 @@ fn the_rows_of_a_comparison_add_up_to_its_change() {
         .map(|change| written_time(change).0)
         .sum();
     assert!((sum - comparison.wall.change_ns as f64).abs() <= 1e7, "{sum}");
-    let wall = text.lines().find(|line| line.starts_with("| wall, mean |")).unwrap();
+    let wall = text.lines().find(|line| line.starts_with("| wall, median of 12 |")).unwrap();
     let cells: Vec<&str> = wall.split(" | ").collect();
-    assert!(is_written_as(cells[1], comparison.wall.base_mean_ns.as_nanos() as f64));
-    assert!(is_written_as(cells[2].trim_end_matches(" |"), comparison.wall.new_mean_ns.as_nanos() as f64));
+    let told = &comparison.wall.comparison;
+    assert!(is_written_as(cells[1], told.base_median_ns.unwrap().as_nanos() as f64));
+    assert!(is_written_as(cells[2], told.new_median_ns.unwrap().as_nanos() as f64));
 }
 
 /// Names that would act if they were not made harmless.
@@ -268,8 +258,7 @@ fn hostile_names_are_code_and_nothing_else() {
         other.run.wall_ns = ms(20_000);
         let compared = compare_runs(&[report.clone()], &[other], &CompareOptions::default());
         let all = Excerpt { all: true, ..Excerpt::default() };
-        let told = ComparisonNotes { latest: Some(&report), ..ComparisonNotes::default() };
-        for text in [markdown(&report, &all), comparison_markdown(&compared, &told)] {
+        for text in [markdown(&report, &all), comparison_markdown(&compared)] {
             let first = text.lines().next().unwrap();
             assert!(first.starts_with("<!-- longpole:") && first.ends_with(" -->"), "{first}");
             assert_eq!(first.matches('>').count(), 1);

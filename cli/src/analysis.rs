@@ -19,32 +19,32 @@ use crate::failure::Failure;
 pub(crate) struct AnalysisArgs {
     /// What a parent did about children that ended after it: waited for what they did while it was open (clip), left
     /// them to an ancestor that was open longer (inherit), or waited for nothing they did (drop)
-    #[arg(long, value_enum, default_value_t = AsyncChildren::Clip, value_name = "HOW")]
+    #[arg(long, hide_short_help = true, value_enum, default_value_t = AsyncChildren::Clip, value_name = "HOW")]
     async_children: AsyncChildren,
 
     /// Where spans go whose parent is missing: under the root, if there is one (adopt), beside it (root), or out (drop)
-    #[arg(long, value_enum, default_value_t = Orphans::Adopt, value_name = "WHERE")]
+    #[arg(long, hide_short_help = true, value_enum, default_value_t = Orphans::Adopt, value_name = "WHERE")]
     orphans: Orphans,
 
     /// Whether to clip children on other hosts to their parents (clip), or to move those that do not fit to the
     /// middle of them (center)
-    #[arg(long, value_enum, default_value_t = SkewKind::Clip, value_name = "HOW")]
+    #[arg(long, hide_short_help = true, value_enum, default_value_t = SkewKind::Clip, value_name = "HOW")]
     skew: SkewKind,
 
     /// With --skew center: the longest move that is made [default: any]
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, hide_short_help = true, value_parser = humantime::parse_duration, value_name = "TIME")]
     max_skew: Option<Duration>,
 
     /// Whether links between siblings say that one waited for the other
-    #[arg(long, value_enum, default_value_t = Links::Ignore, value_name = "HOW")]
+    #[arg(long, hide_short_help = true, value_enum, default_value_t = Links::Ignore, value_name = "HOW")]
     links: Links,
 
     /// How much a span may overlap the one that waited for it: a time, or a part of their parent such as 0.1%
-    #[arg(long, value_parser = tolerance, default_value = "0s", value_name = "TIME|PERCENT")]
+    #[arg(long, hide_short_help = true, value_parser = tolerance, default_value = "0s", value_name = "TIME|PERCENT")]
     overlap_tolerance: Tolerance,
 
     /// Report on this span and what is below it only
-    #[arg(long, value_parser = span_id, value_name = "SPAN")]
+    #[arg(long, hide_short_help = true, value_parser = span_id, value_name = "SPAN")]
     pub(crate) root: Option<SpanId>,
 
     /// How long a node may take on average: `draft=5s`; can be given again

@@ -1,21 +1,31 @@
 //! What can be typed after `longpole`.
 
 use crate::analysis::AnalysisArgs;
+use crate::check::CheckArgs;
+use crate::compare::CompareArgs;
+use crate::completions::CompletionsArgs;
 use crate::context::Context;
+use crate::demo::DemoArgs;
+use crate::doctor::DoctorArgs;
+use crate::explain::ExplainArgs;
 use crate::export::ExportArgs;
 use crate::formats::{Format, Style};
+use crate::gates::GateArgs;
 use crate::import::ImportArgs;
 use crate::ls::LsArgs;
+use crate::man::ManArgs;
 use crate::prune::PruneArgs;
+use crate::run::RunArgs;
 use crate::runs::RunArg;
 use crate::schema::SchemaArgs;
 use crate::trend::TrendArgs;
+use crate::whatif::WhatIfArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 use longpole::render::Block;
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
 #[derive(Debug, Parser)]
-#[command(name = "longpole", version, disable_help_subcommand = true, after_help = EXAMPLES)]
+#[command(name = "longpole", version, disable_help_subcommand = true, after_long_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -26,13 +36,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(RunArgs),
     Show(ShowArgs),
+    Demo(DemoArgs),
+    Doctor(DoctorArgs),
     Ls(LsArgs),
     Trend(TrendArgs),
     Import(ImportArgs),
     Prune(PruneArgs),
     Export(ExportArgs),
     Schema(SchemaArgs),
+    Compare(CompareArgs),
+    #[command(name = "whatif")]
+    WhatIf(WhatIfArgs),
+    Check(CheckArgs),
+    Explain(ExplainArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Report on a run: the last one, any that is kept, or every run in a file
@@ -41,7 +61,7 @@ pub(crate) enum Command {
 /// SDKs write them), as Jaeger's JSON or as Tempo's, packed with gzip or zstd or not. The report goes to standard
 /// output, everything else to standard error.
 #[derive(Debug, clap::Args)]
-#[command(after_help = SHOW_EXAMPLES)]
+#[command(after_long_help = SHOW_EXAMPLES)]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) run: RunArg,
@@ -91,6 +111,9 @@ pub(crate) struct ShowArgs {
     pub(crate) csv_header: Option<CsvHeader>,
 
     #[command(flatten)]
+    pub(crate) gates: GateArgs,
+
+    #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,
 }
 
@@ -133,19 +156,25 @@ pub(crate) enum Color {
 pub(crate) const SHORT_HELP: &str = "\
 longpole finds the step that makes a workflow slow and says what fixing it would save.
 
-  longpole show spans.jsonl                      what to fix first, in each run of a file
-  longpole show spans.jsonl --format json        the same for a program
-  curl -s https://example.com/trace | longpole show -
+  longpole demo                                  see a report now
+  longpole run -- python agent.py                run any program that sends OpenTelemetry spans, and report on it
+  longpole show spans.jsonl                      report on each run in a file
 
 All commands and options: longpole --help
 ";
 
 const EXAMPLES: &str = "\
 Examples:
-  longpole show spans.jsonl                      what to fix first, in each run of a file
-  longpole show spans.jsonl --format json        the same for a program
+  longpole demo                                  see a report now
+  longpole run -- python agent.py                any program that sends OpenTelemetry spans
+  longpole run -n 20 --warmup 1 -o report.html -- ./pipeline
+  longpole show last --format json               the last run again, for a program
+  longpole show - < collector-output.json
+  longpole ls --workflow research-agent --since 7d
+  longpole export last --to perfetto -o run.json
 
-Exit status: 0 done, 1 could not do it, 2 wrong usage, 4 no spans there.";
+Exit status: 0 done, 1 could not do it, 2 wrong usage, 3 a gate failed, 4 nothing there: no such run, no spans;
+130 interrupted; of `run` the command's own if it failed.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:

@@ -1,8 +1,11 @@
 //! The options every command has: where runs are kept, and what the terminal is told.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anstream::ColorChoice;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use longpole::render::TextStyle;
 
 use crate::args::Color;
@@ -28,6 +31,11 @@ pub(crate) struct Context {
     #[arg(long, global = true, value_name = "COLUMNS")]
     pub(crate) width: Option<usize>,
 
+    /// A file with defaults for options [default: the nearest longpole.toml upwards, else longpole/longpole.toml in
+    /// $XDG_CONFIG_HOME or ~/.config]; none if empty
+    #[arg(long, global = true, env = "LONGPOLE_CONFIG", value_parser = OsStringValueParser::new().map(PathBuf::from), value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
     /// Say nothing on standard error but errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
@@ -39,6 +47,10 @@ pub(crate) struct Context {
     /// Whether spans keep the attributes they were made of, for commands that write them again.
     #[arg(skip)]
     pub(crate) keeps_attributes: bool,
+
+    /// Whether it was said that text is drawn in ASCII; said once, however often it is drawn.
+    #[arg(skip)]
+    pub(crate) ascii_told: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -50,6 +62,13 @@ impl Context {
     /// Whether text on standard output is coloured.
     pub(crate) fn color_choice(&self) -> ColorChoice {
         output::color_choice(self.color)
+    }
+
+    /// Says something on standard error, as it is, unless nothing is to be said.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.quiet {
+            crate::failure::say(text);
+        }
     }
 
     /// Says on standard error that something is odd, unless nothing is to be said; the command goes on.

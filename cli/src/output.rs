@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, Write};
+use std::sync::atomic::Ordering;
 
 use anstream::{AutoStream, ColorChoice};
 use longpole::render::TextStyle;
@@ -52,7 +53,7 @@ pub(crate) fn color_choice(color: Color) -> ColorChoice {
 /// How text is drawn for this terminal and these options.
 pub(crate) fn text_style(context: &Context) -> TextStyle {
     let ascii = context.ascii || !is_locale_utf8();
-    if ascii && !context.ascii {
+    if ascii && !context.ascii && !context.ascii_told.swap(true, Ordering::Relaxed) {
         context.warn(
             "note",
             "the locale is not UTF-8, so the report is drawn in ASCII; LC_ALL=C.UTF-8 changes that",
@@ -70,7 +71,7 @@ fn terminal_width() -> usize {
 }
 
 /// Whether text is UTF-8 in this environment: unless its locale says otherwise.
-fn is_locale_utf8() -> bool {
+pub(crate) fn is_locale_utf8() -> bool {
     let locale =
         ["LC_ALL", "LC_CTYPE", "LANG"].map(env::var_os).into_iter().flatten().find(|it| !it.is_empty());
     locale.is_none_or(|locale| {

@@ -178,7 +178,7 @@ fn in_file(
 
 /// The spans in a file; what could not be read of it is told.
 pub(crate) fn read(file: &Path, context: &Context) -> Result<(String, Vec<SpanRecord>), Failure> {
-    let Input { name, spans, problems } = input::read(file, context.keeps_attributes)?;
+    let Input { name, spans, problems } = input::read(file, context)?;
     for problem in problems {
         let cause = problem.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         context.warn("warning", &format!("{name}: {problem}{cause}"));
@@ -187,13 +187,13 @@ pub(crate) fn read(file: &Path, context: &Context) -> Result<(String, Vec<SpanRe
 }
 
 /// What is usual by the files that were given, by workflow or name of the root.
-fn histories(
+pub(crate) fn histories(
     analysis: &AnalysisArgs,
     options: &ReportOptions,
 ) -> Result<HashMap<String, Arc<History>>, Failure> {
     let mut histories: HashMap<String, Arc<History>> = HashMap::new();
     for file in &analysis.history {
-        let spans = input::read(file, false)?.spans;
+        let spans = input::read_quietly(file)?.spans;
         let mut reports: Vec<Report> = report_on(spans, options);
         reports.sort_by_key(|report| report.run.start_unix_ns);
         for report in reports {

@@ -3,6 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::TextStyle;
+use super::gates;
 use super::page::{Line, Page, Role, no_break};
 use super::units;
 use crate::analysis::compare_samples::{SampleComparison, Verdict};
@@ -41,6 +42,7 @@ pub fn comparison_text(comparison: &Comparison, style: &TextStyle) -> String {
         put_contributions(&mut page, comparison);
     }
     put_notes(&mut page, comparison);
+    gates::put(&mut page, &comparison.gates);
     page.into_text()
 }
 
@@ -52,7 +54,7 @@ const fn role(verdict: Verdict) -> Role {
     }
 }
 
-pub(super) fn headline(page: &Page, comparison: &Comparison) -> String {
+fn headline(page: &Page, comparison: &Comparison) -> String {
     let wall = &comparison.wall;
     let workflow = comparison.new.workflows.first().or(comparison.base.workflows.first());
     let name = workflow.map_or_else(|| "the run".to_owned(), |name| page.name_in_text(name));
@@ -160,29 +162,26 @@ fn put_facts(page: &mut Page, comparison: &Comparison) {
 
 /// `$0.0780, now $0.0913, +$0.0133 (+17%)`.
 fn cost(comparison: &Comparison) -> Option<String> {
-    let [was, is, change] = cost_cells(comparison)?;
-    let change = if change.is_empty() { change } else { format!(", {change}") };
-    Some(format!("{was}, now {is}{change}"))
-}
-
-/// What a run cost before and costs now, and the change; that is empty where there is none.
-pub(super) fn cost_cells(comparison: &Comparison) -> Option<[String; 3]> {
     let Some(change) = &comparison.cost else {
         let (was, is) = comparison.base.cost_per_run_usd.zip(comparison.new.cost_per_run_usd)?;
-        return Some([units::money(was), units::money(is), String::new()]);
+        return Some(format!("{}, now {}", units::money(was), units::money(is)));
     };
     let at_least = |cost| super::cost::amount(Some(cost), change.is_lower_bound).unwrap_or_default();
-    let mut text = String::new();
+    let mut text = format!(
+        "{}, now {}",
+        no_break(&at_least(change.base_mean_usd)),
+        no_break(&at_least(change.new_mean_usd))
+    );
     if change.change_usd != Money::ZERO {
-        text = signed_money(change.change_usd);
+        text += &format!(", {}", signed_money(change.change_usd));
         if let Some(ratio) = change.change_ratio.filter(|ratio| ratio.is_finite()) {
             text += &format!(" ({})", signed_percent(ratio * 100.0));
         }
     }
-    Some([no_break(&at_least(change.base_mean_usd)), no_break(&at_least(change.new_mean_usd)), text])
+    Some(text)
 }
 
-fn signed_money(change: Money) -> String {
+pub(super) fn signed_money(change: Money) -> String {
     let sign = if change < Money::ZERO { "-" } else { "+" };
     let size = change.as_picodollars().unsigned_abs();
     let size = Money::from_picodollars(i128::try_from(size).unwrap_or(i128::MAX));
@@ -321,17 +320,6 @@ pub(super) fn reason(node: &NodeChange) -> String {
 }
 
 fn put_notes(page: &mut Page, comparison: &Comparison) {
-    let notes = notes(page, comparison);
-    if !notes.is_empty() {
-        page.blank();
-    }
-    for note in notes {
-        page.put_words(INDENT, &note);
-    }
-}
-
-/// What to keep in mind, in sentences.
-pub(super) fn notes(page: &Page, comparison: &Comparison) -> Vec<String> {
     let (base, new) = (&comparison.base, &comparison.new);
     let mut notes: Vec<String> = Vec::new();
     for (presence, label) in
@@ -363,5 +351,10 @@ pub(super) fn notes(page: &Page, comparison: &Comparison) -> Vec<String> {
             ),
         });
     }
-    notes
+    if !notes.is_empty() {
+        page.blank();
+    }
+    for note in notes {
+        page.put_words(INDENT, &note);
+    }
 }

@@ -5,6 +5,7 @@
 
 mod bar;
 mod comparison;
+mod comparison_markdown;
 pub mod conexus;
 mod cost;
 mod csv;
@@ -12,6 +13,7 @@ mod csv_text;
 mod evidence;
 mod excerpt;
 mod fix_first;
+mod gates;
 mod header;
 mod html;
 mod json;
@@ -30,19 +32,23 @@ mod trace_events;
 pub mod trend;
 mod trust;
 pub(crate) mod units;
+mod what_if;
 
 pub use comparison::comparison_text;
+pub use comparison_markdown::{comparison_json, comparison_markdown};
 pub use csv::{csv, csv_header, csv_run, csv_runs_header, csv_schema, csv_spans, csv_spans_header};
 pub use excerpt::{Block, Excerpt};
+pub use gates::{check_json, gates_text};
 pub use html::{HTML_END, HtmlOptions, html, html_article, html_start};
 pub use json::{json, json_line};
 pub use lines::lines;
-pub use markdown::{ComparisonNotes, GateNote, MARKDOWN_LIMIT, comparison_markdown, markdown};
+pub use markdown::{MARKDOWN_LIMIT, markdown};
 pub use printable::Printable;
 pub use schema::{COMPARE_SCHEMA, REPORT_SCHEMA};
 pub use speedscope::speedscope;
 pub use text::{TextStyle, text, text_excerpt};
 pub use trace_events::trace_events;
+pub use what_if::{what_if_json, what_if_text};
 
 use crate::report::Report;
 

@@ -6,9 +6,10 @@ use super::TextStyle;
 use super::csv_text::{csv_field, milliseconds};
 use super::json::sorted;
 use super::page::{Line, Page, Role};
-use super::units;
+use super::{Printable, units};
 use crate::report::RunStatus;
 use crate::run_list::{ListedRun, RunList};
+use crate::time::Timestamp;
 
 /// The list in its JSON form, `longpole.ls/1`: indented, keys in alphabetical order, a line feed at the end.
 pub fn json(list: &RunList) -> String {
@@ -63,6 +64,20 @@ pub fn text(list: &RunList, style: &TextStyle) -> String {
         page.put_words(2, &format!("… and {} more: --limit", units::count(more)));
     }
     page.into_text()
+}
+
+/// What tells a run from others in few words, as beside its id where one is chosen: workflow, wall time, and how long
+/// ago it started.
+pub fn hint(run: &ListedRun, now: Timestamp) -> String {
+    let wall = run.wall_ns.map_or_else(|| run.status_word().to_owned(), units::duration);
+    let seconds = now.saturating_since(run.start_unix_ns).as_nanos() / 1_000_000_000;
+    let ago = match seconds {
+        ..60 => "just now".to_owned(),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        _ => units::counted(seconds / 86_400, "day", "days") + " ago",
+    };
+    format!("{}  {wall}  {ago}", Printable::new(&run.workflow).fitted(32))
 }
 
 const HEADS: [&str; 8] = ["id", "workflow", "version", "started (UTC)", "wall", "cost", "status", "longest"];

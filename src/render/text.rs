@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::excerpt::{Block, Excerpt};
 use super::page::{Line, Page, Role};
-use super::{cost, fix_first, header, node_table, path_table, trust, units};
+use super::{cost, fix_first, gates, header, node_table, path_table, trust, units};
 use crate::report::{QualityLevel, Report, RunStatus};
 
 /// How a text report is drawn.
@@ -70,6 +70,7 @@ pub fn text_excerpt(report: &Report, style: &TextStyle, excerpt: &Excerpt) -> St
         node_table::put(&mut page, report, excerpt);
     }
     put_trust(&mut page, report, excerpt);
+    gates::put(&mut page, &report.gates);
     // Half a command is none.
     if let Some(command) = excerpt.more.as_deref().filter(|command| command.width() + 8 <= page.width()) {
         page.blank();

@@ -46,7 +46,7 @@ pub(in crate::render) fn words(text: &str) -> Cow<'_, str> {
 
 /// The comment by which a bot finds what it wrote about a workflow before. What cannot stand in a comment is
 /// percent-encoded.
-pub(super) fn marker(workflow: &str) -> String {
+pub(in crate::render) fn marker(workflow: &str) -> String {
     let mut name = String::new();
     for byte in workflow.bytes().take(1_024) {
         match byte {

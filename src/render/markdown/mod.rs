@@ -3,19 +3,17 @@
 //! The first line is a marker that is not seen and says which workflow it is about, so that a bot can find its comment
 //! and replace it; the second is the verdict. Tables fit without scrolling, details are folded.
 
-mod comparison;
 mod escape;
 mod report;
 
-pub use comparison::{ComparisonNotes, GateNote, comparison_markdown};
-pub(super) use escape::{code_of, words};
+pub(super) use escape::{code, code_of, marker, words};
 pub use report::markdown;
 
 /// The most characters a document has; GitHub takes 65,536 in a comment.
 pub const MARKDOWN_LIMIT: usize = 60_000;
 
 /// `text`, cut after its last whole line that fits, which is then said.
-fn limited(text: String) -> String {
+pub(super) fn limited(text: String) -> String {
     const NOTICE: &str = "\n**Cut here**: the rest is beyond 60,000 characters.\n";
     const END_OF_DETAILS: &str = "</details>\n";
     if text.chars().count() <= MARKDOWN_LIMIT {

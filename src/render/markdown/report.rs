@@ -2,6 +2,7 @@
 
 use super::escape::{code, marker, words};
 use super::{limited, row};
+use crate::render::comparison_markdown::gates;
 use crate::render::excerpt::{Block, Excerpt};
 use crate::render::page::{Page, Part};
 use crate::render::text::nothing_to_fix;
@@ -40,6 +41,9 @@ pub fn markdown(report: &Report, excerpt: &Excerpt) -> String {
             trust::put_counts(page, report);
         }
     });
+    if !report.gates.is_empty() {
+        text += &format!("\n{}", gates(&report.gates));
+    }
     if let Some(command) = &excerpt.more {
         text += &format!("\nMore: {}\n", code(command));
     }
