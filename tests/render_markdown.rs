@@ -175,8 +175,8 @@ fn gates_stand_in_a_table() {
         reason: None,
     };
     report.gates = vec![
-        gate("wall>25s", GateVerdict::Passed, Amount::TimeNs(report.run.wall_ns)),
-        gate("node(draft|x).p95>6s", GateVerdict::Failed, Amount::TimeNs(ms(6_920))),
+        gate("wall>25s", GateVerdict::Passed, Amount::Time(report.run.wall_ns)),
+        gate("node(draft|x).p95>6s", GateVerdict::Failed, Amount::Time(ms(6_920))),
     ];
     let text = markdown(&report, &Excerpt::default());
     assert!(text.contains("| `wall>25s` | passed | 22.8 s |\n"), "{text}");

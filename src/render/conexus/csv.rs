@@ -2,7 +2,7 @@
 
 use super::agents;
 use super::go::duration;
-use crate::render::csv::text;
+use crate::render::csv_text::csv_field;
 use crate::report::{NodeReport, Report};
 
 /// Conexus's header, with a line feed.
@@ -22,7 +22,7 @@ fn row(node: &NodeReport) -> String {
     let quantiles = [figures.p50_ns, figures.p90_ns, figures.p95_ns, figures.p99_ns].map(duration);
     format!(
         "{},{},{},{},{average},{min},{max},,{}\n",
-        text(&node.name),
+        csv_field(&node.name),
         node.calls,
         node.calls.saturating_sub(node.failures),
         node.failures,

@@ -10,12 +10,11 @@ mod spans;
 
 use serde_json::json;
 
+use super::csv_text::{csv_field, milliseconds as ms, signed_milliseconds as signed_ms};
 use super::json::sorted;
-use super::printable::Printable;
 use crate::money::Money;
 use crate::report::timeline::Timeline;
 use crate::report::{QualityLevel, Report};
-use crate::time::Duration;
 
 /// One column of a sheet with rows made of `R`.
 struct Column<R> {
@@ -116,34 +115,10 @@ fn header<R>(columns: &[Column<R>]) -> String {
 fn line<R>(columns: &[Column<R>], row: &R) -> String {
     let cell = |column: &Column<R>| match ((column.cell)(row), column.kind) {
         (None, _) => String::new(),
-        (Some(text), Kind::Text) => self::text(&text),
+        (Some(text), Kind::Text) => csv_field(&text),
         (Some(number), Kind::Integer | Kind::Number | Kind::Flag) => number,
     };
     columns.iter().map(cell).collect::<Vec<_>>().join(",") + "\n"
-}
-
-/// Foreign text as a cell: printable, no formula, in quotes where it has to be.
-pub(super) fn text(text: &str) -> String {
-    let printable = Printable::new(text).to_string();
-    let is_formula = printable.starts_with(['=', '+', '-', '@']);
-    let guarded = if is_formula { format!("'{printable}") } else { printable };
-    let is_plain = !guarded.contains(['"', ',', ';', '\t']) && guarded.trim() == guarded;
-    if is_plain { guarded } else { format!("\"{}\"", guarded.replace('"', "\"\"")) }
-}
-
-/// A length of time in milliseconds: exact, with at least three decimals.
-fn ms(length: Duration) -> String {
-    signed_ms(length.as_nanos().into())
-}
-
-/// A difference of lengths of time.
-fn signed_ms(nanos: i128) -> String {
-    let (sign, size) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
-    let (whole, fraction) = (size / 1_000_000, size % 1_000_000);
-    match fraction % 1_000 {
-        0 => format!("{sign}{whole}.{:03}", fraction / 1_000),
-        _ => format!("{sign}{whole}.{fraction:06}"),
-    }
 }
 
 /// A share or another ratio, so that it reads back to the last bit.
@@ -170,43 +145,4 @@ fn usd(amount: Option<Money>) -> Option<String> {
 
 fn flag(flag: bool) -> Option<String> {
     Some(flag.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_quoted_where_it_has_to_be_and_is_never_a_formula() {
-        for (foreign, cell) in [
-            ("draft", "draft"),
-            ("a,b", "\"a,b\""),
-            ("say \"hi\"", "\"say \"\"hi\"\"\""),
-            (" padded", "\" padded\""),
-            ("=cmd()", "'=cmd()"),
-            ("+1", "'+1"),
-            ("-1", "'-1"),
-            ("@SUM(1;2)", "\"'@SUM(1;2)\""),
-            ("\t=cmd()", "\\u{9}=cmd()"),
-            ("two\r\nlines\0", "two\\u{d}\\u{a}lines\\u{0}"),
-            ("", ""),
-        ] {
-            assert_eq!(text(foreign), cell, "{foreign:?}");
-        }
-    }
-
-    #[test]
-    fn milliseconds_are_exact() {
-        for (nanos, text) in [
-            (0, "0.000"),
-            (6_920_000_000, "6920.000"),
-            (1_500, "0.001500"),
-            (640, "0.000640"),
-            (1_310_001_000, "1310.001"),
-            (-1_900_000_000, "-1900.000"),
-            (-1, "-0.000001"),
-        ] {
-            assert_eq!(signed_ms(nanos), text);
-        }
-    }
 }
