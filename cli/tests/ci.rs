@@ -120,22 +120,20 @@ fn the_steps_of_the_page_do_what_it_says() {
     for gate in ["wall>2s", "node(load).p95>1.8s", "node(load).share>95%", "errors>0"] {
         assert!(new.lines().any(|line| line.starts_with(&format!("passed   {gate} "))), "{new}");
     }
-    assert!(
-        compared.starts_with("FAILED   wall>+10%  +5") || compared.starts_with("FAILED   wall>+10%  +4"),
-        "{compared}"
-    );
+    assert!(compared.starts_with("FAILED   wall>+10%  +"), "{compared}");
     let posted = fs::read_to_string(job.folder.path().join("posted.md")).unwrap();
-    assert!(posted.starts_with("<!-- longpole:nightly -->\n### 🔴 gate failed: nightly is 5"), "{posted}");
+    assert!(posted.starts_with("<!-- longpole:nightly -->\n### 🔴 gate failed: nightly is "), "{posted}");
+    assert!(posted.contains(" slower (+"), "{posted}");
     assert!(posted.contains("| wall, median of 10 |"), "{posted}");
     assert!(posted.contains("| `load` |"), "{posted}");
     assert_eq!(
         fs::read_to_string(job.folder.path().join("gh.txt")).unwrap(),
         "pr comment branch --body-file comment.md --edit-last --create-if-none\n"
     );
-    // Against what is usual, which by now is both: 20 runs, ten of them slower.
+    // The last run against those before it: ten of the base and nine as slow as it is.
     let alone = job.run(fenced("sh")).unwrap();
     let (told, code) = (text(&alone.stdout), alone.status.code());
-    assert!(matches!(code, Some(0 | 3)), "{alone:?}");
-    assert_eq!(told.lines().count(), 3, "{told}");
-    assert!(told.ends_with("passed   quality<medium          high\n"), "{told}");
+    assert_eq!(code, Some(3), "{alone:?}");
+    let starts = ["FAILED   wall>+10% ", "FAILED   node(load).total>+20% ", "passed   quality<medium "];
+    assert!(told.lines().zip(starts).all(|(line, start)| line.starts_with(start)), "{told}");
 }

@@ -117,7 +117,7 @@ fn what_is_written_to_files_says_on_standard_error_which_gates_failed() {
         "a.txt",
     ]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(3), ""));
-    assert_eq!(text(&output.stderr), "passed   wall>1h    1.30 s\nFAILED   wall>+10%  +29.9%\n");
+    assert_eq!(text(&output.stderr), "passed   wall>1h    1.30 s\nFAILED   wall>+10%  +30%\n");
     let [md, json, txt] =
         ["a.md", "a.json", "a.txt"].map(|name| fs::read_to_string(place.path(name)).unwrap());
     assert!(md.contains("gate failed: desk is 300 ms slower"), "{md}");

@@ -38,12 +38,12 @@ One time a node ran: one span. `fetch ×6` is a node with six executions.
         names: &["attempt", "retry"],
         text: "\
 An execution that is the second or a later try of the same work: its
-node.attempt says so, or it follows a failure of the same node. What failed tries
-cost is time and money that a first success would have saved (LP108).
+node.attempt says so, or it follows a failure of the same node. What failed
+tries cost is time and money that a first success would have saved (LP108).
 ",
     },
     Page {
-        names: &["critical path", "longest pole", "on the path"],
+        names: &["critical path", "on the path", "pole"],
         text: "\
 The chain of work that set the run's length: from the end backwards, at every
 moment what the rest was waiting for. Its parts and the time without a span add
