@@ -471,7 +471,8 @@ fn of_metrics() -> Vec<Limit> {
 }
 
 fn of_files() -> Vec<Limit> {
-    let DecodeLimits { document_bytes, string_bytes, depth, unpacked_bytes } = DecodeLimits::default();
+    let DecodeLimits { document_bytes, string_bytes, depth, unpacked_bytes, keeps_attributes: _ } =
+        DecodeLimits::default();
     const PROBLEM: Told = By("a problem of the file");
     vec![
         limit("a document or message", Bytes(document_bytes as u64), &[], "it is refused", PROBLEM),

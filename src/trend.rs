@@ -26,6 +26,19 @@ pub struct Trend {
     pub left_out_runs: u64,
     /// The figures, in the order they were asked for.
     pub metrics: Vec<MetricTrend>,
+    /// The nodes with the most time on the critical path of a run, those of most runs first.
+    pub longest_nodes: Vec<LongestNode>,
+}
+
+/// A node that was the longest of some runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongestNode {
+    /// The node.
+    pub node: String,
+    /// Of how many runs.
+    pub runs: u64,
+    /// Whether it is that of the latest run.
+    pub is_latest: bool,
 }
 
 /// A run of a trend.
@@ -39,6 +52,8 @@ pub struct TrendRun {
     pub started_at: String,
     /// When it started, exactly.
     pub start_unix_ns: Timestamp,
+    /// The node with the most time on its critical path.
+    pub longest_node: Option<String>,
 }
 
 impl TrendRun {
@@ -49,6 +64,7 @@ impl TrendRun {
             version: run.version.clone(),
             started_at: run.started_at.clone(),
             start_unix_ns: run.start_unix_ns,
+            longest_node: run.longest_node.clone(),
         }
     }
 }
@@ -189,9 +205,28 @@ pub fn trend(
         schema: SCHEMA.to_owned(),
         workflow: workflow.to_owned(),
         metrics: metrics.collect(),
+        longest_nodes: longest_nodes(&runs),
         runs,
         left_out_runs,
     }
+}
+
+fn longest_nodes(runs: &[TrendRun]) -> Vec<LongestNode> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for node in runs.iter().filter_map(|run| run.longest_node.as_deref()) {
+        let count = counts.entry(node).or_default();
+        *count = count.saturating_add(1);
+    }
+    let latest = runs.last().and_then(|run| run.longest_node.as_deref());
+    let row = |(node, runs): (&str, u64)| LongestNode {
+        node: node.to_owned(),
+        runs,
+        is_latest: latest == Some(node),
+    };
+    let mut rows: Vec<LongestNode> = counts.into_iter().map(row).collect();
+    // Stable: equal ones stay in the order of their names.
+    rows.sort_by_key(|row| std::cmp::Reverse(row.runs));
+    rows
 }
 
 fn metric_trend(metric: String, values: Values, runs: &[TrendRun], options: &TrendOptions) -> MetricTrend {
@@ -295,6 +330,7 @@ mod tests {
             version: Some(version.to_owned()),
             started_at: start.to_rfc3339(),
             start_unix_ns: start,
+            longest_node: Some(if at < 6 { "draft" } else { "fetch" }.to_owned()),
         }
     }
 
@@ -318,7 +354,8 @@ mod tests {
             (7, Figure::Time(Duration::from_millis(100)), Figure::Time(Duration::from_millis(150)))
         );
         assert_eq!(change.change_percent, Some(50.0));
-        assert!(wall.is_regressed && !wall.is_unusual);
+        // Their median distance from the median below is 4, so that 148 is no noise to all earlier runs together.
+        assert!(wall.is_regressed && wall.is_unusual);
         // Earlier: 98 99 100 100 101 102 | 149 150 150 151 152: the sixth of eleven is 102.
         assert_eq!(wall.usual, Some(Figure::Time(Duration::from_millis(102))));
         assert_eq!(wall.versions.len(), 2);
@@ -326,6 +363,14 @@ mod tests {
             (wall.versions[0].runs, wall.versions[0].median),
             (5, Figure::Time(Duration::from_millis(100)))
         );
+    }
+
+    #[test]
+    fn the_longest_nodes_are_counted_and_the_latest_is_known() {
+        let runs = (0..9).map(|at| run(at, "1")).collect();
+        let told = trend("desk", runs, 0, Vec::new(), &TrendOptions::default()).longest_nodes;
+        let told: Vec<_> = told.iter().map(|row| (row.node.as_str(), row.runs, row.is_latest)).collect();
+        assert_eq!(told, [("draft", 6, false), ("fetch", 3, true)]);
     }
 
     #[test]

@@ -229,3 +229,16 @@ fn a_call_whose_usage_is_recorded_at_its_end_is_priced() {
     });
     assert_eq!(ran.number("chat", "longpole.cost.usd"), Some(0.0024));
 }
+
+#[test]
+fn a_cost_that_is_no_amount_is_not_written_a_second_time() {
+    let ran = run(&[], |_| {
+        let _run = info_span!("run").entered();
+        call("m1").record_cost(-1.0);
+    });
+    let written = ran.attributes("chat").iter().filter(|(key, _)| key == "longpole.cost.usd").count();
+    assert_eq!(written, 1);
+    for report in ran.live.iter().map(|report| &**report).chain(&ran.offline) {
+        assert_eq!(report.totals.cost_usd, money("0.0024"), "the tokens say what it cost");
+    }
+}

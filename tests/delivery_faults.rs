@@ -81,6 +81,35 @@ fn retryable_answers_are_tried_again_until_the_spans_are_taken_once() {
     }
 }
 
+/// The try that is under way when somebody begins to wait may have been too early.
+#[test]
+fn a_flush_that_comes_while_a_try_is_under_way_has_another_one_made_at_once() {
+    let (is_under_way, under_way) = std::sync::mpsc::channel();
+    let (answer, is_answered) = std::sync::mpsc::channel::<()>();
+    let sink = Sink::start(move |number| match number {
+        0..25 => Reply::code(503),
+        25 => {
+            is_under_way.send(()).unwrap();
+            let _ = is_answered.recv_timeout(otlp_sink::PATIENCE);
+            Reply::code(503)
+        }
+        _ => Reply::ok(),
+    });
+    let longpole = run_against(sink.url());
+    let deadline = Instant::now() + otlp_sink::PATIENCE;
+    while under_way.try_recv().is_err() {
+        assert!(Instant::now() < deadline);
+        longpole.flush_within(Duration::from_millis(5));
+    }
+    std::thread::scope(|scope| {
+        let flush = scope.spawn(|| patient(&longpole));
+        // Once it is asked, which it may not be yet: then the next try is this flush's own anyway.
+        longpole.flush_within(Duration::from_millis(50));
+        answer.send(()).unwrap();
+        assert!(flush.join().unwrap().is_complete);
+    });
+}
+
 /// After so many failures the next try of its own would be half a minute away.
 #[test]
 fn a_flush_tries_at_once_however_long_the_backend_was_away() {

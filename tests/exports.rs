@@ -140,12 +140,12 @@ fn several_runs_are_processes_of_their_own() {
 fn self_times(file: &Value, profile: &Value) -> BTreeMap<String, u64> {
     let frames = file["shared"]["frames"].as_array().unwrap();
     let mut times: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut open, mut now) = (Vec::new(), profile["startValue"].as_u64().unwrap());
+    let (mut open, mut now): (Vec<usize>, u64) = (Vec::new(), profile["startValue"].as_u64().unwrap());
     for event in profile["events"].as_array().unwrap() {
         let (at, frame) = (event["at"].as_u64().unwrap(), event["frame"].as_u64().unwrap() as usize);
         assert!(now <= at && at <= profile["endValue"].as_u64().unwrap());
         if let Some(top) = open.last() {
-            *times.entry(frames[*top as usize]["name"].as_str().unwrap().to_owned()).or_default() += at - now;
+            *times.entry(frames[*top]["name"].as_str().unwrap().to_owned()).or_default() += at - now;
         }
         now = at;
         match event["type"].as_str().unwrap() {

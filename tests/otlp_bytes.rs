@@ -71,6 +71,7 @@ fn what_a_node_was_given_and_where_a_request_went_is_not_written() {
         {"key":"gen_ai.prompt","value":{"stringValue":"another secret"}},
         {"key":"url.full","value":{"stringValue":"http://secret.example"}},
         {"key":"longpole.node.depends_on","value":{"arrayValue":{"values":[{"stringValue":"a"},{"stringValue":"b"}]}}},
+        {"key":"server.address","value":{"stringValue":"api.example"}},
         {"key":"longpole.cost.usd","value":{"doubleValue":0.125}},
         {"key":"node.detached","value":{"boolValue":true}},
         {"key":"node.attempt","value":{"intValue":"2"}}]}]}]}]}"#;

@@ -2,13 +2,15 @@
 
 #![allow(missing_docs, unreachable_pub, dead_code, reason = "a test")]
 
+#[path = "support/html_check.rs"]
+mod html_check;
 #[path = "support/sample_reports.rs"]
 mod sample_reports;
 
 use std::collections::BTreeMap;
 
 use longpole::money::Money;
-use longpole::render::{TextStyle, text};
+use longpole::render::{HtmlOptions, TextStyle, html, text};
 use longpole::report::*;
 use longpole::time::Duration;
 use proptest::prelude::*;
@@ -301,6 +303,14 @@ proptest! {
         let acts = |c: char| c != '\n' && (c.is_control() || ('\u{200b}'..='\u{200f}').contains(&c)
             || ('\u{2028}'..='\u{202e}').contains(&c) || ('\u{2060}'..='\u{206f}').contains(&c) || c == '\u{feff}');
         prop_assert_eq!(text.chars().find(|c| acts(*c)), None);
+    }
+
+    #[test]
+    fn nothing_in_a_report_acts_in_a_page(report in any_report()) {
+        let page = html(&report, None, &HtmlOptions::default());
+        let texts: String = html_check::tags(&page).iter().map(|tag| &*tag.text_after).collect();
+        let acts = |c: char| c != '\n' && (c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c));
+        prop_assert_eq!(texts.chars().find(|c| acts(*c)), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod spans;
 
 use longpole::report::lanes::lanes;
+use longpole::report::node_graph::NodeGraph;
 use longpole::report::timeline::{EdgeKind, SpanState, Timeline, TimelineEdge, TimelineSpan};
 use longpole::report::waterfall::{Waterfall, WaterfallRow};
 use longpole::span_record::{NodeFacts, Outcome, SpanRecord, Status};
@@ -137,6 +138,44 @@ fn the_longest_on_the_path_get_the_rows_there_are() {
     assert_eq!(waterfall.folded_spans, 57);
 }
 
+#[test]
+fn nodes_stand_in_layers_behind_what_they_waited_for_and_loops_lead_back() {
+    // plan, then a and b together, then join after both as declared; then a second round of a after join.
+    let waits = |record: SpanRecord, on: &[&str]| {
+        let depends_on = on.iter().map(|name| (*name).into()).collect();
+        with_facts(record, NodeFacts { depends_on, tells_depends_on: true, ..NodeFacts::default() })
+    };
+    let timeline = timeline(vec![
+        span(1, None, "root", 0, 100),
+        span(2, Some(1), "plan", 0, 10),
+        waits(span(3, Some(1), "a", 10, 30), &["plan"]),
+        waits(span(4, Some(1), "b", 10, 40), &["plan"]),
+        waits(span(5, Some(1), "join", 40, 60), &["a", "b"]),
+        span(6, Some(1), "a", 60, 100),
+    ]);
+    let graph = NodeGraph::of(&timeline);
+    let name = |at: u32| &*timeline.nodes[graph.nodes[at as usize].node as usize].name;
+    let nodes: Vec<_> =
+        (0..).zip(&graph.nodes).map(|(at, node)| (name(at), node.layer, node.row, node.executions)).collect();
+    assert_eq!(nodes, [("plan", 0, 0, 1), ("a", 1, 0, 2), ("b", 1, 1, 1), ("join", 2, 0, 1)]);
+    let path: Vec<u64> = graph.nodes.iter().map(|node| node.on_path_ns.as_nanos()).collect();
+    assert_eq!(path, [10, 40, 30, 20]);
+    let edges: Vec<_> =
+        graph.edges.iter().map(|edge| (name(edge.from), name(edge.to), edge.kind, edge.is_back)).collect();
+    use EdgeKind::{Declared, Inferred};
+    assert_eq!(
+        edges,
+        [
+            ("plan", "a", Declared, false),
+            ("join", "a", Inferred, true),
+            ("plan", "b", Declared, false),
+            ("a", "join", Declared, false),
+            ("b", "join", Declared, false),
+        ]
+    );
+    assert_eq!((graph.layers, graph.rows, graph.count(Declared), graph.count(Inferred)), (3, 2, 4, 1));
+}
+
 prop_compose! {
     fn any_run()(
         spans in prop::collection::vec((any::<prop::sample::Index>(), 0..100u64, 0..60u64, 0..4u8, 0..8u8), 1..60),
@@ -206,6 +245,20 @@ proptest! {
             prop_assert!(own <= most.unwrap_or(usize::MAX));
             prop_assert!(most.is_some() || folded == 0);
         }
+    }
+
+    #[test]
+    fn edges_of_the_node_graph_lead_to_later_layers_unless_they_lead_back(records in any_run()) {
+        let graph = NodeGraph::of(&timeline(records));
+        for edge in graph.edges.iter().filter(|edge| !edge.is_back) {
+            let layer = |at: u32| graph.nodes[at as usize].layer;
+            prop_assert!(layer(edge.from) < layer(edge.to));
+        }
+        let mut places: Vec<_> = graph.nodes.iter().map(|node| (node.layer, node.row)).collect();
+        places.sort_unstable();
+        places.dedup();
+        prop_assert_eq!(places.len(), graph.nodes.len());
+        prop_assert!(graph.nodes.iter().all(|node| node.layer < graph.layers && node.row < graph.rows));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use inferno::flamegraph;
 use longpole::many_runs::ManyRuns;
 use longpole::otlp_json::traces_json;
-use longpole::render::{speedscope, trace_events};
+use longpole::render::{Printable, speedscope, trace_events};
 use longpole::report::timeline::Timeline;
 use longpole::{Report, report_with_timeline};
 
@@ -114,11 +114,14 @@ fn folded(found: Vec<Found>) -> Result<String, Failure> {
     for found in found {
         together.add(&found.report_with_profile()?.1);
     }
-    Ok(together.groups().filter_map(|group| together.folded_stacks(group)).collect())
+    let stacks: String = together.groups().filter_map(|group| together.folded_stacks(group)).collect();
+    Ok(output::printable_lines(&stacks))
 }
 
 fn flame_graph(found: Vec<Found>) -> Result<Vec<u8>, Failure> {
     let stacks = folded(found)?;
+    // Names are shown as they are and change nothing else that is shown.
+    let stacks: Vec<String> = stacks.lines().map(|line| Printable::new(line).to_string()).collect();
     let mut options = flamegraph::Options::default();
     options.title = "Critical path".to_owned();
     options.count_name = "ms".to_owned();
@@ -127,7 +130,7 @@ fn flame_graph(found: Vec<Found>) -> Result<Vec<u8>, Failure> {
     options.hash = true;
     options.deterministic = true;
     let mut svg = Vec::new();
-    flamegraph::from_lines(&mut options, stacks.lines(), &mut svg)
+    flamegraph::from_lines(&mut options, stacks.iter().map(String::as_str), &mut svg)
         .context("cannot draw a flame graph of a run that took no time")
         .map_err(|error| Failure::could_not(error, "write it as folded or perfetto instead"))?;
     Ok(svg)

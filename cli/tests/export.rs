@@ -98,3 +98,33 @@ fn what_cannot_be_done_is_told_with_its_status() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("error: cannot write /nowhere/x.json\ncaused by: "), "{said}");
 }
+
+#[test]
+fn names_are_data_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hostile.json");
+    let name = "</text><script>alert(1)</script>\u{202e}\u{1b}[2J;a\n\"b 7";
+    let span = |id: u64, parent: &str, start: u64| {
+        serde_json::json!({
+            "traceId": "5b8efff798038103d269b633813fc60c", "spanId": format!("{id:016x}"), "parentSpanId": parent,
+            "name": name, "startTimeUnixNano": start.to_string(), "endTimeUnixNano": "9000000000",
+        })
+    };
+    let spans = [span(1, "", 1_000_000_000), span(2, "0000000000000001", 2_000_000_000)];
+    let trace = serde_json::json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] });
+    std::fs::write(&file, trace.to_string()).unwrap();
+    let export = |to: &str| {
+        let output = longpole(&["export", file.to_str().unwrap(), "--to", to]);
+        assert_eq!(output.status.code(), Some(0), "{to}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let drawn = export("flamegraph");
+    assert!(!drawn.contains("<script>alert") && !drawn.contains(['\u{202e}', '\u{1b}']), "{drawn}");
+    for to in ["chrome", "speedscope", "otlp"] {
+        let written: serde_json::Value = serde_json::from_str(&export(to)).unwrap();
+        let encoded = serde_json::to_string(name).unwrap();
+        assert!(written.to_string().matches(&encoded).count() >= 1, "{to}: {written}");
+    }
+    let folded = export("folded");
+    assert_eq!(folded.lines().count(), 2, "{folded:?}");
+}

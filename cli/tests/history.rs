@@ -309,6 +309,9 @@ longpole  desk                                               12 runs, 2026-11-01
     by the rule of more than 20%: no regression: ±0% against the run before
     v1: median 301 ms, 300 ms to 302 ms, 6 runs
     v2: median 401 ms, 400 ms to 402 ms, 6 runs
+
+  longest on the path
+    draft in 12 runs, also the latest
 ");
     let ascii = history.run(&["trend", "desk", "--ascii", "--last", "4", "--metric", "cost"]);
     insta::assert_snapshot!(stdout(&ascii), @r"
@@ -316,6 +319,9 @@ longpole  desk                                                4 runs, 2026-11-01
 
   cost    ====
     latest $0.2500, usual $0.2500 (+-0%)
+
+  longest on the path
+    draft in 4 runs, also the latest
 ");
     let json = history.run(&["trend", "desk", "--format", "json"]);
     let told: longpole::trend::Trend = serde_json::from_slice(&json.stdout).unwrap();
@@ -429,4 +435,20 @@ fn work_that_lost_its_context_is_told_of_kept_runs_too() {
     assert!(of_run.contains("lost"), "{of_run}");
     history.run_with(&["import", "-"], file.as_bytes());
     assert_eq!(stdout(&history.run(&["show", "run"])).trim_end(), of_run.trim_end());
+}
+
+#[test]
+fn what_lies_around_under_the_name_of_a_run_is_not_taken_for_it() {
+    let history = History::with_runs(1, |_| 300);
+    let around = tempfile::tempdir().unwrap();
+    std::fs::create_dir(around.path().join("desk")).unwrap();
+    std::fs::write(around.path().join("last"), "no trace").unwrap();
+    std::fs::write(around.path().join("spans"), trace("other", 2, 300)).unwrap();
+    let show = |name: &str| history.command(&["show", name]).current_dir(around.path()).output().unwrap();
+    for name in ["desk", "last"] {
+        assert!(stdout(&show(name)).starts_with("longpole  desk "), "{}", stderr(&show(name)));
+    }
+    assert!(stdout(&show("spans")).starts_with("longpole  other "), "{}", stderr(&show("spans")));
+    assert_eq!(show("./last").status.code(), Some(1));
+    assert_eq!(show("./desk").status.code(), Some(1));
 }

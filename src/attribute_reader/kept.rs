@@ -10,12 +10,18 @@ use crate::otlp_bytes::{append_field, append_varint};
 /// Appends an attribute that tells `fact` as a `Span.attributes` field; nothing for values that tell nothing.
 pub(super) fn keep(kept: &mut Vec<u8>, fact: Fact, key: &str, value: &AttributeValue<'_>) {
     let hash = AttributeValue::Int(value.as_hash().unwrap_or_default().cast_signed());
+    let address = match value {
+        AttributeValue::Str(text) => AttributeValue::Str(text.split(['?', '#']).next().unwrap_or_default()),
+        _ => AttributeValue::Other,
+    };
     let value = match fact {
         // That there is one tells all that is told.
         Fact::Http | Fact::Db => &AttributeValue::Bool(true),
         // A number stands for itself.
         Fact::InputHash if value.as_hash().is_some() => &hash,
         Fact::InputHash => return,
+        // What an address asks for is none of the history's business.
+        Fact::ApiUrl => &address,
         _ => value,
     };
     let mut encoded = Vec::new();

@@ -26,6 +26,8 @@ pub(super) struct Request {
     body: Bytes,
     failures: u32,
     is_half: bool,
+    /// Somebody has begun to wait while it was under way: should it fail, it is tried again at once.
+    is_hurried: bool,
 }
 
 /// The sending side of one address.
@@ -67,7 +69,7 @@ impl Backend {
     /// Sends a batch whose request is encoded already.
     pub(super) fn send_batch(&mut self, batch: Batch, request: Vec<u8>) {
         let body = self.body(request);
-        self.send(Request { batch, body, failures: 0, is_half: false });
+        self.send(Request { batch, body, failures: 0, is_half: false, is_hurried: false });
     }
 
     fn body(&self, request: Vec<u8>) -> Bytes {
@@ -123,6 +125,7 @@ impl Backend {
         for (due, _) in &mut self.retries {
             *due = now.min(*due);
         }
+        self.requests.values_mut().for_each(|request| request.is_hurried = true);
     }
 
     pub(super) fn next_retry(&self) -> Option<Instant> {
@@ -165,18 +168,29 @@ impl Backend {
             }
             Verdict::Retry(after) => {
                 let failures = request.failures.saturating_add(1);
-                let due = self.pace.failed(after, Instant::now(), random_share());
+                let now = Instant::now();
+                let mut due = self.pace.failed(after, now, random_share());
+                if request.is_hurried && !self.pace.asks_for_time(now) {
+                    self.pace.hurry();
+                    due = now;
+                }
                 if let Some(error) = error {
                     self.queue.tell_away(SignalName::Spans, &error, "; they wait and are tried again");
                     self.queue.note_error(error);
                 }
-                self.retries.push((due, Request { failures, ..request }));
+                self.retries.push((due, Request { failures, is_hurried: false, ..request }));
             }
             Verdict::TooLarge if !request.is_half => match request.batch.halves() {
                 Some((first, second)) => {
                     for half in [first, second] {
                         // Its body is made when it is sent.
-                        let half = Request { batch: half, body: Bytes::new(), failures: 0, is_half: true };
+                        let half = Request {
+                            batch: half,
+                            body: Bytes::new(),
+                            failures: 0,
+                            is_half: true,
+                            is_hurried: false,
+                        };
                         self.retries.push((Instant::now(), half));
                     }
                 }

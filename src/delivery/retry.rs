@@ -168,8 +168,8 @@ impl Pace {
         let wait = backoff(self.failures, random, self.max_backoff).max(after.unwrap_or_default());
         let due = now.checked_add(wait).unwrap_or(now);
         // Answers to requests that were on their way already make neither shorter.
-        if after.is_some() {
-            self.asked = self.asked.max(Some(due));
+        if let Some(asked) = after.and_then(|after| now.checked_add(after)) {
+            self.asked = self.asked.max(Some(asked));
         }
         if self.is_probing() {
             self.probe = self.probe.max(Some(due));

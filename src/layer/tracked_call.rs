@@ -48,12 +48,12 @@ use super::{LayerCore, fence};
 /// # Errors
 /// [`Unpriced`], if the call has no price; it is recorded all the same, and reports say that it has none.
 pub fn track_call(provider: &str, model: &str, usage: &Usage) -> Result<Price, Unpriced> {
-    let span = Span::current();
+    let mut span = Span::current();
     let is_left = with_layer(&span, |core, id| core.leave_call(id, provider, model, usage));
     if is_left != Some(true) {
         // No span is current that is measured: then this is a span like any other.
         let phase = format!("chat {model}");
-        let call = tracing::info_span!(
+        span = tracing::info_span!(
             target: "gen_ai",
             "chat",
             otel.name = phase,
@@ -63,7 +63,7 @@ pub fn track_call(provider: &str, model: &str, usage: &Usage) -> Result<Price, U
             gen_ai.request.model = model,
             node.phase = phase,
         );
-        call.record_usage(usage);
+        span.record_usage(usage);
     }
     let prices = with_layer(&span, |core, _| core.config.prices.clone()).flatten();
     let at = Timestamp::from_system_time(SystemTime::now());

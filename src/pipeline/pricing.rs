@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::conventions::{COST_SOURCE, COST_USD};
 use crate::cost::price_spans;
 use crate::decode::otlp::{attribute_keys, decode_span};
 use crate::encode::cost::{CostMirror, append_estimate, append_mirrors};
@@ -82,7 +83,7 @@ impl Pricing {
     }
 }
 
-/// Whether the program says itself whose word the cost is.
+/// Whether the span says something of its cost under these keys already, sensible or not: a key is written once.
 fn is_written(message: &[u8]) -> bool {
-    attribute_keys(message).any(|key| key == crate::conventions::COST_SOURCE)
+    attribute_keys(message).any(|key| [COST_SOURCE, COST_USD].contains(&key))
 }

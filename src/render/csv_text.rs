@@ -5,7 +5,9 @@ use std::borrow::Cow;
 /// `text` as a field (RFC 4180): quoted where it holds a comma, a quote or a line break, and with a `'` in front where a
 /// spreadsheet would take it for a formula.
 pub(crate) fn csv_field(text: &str) -> Cow<'_, str> {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    // Spreadsheets look past spaces and quotes, and take the full-width forms for the same.
+    let begins = text.trim_start_matches([' ', '"', '\'']);
+    let is_formula = begins.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
     let needs_quotes = text.contains([',', '"', '\n', '\r']);
     if !is_formula && !needs_quotes {
         return Cow::Borrowed(text);
@@ -35,6 +37,12 @@ mod tests {
             ("=1+1", "'=1+1"),
             ("-2,5", "\"'-2,5\""),
             ("a\nb", "\"a\nb\""),
+            (" =1", "' =1"),
+            ("\"=1", "\"'\"\"=1\""),
+            ("＝1", "'＝1"),
+            ("＠SUM(1)", "'＠SUM(1)"),
+            ("\n=1", "\"'\n=1\""),
+            ("a=1", "a=1"),
             ("", ""),
         ] {
             assert_eq!(csv_field(text), field);

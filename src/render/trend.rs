@@ -7,7 +7,7 @@ use super::csv_text::{csv_field, milliseconds};
 use super::json::sorted;
 use super::page::{Line, Page, Role, no_break};
 use super::units;
-use crate::trend::{Figure, LevelChange, MetricTrend, SIMPLE_RULE_PERCENT, Trend, Values};
+use crate::trend::{Figure, LevelChange, LongestNode, MetricTrend, SIMPLE_RULE_PERCENT, Trend, Values};
 
 /// The trend in its JSON form, `longpole.trend/1`: indented, keys in alphabetical order, a line feed at the end.
 pub fn json(trend: &Trend) -> String {
@@ -59,6 +59,7 @@ pub fn text(trend: &Trend, style: &TextStyle, with_simple_rule: bool) -> String 
         page.blank();
         put_metric(&mut page, trend, metric, with_simple_rule);
     }
+    put_longest(&mut page, trend);
     if trend.left_out_runs > 0 {
         page.blank();
         let runs = units::counted(trend.left_out_runs, "run", "runs");
@@ -138,6 +139,26 @@ fn put_metric(page: &mut Page, trend: &Trend, metric: &MetricTrend, with_simple_
             ),
         );
     }
+}
+
+/// The most nodes that are named.
+const MAX_LONGEST: usize = 4;
+
+fn put_longest(page: &mut Page, trend: &Trend) {
+    let told = |row: &LongestNode| {
+        let runs = units::counted(row.runs, "run", "runs");
+        let latest = if row.is_latest { ", also the latest" } else { "" };
+        format!("{} in {}{latest}", page.name_in_text(&row.node), no_break(&runs))
+    };
+    let rows: Vec<String> = trend.longest_nodes.iter().take(MAX_LONGEST).map(told).collect();
+    if rows.is_empty() {
+        return;
+    }
+    page.blank();
+    page.put_words(2, "longest on the path");
+    let more = trend.longest_nodes.len().saturating_sub(MAX_LONGEST);
+    let tail = if more > 0 { format!("; {more} more") } else { String::new() };
+    page.put_words(4, &(rows.join("; ") + &tail));
 }
 
 fn put_change(page: &mut Page, trend: &Trend, change: &LevelChange) {

@@ -22,6 +22,7 @@ pub mod insights;
 pub mod lanes;
 mod lost_context;
 pub(crate) mod model_calls;
+pub mod node_graph;
 mod node_names;
 mod path;
 mod quality;

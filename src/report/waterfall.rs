@@ -92,10 +92,10 @@ const LEAST_GAP_RATIO: f64 = 0.005;
 const MAX_GAPS: usize = 20;
 
 impl Waterfall {
-    /// How many spans of a run get rows of their own, unless more are asked for: all of a small run, a fortieth of a
+    /// How many spans of a run get rows of their own, unless more are asked for: all of a small run, a small part of a
     /// large one.
     pub fn usual_rows(spans: usize) -> usize {
-        150 + spans / 40
+        140 + spans / 45
     }
 
     /// The rows of a run, with at most so many spans that have one of their own; `None` gives each span its own.
@@ -210,14 +210,13 @@ impl Equals {
         }
         groups.retain(|_, number| *number >= EQUAL_SIBLINGS);
         // A parent of very many different groups keeps the largest.
-        let mut by_parent: BTreeMap<u32, Vec<(Reverse<usize>, Arc<str>)>> = BTreeMap::new();
-        for ((parent, name), number) in &groups {
-            by_parent.entry(*parent).or_default().push((Reverse(*number), name.clone()));
-        }
-        for (parent, mut names) in by_parent {
-            names.sort_unstable();
-            for (_, name) in names.into_iter().skip(MAX_ROWS_OF_EQUALS) {
-                groups.remove(&(parent, name));
+        let mut largest: Vec<(u32, Reverse<usize>, Arc<str>)> = Vec::with_capacity(groups.len());
+        largest
+            .extend(groups.iter().map(|((parent, name), number)| (*parent, Reverse(*number), name.clone())));
+        largest.sort_unstable();
+        for of_parent in largest.chunk_by(|a, b| a.0 == b.0) {
+            for (parent, _, name) in of_parent.iter().skip(MAX_ROWS_OF_EQUALS) {
+                groups.remove(&(*parent, name.clone()));
             }
         }
         Equals { groups }

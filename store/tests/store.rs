@@ -59,7 +59,7 @@ fn a_run_comes_back_as_it_was_and_can_be_analysed_again() {
     let documents = store.documents(&found).unwrap().unwrap();
     assert_eq!(documents.report().unwrap(), told);
     let again = longpole::decode::decode(&documents.spans().unwrap().unwrap()).unwrap().spans;
-    assert_eq!(report_on(again, &ReportOptions::default()), [told.clone()]);
+    assert_eq!(report_on(again, &ReportOptions::default()), std::slice::from_ref(&told));
     assert_eq!(store.latest_profile(&RunFilter::default()).unwrap(), Some(told));
     assert_eq!(store.bottlenecks(&RunFilter::default(), 1).unwrap()[0].name, "draft");
     assert_eq!(store.performance_insights(&RunFilter::default()).unwrap()[0].subject, "draft");

@@ -6,6 +6,7 @@
 
 mod cost;
 mod fix_first;
+mod graph;
 mod markup;
 mod nodes;
 mod path;
@@ -71,6 +72,7 @@ fn article(report: &Report, timeline: Option<&Timeline>, options: &HtmlOptions) 
         path::put(&mut html, report);
         if let Some(timeline) = timeline {
             waterfall::put(&mut html, report, timeline, options);
+            graph::put(&mut html, report, timeline);
         }
         nodes::put(&mut html, report);
         cost::put(&mut html, report);

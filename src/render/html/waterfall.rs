@@ -173,7 +173,10 @@ impl Chart<'_> {
         }
         if fold.siblings > 1 {
             let [min, median, max] = [fold.min_ns, fold.median_ns, fold.max_ns].map(units::duration);
-            html.text(&format!("{min} to {max}, median {median}"));
+            match min == max {
+                true => html.text(&format!("each {min}")),
+                false => html.text(&format!("{min} to {max}, median {median}")),
+            };
         }
         html.raw("</small>");
         if fold.failed > 0 {
