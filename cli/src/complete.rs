@@ -62,13 +62,14 @@ fn completed(arg: Arg, source: &Source) -> Arg {
     let Some(name) = name.or_else(|| Some(arg.get_id().as_str().to_uppercase())) else { return arg };
     let what = name.split(['=', '|']).next().unwrap_or_default();
     let offer: fn(&Source, &str) -> Vec<CompletionCandidate> = match what {
-        "RUN" => |source, typed| runs(source, typed).unwrap_or_default(),
+        "RUN" | "A" | "B" => |source, typed| runs(source, typed).unwrap_or_default(),
         "WORKFLOW" => |source, _| workflows(source).unwrap_or_default(),
         "NODE" | "METRIC" => |source, _| nodes(source).unwrap_or_default(),
         "CODE" => |_, _| codes(),
         _ => return arg,
     };
-    let (source, takes_files, takes_more) = (source.clone(), what == "RUN", name.contains('='));
+    let (source, takes_files, takes_more) =
+        (source.clone(), matches!(what, "RUN" | "A" | "B"), name.contains('='));
     arg.add(ArgValueCompleter::new(move |current: &OsStr| {
         let typed = current.to_string_lossy();
         let mut candidates: Vec<_> = offer(&source, &typed)

@@ -114,7 +114,8 @@ fn folded(found: Vec<Found>) -> Result<String, Failure> {
     for found in found {
         together.add(&found.report_with_profile()?.1);
     }
-    Ok(together.groups().filter_map(|group| together.folded_stacks(group)).collect())
+    let stacks: String = together.groups().filter_map(|group| together.folded_stacks(group)).collect();
+    Ok(output::printable_lines(&stacks))
 }
 
 fn flame_graph(found: Vec<Found>) -> Result<Vec<u8>, Failure> {

@@ -45,7 +45,6 @@ pub(crate) fn failure(error: StoreError) -> Failure {
 }
 
 /// Records a run on the side of what a command does: a failure is told, and the command goes on.
-#[allow(dead_code, reason = "for commands that run programs")]
 pub(crate) fn record(
     context: &Context,
     store: &mut Option<Store>,

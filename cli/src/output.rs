@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::atomic::Ordering;
 
 use anstream::{AutoStream, ColorChoice};
-use longpole::render::TextStyle;
+use longpole::render::{Printable, TextStyle};
 
 use crate::args::Color;
 use crate::context::Context;
@@ -26,6 +26,11 @@ pub(crate) fn print_with(text: &str, choice: ColorChoice) -> Result<(), Failure>
     let mut stdout = AutoStream::new(io::stdout().lock(), choice);
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
+}
+
+/// Lines in which nothing acts on a terminal or hides, whatever names they hold.
+pub(crate) fn printable_lines(lines: &str) -> String {
+    lines.lines().map(|line| format!("{}\n", Printable::new(line))).collect()
 }
 
 /// Puts a document on standard output as it is.

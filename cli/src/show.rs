@@ -147,8 +147,9 @@ fn show_together(
         Ok::<(), Failure>(())
     })?;
     let tail = ManyRuns::TAIL_PERCENTILE;
-    let folded =
-        |stacks: &dyn Fn(&_) -> Option<String>| together.groups().filter_map(stacks).collect::<String>();
+    let folded = |stacks: &dyn Fn(&_) -> Option<String>| {
+        output::printable_lines(&together.groups().filter_map(stacks).collect::<String>())
+    };
     let checked = held.check(&reports, None)?;
     match args.format {
         Format::Text => {

@@ -138,17 +138,19 @@ fn retry(number: u64, is_last: bool) -> Spans {
     spans.end(mailed + 10)
 }
 
+/// Makes a run of this number, which may be the last.
+type Workflow = fn(u64, bool) -> Spans;
+
 /// Twenty runs before the last, which is as many as the report compares with.
 const RUNS: u64 = 21;
 
-fn trace(workflow: fn(u64, bool) -> Spans) -> String {
+fn trace(workflow: Workflow) -> String {
     (1..=RUNS).map(|number| workflow(number, number == RUNS).into_line()).collect()
 }
 
 #[test]
 fn the_demos_are_what_their_workflows_say() {
-    let demos: [(&str, fn(u64, bool) -> Spans); 4] =
-        [("agent", agent), ("etl", etl), ("fanout", fanout), ("retry", retry)];
+    let demos: [(&str, Workflow); 4] = [("agent", agent), ("etl", etl), ("fanout", fanout), ("retry", retry)];
     for (name, workflow) in demos {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo").join(format!("{name}.otlp.jsonl.gz"));
         let made = trace(workflow);

@@ -85,18 +85,24 @@ fn the_report_comes_after_a_blank_line_on_standard_error() {
     let quiet = run(&["-q"], &sender("agent"));
     let verdict = stderr(&output).lines().nth(1).unwrap();
     assert_eq!(stderr(&quiet), format!("\n{verdict}\n"));
+    // Without a terminal there is nobody to look on.
+    assert_eq!(stderr(&run(&["--progress"], &sender("agent"))), stderr(&output));
 }
 
 #[test]
 fn files_get_the_report_and_standard_error_the_verdict() {
     let folder = tempfile::tempdir().unwrap();
-    let [json, text] = ["report.json", "report.txt"].map(|name| folder.path().join(name));
-    let options = ["-o", json.to_str().unwrap(), "-o", text.to_str().unwrap()];
+    let [json, text, html] =
+        ["report.json", "report.txt", "report.html"].map(|name| folder.path().join(name));
+    let options = [&json, &text, &html].map(|path| ["-o", path.to_str().unwrap()]).concat();
     let output = run(&options, &sender("agent"));
     assert_eq!(stderr(&output).lines().count(), 2, "{}", stderr(&output));
     let report: longpole::Report = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     assert_eq!(report.run.wall_ns.as_nanos(), 3_020_000_000);
     assert!(fs::read_to_string(&text).unwrap().starts_with("longpole  support-agent"));
+    // The page draws every span.
+    let page = fs::read_to_string(&html).unwrap();
+    assert!(page.contains("</html>") && page.contains("execute_tool search_orders") && page.contains("<svg"));
 
     // Nothing is run for a name that says no format.
     let marker = folder.path().join("was-run");
@@ -278,13 +284,13 @@ mod with_processes {
     #[test]
     fn a_signal_goes_to_the_command_which_may_end_well() {
         let folder = tempfile::tempdir().unwrap();
-        let line = "trap 'kill $!; exit 0' TERM; sleep 1000 & echo ready; wait; exit 5";
+        let line = "trap 'kill -9 $!; exit 0' TERM; sleep 1000 & echo ready; wait; exit 5";
         let process = started(folder.path(), &[], &["sh", "-c", line]);
         signal(&process, "TERM");
         let output = process.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
         // One that asks for nothing reaches the command and ends nobody else.
-        let line = "trap 'kill $!; exit 6' USR1; sleep 1000 & kill -s USR1 $PPID; wait; exit 5";
+        let line = "trap 'kill -9 $!; exit 6' USR1; sleep 1000 & kill -s USR1 $PPID; wait; exit 5";
         assert_eq!(run(&[], &["sh", "-c", line]).status.code(), Some(6));
     }
 
@@ -322,4 +328,33 @@ mod with_processes {
         assert!(told.starts_with("note: something still had a connection 50ms after"), "{told}");
         assert!(told.contains("longpole  support-agent"), "{told}");
     }
+}
+
+#[test]
+fn gates_count_when_the_command_succeeded_and_are_told_with_the_report() {
+    let output = run(&["--fail-if", "wall>2s", "--fail-if", "cost>$1"], &sender("agent"));
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let gates = stderr(&output).split("Gates   ").nth(1).unwrap();
+    assert_eq!(gates, "1 failed, 1 passed\n\n  FAILED   wall>2s  3.02 s\n  passed   cost>$1  $0.0115\n");
+    let output = run(&["--fail-if", "wall>4s"], &sender("agent"));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    // A command that failed has its own status, unless it is not asked for.
+    let output = run(&["--fail-if", "wall>2s"], &sender("agent-exit-7"));
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    let output = run(&["--exit-code", "gate", "--fail-if", "wall>2s"], &sender("agent-exit-7"));
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    // Quiet or not, why it failed is told; repetitions are held against it together.
+    let output = run(&["-q", "-n", "2", "--fail-if", "wall>2s", "--fail-if", "wall>4s"], &sender("agent"));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).ends_with("\nFAILED   wall>2s  3.02 s\n"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_mistake_in_a_gate_is_told_before_the_command_is_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("budgets.toml");
+    fs::write(&file, "wal = \"2s\"\n").unwrap();
+    let output = run(&["--budget", file.to_str().unwrap()], &["sh", "-c", "echo ran"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
+    assert!(stderr(&output).contains("line 1: no limit \"wal\""), "{}", stderr(&output));
 }

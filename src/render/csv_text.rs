@@ -7,7 +7,9 @@ use crate::time::Duration;
 /// where a spreadsheet would take it for a formula.
 pub(crate) fn csv_field(text: &str) -> String {
     let printable = Printable::new(text).to_string();
-    let is_formula = printable.starts_with(['=', '+', '-', '@']);
+    // Spreadsheets look past spaces and quotes, and take the full-width forms for the same.
+    let begins = printable.trim_start_matches([' ', '"', '\'']);
+    let is_formula = begins.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
     let guarded = if is_formula { format!("'{printable}") } else { printable };
     let is_plain = !guarded.contains(['"', ',']) && guarded.trim() == guarded;
     if is_plain { guarded } else { format!("\"{}\"", guarded.replace('"', "\"\"")) }

@@ -159,6 +159,10 @@ impl Inbox {
         self.kept().1.clone()
     }
 
+    pub(super) fn latest(&self) -> Option<Arc<str>> {
+        self.kept().0.last().map(|span| span.name.clone())
+    }
+
     pub(super) fn take(&self) -> (Vec<SpanRecord>, Tally) {
         std::mem::take(&mut *self.kept())
     }

@@ -85,6 +85,11 @@ impl Receiver {
         self.inbox.tally()
     }
 
+    /// The name of the last span that came.
+    pub(crate) fn latest(&self) -> Option<Arc<str>> {
+        self.inbox.latest()
+    }
+
     /// Waits until every connection is closed and nothing has come for a moment. What a program sent before it ended
     /// is in then.
     pub(crate) fn quiet(&self) -> impl Future<Output = ()> + use<> {

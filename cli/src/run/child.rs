@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
+use super::progress::Progress;
 use super::signals::{self, Signals};
 use super::wiring::Wiring;
 use crate::receiver::Receiver;
@@ -66,6 +67,7 @@ pub(super) fn run_to_end(
     wiring: &Wiring,
     receiver: &Receiver,
     drain: Duration,
+    progress: Option<&Progress>,
 ) -> Result<Ended, ChildError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(ChildError::Wait)?.block_on(async {
@@ -84,10 +86,14 @@ pub(super) fn run_to_end(
         let mut child =
             child.map_err(|error| ChildError::Start(program.to_string_lossy().into_owned(), error))?;
         let mut interrupted = None;
+        let mut beats = tokio::time::interval(Progress::EVERY);
         let status = loop {
             let id = child.id();
             tokio::select! {
                 status = child.wait() => break status.map_err(ChildError::Wait)?,
+                _ = beats.tick(), if progress.is_some() => {
+                    progress.iter().for_each(|progress| progress.draw(receiver));
+                }
                 signal = signals.next() => {
                     if signals::asks_to_end(signal) {
                         interrupted.get_or_insert(signal);

@@ -1,6 +1,7 @@
 //! `longpole run`: runs a command, receives the spans it sends, and reports on them.
 
 mod child;
+mod progress;
 mod signals;
 mod told;
 pub(crate) mod wiring;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use self::child::Ended;
+use self::progress::Progress;
 use self::told::Session;
 use crate::analysis::AnalysisArgs;
 use crate::context::Context;
@@ -48,7 +50,7 @@ pub(crate) struct RunArgs {
     drain: Duration,
 
     /// The workflow's name, for runs that do not say their own
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "WORKFLOW")]
     workflow: Option<String>,
 
     /// Keep the runs with this label; can be given again
@@ -58,6 +60,11 @@ pub(crate) struct RunArgs {
     /// Write the reports to this file, as what its name ends in; can be given again. Standard error gets one line then
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
+
+    /// Show a line about what has come while the command runs, if standard error is a terminal; the command must not
+    /// draw there itself
+    #[arg(long)]
+    progress: bool,
 
     /// Whose exit status this command takes: the command's if it failed (child), or only that of what is said about its
     /// spans (gate)
@@ -151,7 +158,9 @@ fn run_once(args: &RunArgs, context: &Context, is_first: bool) -> Result<Once, F
     if is_first {
         wiring.notes.iter().for_each(|note| context.warn("note", note));
     }
-    let ended = child::run_to_end(&args.command, &wiring, &receiver, args.drain);
+    let progress = if args.progress { Progress::begin() } else { None };
+    let ended = child::run_to_end(&args.command, &wiring, &receiver, args.drain, progress.as_ref());
+    drop(progress);
     let ended = ended.map_err(|error| {
         let help = "give a program and its arguments; for a line of shell: longpole run -- sh -c 'LINE'";
         Failure::could_not(error.into(), help)

@@ -6,17 +6,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice};
-use longpole::conventions::WORKFLOW_NAME;
-use longpole::decode::{Limits, stream};
 use longpole::many_runs::{ManyRuns, RunProfile};
+use longpole::otlp_bytes::mark_workflow;
 use longpole::render::{Excerpt, HtmlOptions, TextStyle, gates_text, many_runs, text};
 use longpole::report::timeline::Timeline;
 use longpole::report::{GateResult, History, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
-use longpole::span_record::{NodeFacts, SpanRecord};
+use longpole::span_record::SpanRecord;
 use longpole::{Report, ReportOptions, report_with_profile, report_with_timeline, runs_in};
 use longpole_store::{Labels, RunFilter, Store};
-use serde_json::json;
 
 use super::RunArgs;
 use crate::context::Context;
@@ -226,27 +224,9 @@ fn name_run(run: &mut FinishedRun, name: &str) {
     else {
         return;
     };
-    let Some(named) = facts_of_workflow(name) else { return };
     for record in run.records.iter_mut().filter(|record| record.span_id == id) {
-        let facts = record.facts.get_or_insert_default();
-        facts.workflow_name.clone_from(&named.workflow_name);
-        let told = [facts.told.as_deref(), named.told.as_deref()].map(Option::unwrap_or_default);
-        facts.told = Some(told.concat().into());
+        mark_workflow(record, name);
     }
-}
-
-/// What a span says that is marked so, read like any other, so that it is kept like any other.
-fn facts_of_workflow(name: &str) -> Option<Box<NodeFacts>> {
-    let attribute = json!({"key": WORKFLOW_NAME, "value": {"stringValue": name}});
-    let span = json!({
-        "traceId": "00000000000000000000000000000001", "spanId": "0000000000000001",
-        "startTimeUnixNano": "1", "endTimeUnixNano": "1", "attributes": [attribute],
-    });
-    let document = json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).to_string();
-    let limits = Limits { keeps_attributes: true, ..Limits::default() };
-    let mut facts = None;
-    stream(document.as_bytes(), &limits, &mut |span| facts = span.facts).ok()?;
-    facts
 }
 
 /// How text is drawn on standard error.
