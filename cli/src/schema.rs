@@ -10,6 +10,7 @@ use crate::output;
 ///
 /// Fields and columns are only ever added within a major version.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct SchemaArgs {
     /// Which document
     #[arg(value_enum, default_value_t = Document::Report)]
@@ -25,6 +26,11 @@ enum Document {
     /// The columns of csv, csv:runs and csv:spans, each as a Table Schema
     Csv,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  longpole schema > longpole.report-1.json       to check reports against, or to make types of
+  longpole schema csv                            what each column of a CSV holds, and its unit";
 
 pub(crate) fn schema(args: &SchemaArgs) -> Result<(), Failure> {
     match args.document {
