@@ -62,6 +62,7 @@ pub mod compare;
 pub mod conventions;
 pub mod cost;
 pub mod decode;
+pub mod gates;
 pub mod histogram;
 pub mod ids;
 pub mod many_runs;

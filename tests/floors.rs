@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["run_profile"],
     &["report"],
     &["compare", "many_runs", "run_list"],
-    &["trend"],
+    &["gates", "trend"],
     &["aggregate", "render"],
     &["encode", "terminal", "sampler", "random", "restarts", "sync"],
     &["privacy"],

@@ -1,12 +1,16 @@
 //! What can be typed after `longpole`.
 
 use crate::analysis::AnalysisArgs;
+use crate::check::CheckArgs;
+use crate::compare::CompareArgs;
 use crate::completions::CompletionsArgs;
 use crate::context::Context;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
+use crate::explain::ExplainArgs;
 use crate::export::ExportArgs;
 use crate::formats::Format;
+use crate::gates::GateArgs;
 use crate::import::ImportArgs;
 use crate::ls::LsArgs;
 use crate::man::ManArgs;
@@ -14,6 +18,7 @@ use crate::prune::PruneArgs;
 use crate::run::RunArgs;
 use crate::runs::RunArg;
 use crate::trend::TrendArgs;
+use crate::whatif::WhatIfArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
@@ -38,6 +43,11 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Prune(PruneArgs),
     Export(ExportArgs),
+    Compare(CompareArgs),
+    #[command(name = "whatif")]
+    WhatIf(WhatIfArgs),
+    Check(CheckArgs),
+    Explain(ExplainArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -75,6 +85,9 @@ pub(crate) struct ShowArgs {
     /// In HTML, give each span of a large run a row of its own; otherwise those that matter least share rows
     #[arg(long)]
     pub(crate) all_spans: bool,
+
+    #[command(flatten)]
+    pub(crate) gates: GateArgs,
 
     #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,

@@ -64,6 +64,13 @@ impl Context {
         output::color_choice(self.color)
     }
 
+    /// Says something on standard error, as it is, unless nothing is to be said.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.quiet {
+            crate::failure::say(text);
+        }
+    }
+
     /// Says on standard error that something is odd, unless nothing is to be said; the command goes on.
     pub(crate) fn warn(&self, kind: &str, text: &str) {
         if !self.quiet {

@@ -85,3 +85,8 @@ impl From<io::Error> for Failure {
 pub(crate) fn warn(kind: &str, text: &str) {
     let _ = writeln!(anstream::stderr(), "{kind}: {}", Printable::new(text));
 }
+
+/// Says something on standard error that is fit for it.
+pub(crate) fn say(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
+}

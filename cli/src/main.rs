@@ -2,15 +2,20 @@
 
 mod analysis;
 mod args;
+mod budgets;
+mod check;
+mod compare;
 mod complete;
 mod completions;
 mod config;
 mod context;
 mod demo;
 mod doctor;
+mod explain;
 mod export;
 mod failure;
 mod formats;
+mod gates;
 mod history;
 mod import;
 mod in_parallel;
@@ -29,6 +34,7 @@ mod runs;
 mod show;
 mod trend;
 mod usage;
+mod whatif;
 
 use std::process::ExitCode;
 
@@ -44,7 +50,7 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let outcome = match command {
         Some(Command::Run(args)) => run::run(&args, &context),
-        Some(Command::Show(args)) => show::show(&args, &context).map(done),
+        Some(Command::Show(args)) => show::show(&args, &context),
         Some(Command::Ls(args)) => ls::ls(&args, &context).map(done),
         Some(Command::Trend(args)) => trend::trend(&args, &context).map(done),
         Some(Command::Import(args)) => import::import(&args, &context).map(done),
@@ -54,6 +60,10 @@ fn main() -> ExitCode {
         Some(Command::Doctor(args)) => doctor::doctor(&args, &context).map(done),
         Some(Command::Completions(args)) => completions::completions(&args, &context).map(done),
         Some(Command::Man(args)) => man::man(&args, &context).map(done),
+        Some(Command::Compare(args)) => compare::compare(&args, &context),
+        Some(Command::WhatIf(args)) => whatif::what_if(&args, &context),
+        Some(Command::Check(args)) => check::check(&args, &context),
+        Some(Command::Explain(args)) => explain::explain(&args).map(done),
         None => output::print(args::SHORT_HELP).map(done),
     };
     outcome.unwrap_or_else(|failure| failure.tell())

@@ -120,10 +120,17 @@ pub(crate) fn find(run: &RunArg, analysis: &AnalysisArgs, context: &Context) -> 
     Ok(found.into_iter().map(with_history).collect())
 }
 
-/// Whether a path is that of a file rather than the name of a run. A name alone is a file only if there is one.
+/// Whether a path is that of a file rather than the name of a run. A name alone is a file only if there is one; a folder
+/// of the name of a workflow is none.
 fn is_file(path: &Path) -> bool {
-    let has_folder = path.components().count() > 1 || path.is_absolute();
-    path.exists() || (has_folder && path.extension().is_some()) || has_known_extension(path)
+    if path.to_str().and_then(steps_back).is_some() {
+        return false;
+    }
+    let has_folder = path.components().count() > 1 || path.is_absolute() || path.starts_with(".");
+    let is_there = path.exists();
+    (is_there && (has_folder || !path.is_dir()))
+        || (has_folder && path.extension().is_some())
+        || has_known_extension(path)
 }
 
 fn has_known_extension(path: &Path) -> bool {

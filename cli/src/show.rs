@@ -1,13 +1,17 @@
 //! `longpole show`: the report on a run, on every run in a file, or what runs say together.
 
+use std::process::ExitCode;
+
 use anstream::ColorChoice;
+use longpole::Report;
 use longpole::many_runs::ManyRuns;
-use longpole::render::{HtmlOptions, TextStyle, many_runs};
+use longpole::render::{HtmlOptions, TextStyle, gates_text, many_runs};
 
 use crate::args::ShowArgs;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::formats::{Document, Files, Format, Told, Writer, texts};
+use crate::gates::{self, Gates};
 use crate::in_parallel::in_order;
 use crate::output;
 use crate::runs::{self, Found};
@@ -16,18 +20,24 @@ use crate::runs::{self, Found};
 const MANY: usize = 5;
 
 /// Finds the runs, says on standard error what is odd about them, and prints the reports or writes them to files.
-pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
+pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let held = args.gates.load()?;
     let runs = runs::find(&args.run, &args.analysis, context)?;
     let is_summary = args.summary
         || (runs.len() > MANY && args.format == Format::Text && !args.each && args.output.is_empty());
     if is_summary || args.format.writer().is_none() {
-        return show_together(args, runs, context);
+        return show_together(args, &held, runs, context);
     }
-    show_each(args, runs, context)
+    show_each(args, &held, runs, context)
 }
 
 /// The report on every run: on standard output, or in the files that were asked for.
-fn show_each(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result<(), Failure> {
+fn show_each(
+    args: &ShowArgs,
+    held: &Gates,
+    runs: Vec<Found>,
+    context: &Context,
+) -> Result<ExitCode, Failure> {
     let number = runs.len();
     // That text is drawn in ASCII concerns only who gets text.
     let style = |writers: &[&'static Writer]| match writers.iter().any(|it| it.format == Format::Text) {
@@ -35,41 +45,74 @@ fn show_each(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result<(),
         false => TextStyle::default(),
     };
     let told = |run: Found, writers: &[&'static Writer], style: &TextStyle| {
-        let told = Told::of(run, writers, number)?;
-        let html = HtmlOptions { all_spans: args.all_spans };
-        Ok::<_, Failure>(texts(writers, &Told { html, ..told }, style))
+        let mut told = Told::of(run, writers, number)?;
+        told.html = HtmlOptions { all_spans: args.all_spans };
+        held.judge(&mut told.report)?;
+        let texts = texts(writers, &told, style);
+        Ok::<_, Failure>((texts, told.report.gates))
     };
     if !args.output.is_empty() {
         let mut files = Files::begin(&args.output, number)?;
         let writers = files.writers();
         // A file is no terminal.
         let style = TextStyle { color: false, ..style(&writers) };
-        in_order(runs, |run| told(run, &writers, &style), |texts| files.put(&texts?))?;
-        return files.end();
+        let mut failed = Vec::new();
+        in_order(
+            runs,
+            |run| told(run, &writers, &style),
+            |texts| {
+                let (texts, gates) = texts?;
+                failed.extend(gates.into_iter().filter(|gate| !gate.verdict.is_pass()));
+                files.put(&texts)
+            },
+        )?;
+        files.end()?;
+        // Whoever reads a log sees why the command failed.
+        context.say(&gates_text(&failed, &style));
+        return Ok(gates::status(&failed));
     }
-    let Some(writer) = args.format.writer() else { return show_together(args, runs, context) };
+    let Some(writer) = args.format.writer() else {
+        return show_together(args, held, runs, context);
+    };
     let choice = if args.format == Format::Text { context.color_choice() } else { ColorChoice::Never };
     let mut document = Document::begin(writer, number, output::open(choice))?;
     let style = style(&[writer]);
     let told = |run: Found| told(run, &[writer], &style);
+    let mut status = ExitCode::SUCCESS;
     in_order(runs, told, |texts| {
-        texts?.iter().try_for_each(|text| document.put(text))?;
+        let (texts, gates) = texts?;
+        texts.iter().try_for_each(|text| document.put(text))?;
+        if gates.iter().any(|gate| !gate.verdict.is_pass()) {
+            status = gates::status(&gates);
+        }
         Ok::<(), Failure>(())
     })?;
-    Ok(document.end()?)
+    document.end()?;
+    Ok(status)
 }
 
 /// What all runs say together.
-fn show_together(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result<(), Failure> {
+fn show_together(
+    args: &ShowArgs,
+    held: &Gates,
+    runs: Vec<Found>,
+    context: &Context,
+) -> Result<ExitCode, Failure> {
     let mut together = ManyRuns::default();
+    let mut reports: Vec<Report> = Vec::new();
     in_order(runs, Found::report_with_profile, |told| {
-        together.add(&told?.1);
+        let (report, profile) = told?;
+        together.add(&profile);
+        if !args.gates.is_empty() {
+            reports.push(report);
+        }
         Ok::<(), Failure>(())
     })?;
     let tail = ManyRuns::TAIL_PERCENTILE;
     let folded = |stacks: &dyn Fn(&_) -> Option<String>| {
         output::printable_lines(&together.groups().filter_map(stacks).collect::<String>())
     };
+    let checked = held.check(&reports, None)?;
     match args.format {
         Format::Text => {
             let page = many_runs::text(&together.report(tail), &context.text_style());
@@ -87,5 +130,10 @@ fn show_together(args: &ShowArgs, runs: Vec<Found>, context: &Context) -> Result
         Format::FoldedTail => {
             output::print_with(&folded(&|group| together.folded_tail_stacks(group, tail)), ColorChoice::Never)
         }
+    }?;
+    // What runs say together is no report that gates could stand in.
+    for told in &checked {
+        context.say(&gates_text(&told.gates, &context.text_style()));
     }
+    Ok(gates::status(checked.iter().flat_map(|told| &told.gates)))
 }

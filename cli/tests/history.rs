@@ -436,3 +436,19 @@ fn work_that_lost_its_context_is_told_of_kept_runs_too() {
     history.run_with(&["import", "-"], file.as_bytes());
     assert_eq!(stdout(&history.run(&["show", "run"])).trim_end(), of_run.trim_end());
 }
+
+#[test]
+fn what_lies_around_under_the_name_of_a_run_is_not_taken_for_it() {
+    let history = History::with_runs(1, |_| 300);
+    let around = tempfile::tempdir().unwrap();
+    std::fs::create_dir(around.path().join("desk")).unwrap();
+    std::fs::write(around.path().join("last"), "no trace").unwrap();
+    std::fs::write(around.path().join("spans"), trace("other", 2, 300)).unwrap();
+    let show = |name: &str| history.command(&["show", name]).current_dir(around.path()).output().unwrap();
+    for name in ["desk", "last"] {
+        assert!(stdout(&show(name)).starts_with("longpole  desk "), "{}", stderr(&show(name)));
+    }
+    assert!(stdout(&show("spans")).starts_with("longpole  other "), "{}", stderr(&show("spans")));
+    assert_eq!(show("./last").status.code(), Some(1));
+    assert_eq!(show("./desk").status.code(), Some(1));
+}

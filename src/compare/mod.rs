@@ -18,7 +18,7 @@ use crate::analysis::compare_samples::{
     SampleComparison, SampleOptions, Samples, Verdict, compare_all, naive_change_percent,
 };
 use crate::money::Money;
-use crate::report::{NodeReport, Report, RunStatus};
+use crate::report::{GateResult, NodeReport, Report, RunStatus};
 use crate::time::Duration;
 
 /// The name of the JSON form and its major version.
@@ -58,6 +58,9 @@ pub struct Comparison {
     pub cost: Option<CostChange>,
     /// Every node, the largest contribution first.
     pub nodes: Vec<NodeChange>,
+    /// What became of the gates it was held against, by whoever did, see [`crate::gates`]; absent where there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateResult>,
     /// What to keep in mind: where not like was compared with like.
     pub warnings: Vec<CompareWarning>,
 }
@@ -211,6 +214,7 @@ pub fn compare_runs(base: &[Report], new: &[Report], options: &CompareOptions) -
         nodes: nodes.changes(durations, per_token, &contributions, options.samples.delta_ratio),
         contributions,
         cost: cost::cost_change(&base, &new),
+        gates: Vec::new(),
     }
 }
 

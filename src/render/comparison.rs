@@ -3,6 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::TextStyle;
+use super::gates;
 use super::page::{Line, Page, Role, no_break};
 use super::units;
 use crate::analysis::compare_samples::{SampleComparison, Verdict};
@@ -41,6 +42,7 @@ pub fn comparison_text(comparison: &Comparison, style: &TextStyle) -> String {
         put_contributions(&mut page, comparison);
     }
     put_notes(&mut page, comparison);
+    gates::put(&mut page, &comparison.gates);
     page.into_text()
 }
 
@@ -78,12 +80,12 @@ fn headline(page: &Page, comparison: &Comparison) -> String {
     format!("{name} {change}: {sure}.")
 }
 
-fn signed_percent(percent: f64) -> String {
+pub(super) fn signed_percent(percent: f64) -> String {
     let sign = if percent < 0.0 { "-" } else { "+" };
     format!("{sign}{}", units::share(percent.abs() / 100.0))
 }
 
-fn signed(change: i64) -> String {
+pub(super) fn signed(change: i64) -> String {
     let sign = match change {
         0 => "",
         1.. => "+",
@@ -179,7 +181,7 @@ fn cost(comparison: &Comparison) -> Option<String> {
     Some(text)
 }
 
-fn signed_money(change: Money) -> String {
+pub(super) fn signed_money(change: Money) -> String {
     let sign = if change < Money::ZERO { "-" } else { "+" };
     let size = change.as_picodollars().unsigned_abs();
     let size = Money::from_picodollars(i128::try_from(size).unwrap_or(i128::MAX));
@@ -278,7 +280,7 @@ fn put_rest(page: &mut Page, rest: &[Contribution]) {
 }
 
 /// Why a node's time changed, where that is known.
-fn reason(node: &NodeChange) -> String {
+pub(super) fn reason(node: &NodeChange) -> String {
     let mut reasons: Vec<String> = Vec::new();
     match node.presence {
         Presence::Added => reasons.push("added".to_owned()),

@@ -5,14 +5,17 @@
 
 mod bar;
 mod comparison;
+mod comparison_markdown;
 mod cost;
 mod csv_text;
 mod evidence;
 mod fix_first;
+mod gates;
 mod header;
 mod html;
 mod json;
 pub mod many_runs;
+mod markdown_text;
 mod page;
 mod path_table;
 mod printable;
@@ -23,14 +26,18 @@ mod trace_events;
 pub mod trend;
 mod trust;
 pub(crate) mod units;
+mod what_if;
 
 pub use comparison::comparison_text;
+pub use comparison_markdown::{comparison_json, comparison_markdown};
+pub use gates::{check_json, gates_text};
 pub use html::{HTML_END, HtmlOptions, html, html_article, html_start};
 pub use json::json;
 pub use printable::Printable;
 pub use speedscope::speedscope;
 pub use text::{TextStyle, text};
 pub use trace_events::trace_events;
+pub use what_if::{what_if_json, what_if_text};
 
 use crate::report::Report;
 

@@ -4,7 +4,7 @@
 //! compact: long lists end with how much they leave out.
 
 use super::page::Page;
-use super::{fix_first, header, path_table, trust, units};
+use super::{fix_first, gates, header, path_table, trust, units};
 use crate::report::{QualityLevel, Report, RunStatus};
 
 /// How a text report is drawn.
@@ -57,6 +57,7 @@ pub fn text(report: &Report, style: &TextStyle) -> String {
     }
     page.blank();
     trust::put(&mut page, report);
+    gates::put(&mut page, &report.gates);
     page.into_text()
 }
 

@@ -218,6 +218,7 @@ fn build(analysed: &Analysed<'_>, missing: u64, left_out: u64, options: &ReportO
         blocking: blocking::rows(analysed, &blocking),
         detached: detached::rows(analysed),
         budgets: options.budgets.used_by(booking.cost, booking.tokens),
+        gates: Vec::new(),
         cost,
         bottleneck_info: bottleneck_info(run, booking, options.bottleneck_threshold_percent),
         quality,

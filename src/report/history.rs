@@ -157,6 +157,14 @@ impl Baseline {
         let noise = 3 * u128::from(self.mad_ns.as_nanos());
         took > usual + noise && took * 100 >= usual * 105
     }
+
+    /// The same for less time than usual.
+    pub fn is_undercut_by(&self, took: Duration) -> bool {
+        let usual = u128::from(self.p50_ns.as_nanos());
+        let took = u128::from(took.as_nanos());
+        let noise = 3 * u128::from(self.mad_ns.as_nanos());
+        took + noise < usual && took * 105 <= usual * 100
+    }
 }
 
 fn baseline(values: Vec<u64>) -> Option<Baseline> {

@@ -16,6 +16,7 @@ mod cost_rows;
 mod cost_section;
 mod detached;
 mod finding;
+mod gate_result;
 mod history;
 pub mod insights;
 pub mod lanes;
@@ -41,6 +42,7 @@ pub use self::cost_section::{
     CostSection, CostSourceRow, DepthCost, ModelCost, NodeCost, RollUpDifference, TokenSums, UnpricedRow,
 };
 pub use self::finding::{Combined, CombinedChange, Confidence, Finding, Reason, Suggestion};
+pub use self::gate_result::{Amount, GateReason, GateResult, GateVerdict};
 pub use self::history::{History, PastModel, PastNode, PastRun};
 pub use self::lost_context::{OtherRoot, OtherRoots};
 pub use crate::analysis::variability::Severity;
@@ -87,6 +89,9 @@ pub struct Report {
     /// What it used of each budget it was given; absent where none was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetUse>,
+    /// What became of the gates it was held against, by whoever did, see [`crate::gates`]; absent where there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateResult>,
     /// What it cost; absent where nothing tells a cost or tokens and no model was called.
     #[serde(default)]
     pub cost: Option<CostSection>,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::AllowedRow;
 use super::analysed::Analysed;
 use super::booking::NodeIx;
-use super::build::rows_of;
+use super::build::{ReportOptions, rows_of};
+use super::what_if_cost::{CostWhatIf, ModelSwitch, on_another_model};
 use crate::analysis::replay::{Changes, Scale};
 use crate::run::{Run, RunOptions, SpanIx};
 use crate::run_assembler::FinishedRun;
@@ -70,6 +71,57 @@ pub struct WhatIf {
     pub path: Vec<AllowedRow>,
     /// The node with the most time on that path: what to look at next.
     pub next: Option<String>,
+}
+
+/// The name of the JSON form of a [`WhatIfAnswer`] and its major version.
+pub const SCHEMA: &str = "longpole.whatif/1";
+
+/// What was asked about a run, and the answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WhatIfAnswer {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The run's id: its trace and its root span.
+    pub run: String,
+    /// What is different, all of it together.
+    pub changes: Vec<Change>,
+    /// How long it would have been; absent where nothing that takes time is different.
+    pub time: Option<WhatIf>,
+    /// Which calls go to another model.
+    pub switch: Option<ModelSwitch>,
+    /// What it would have cost; absent where no call does.
+    pub cost: Option<CostWhatIf>,
+}
+
+/// Answers both questions about one run.
+///
+/// # Errors
+/// As [`what_if`] and [`on_another_model`](super::what_if_cost::on_another_model).
+pub fn answer(
+    run: FinishedRun,
+    changes: &[Change],
+    switch: Option<&ModelSwitch>,
+    options: &ReportOptions,
+) -> Result<WhatIfAnswer, WhatIfError> {
+    let cost = match switch {
+        Some(switch) => Some(on_another_model(run.clone(), switch, options)?),
+        None => None,
+    };
+    let whole = Run::with_options(run.records.clone(), &options.run).ok_or(WhatIfError::NoSpans)?;
+    let root = &whole.span(whole.root).record;
+    let id = format!("{}-{}", root.trace_id, root.span_id);
+    let time = match changes {
+        [] => None,
+        changes => Some(what_if(run, changes, &options.run)?),
+    };
+    Ok(WhatIfAnswer {
+        schema: SCHEMA.to_owned(),
+        run: id,
+        changes: changes.to_vec(),
+        time,
+        switch: switch.cloned(),
+        cost,
+    })
 }
 
 /// A change cannot be made.
@@ -246,7 +298,7 @@ pub(super) fn node_named(analysed: &Analysed<'_>, name: &str) -> Result<NodeIx, 
 }
 
 /// The first few of `names` that look like `name`.
-pub(super) fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+pub(crate) fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
     let lower = name.to_lowercase();
     let is_near = |other: &&str| {
         let other = other.to_lowercase();

@@ -100,6 +100,7 @@ pub fn report(workflow: &str, wall: u64, mut rows: Vec<PathRow>, mut findings: V
     let trace_id = "7f3a9c2e5d6b4a1f8c0e2d4b6a8f1c3e";
     Report {
         budgets: Vec::new(),
+        gates: Vec::new(),
         schema: SCHEMA.into(),
         generator: Generator { name: "longpole".into(), version: "0.1.0".into() },
         source: Source::Decoded,

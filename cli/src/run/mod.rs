@@ -20,6 +20,7 @@ use self::told::Session;
 use crate::analysis::AnalysisArgs;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::gates::GateArgs;
 use crate::receiver::{Limits, Receiver, Tally};
 
 /// Run a command and report on the spans it sends
@@ -71,6 +72,9 @@ pub(crate) struct RunArgs {
     exit_code: Status,
 
     #[command(flatten)]
+    gates: GateArgs,
+
+    #[command(flatten)]
     analysis: AnalysisArgs,
 }
 
@@ -85,9 +89,10 @@ Examples:
   longpole run -- python agent.py
   longpole run -- opentelemetry-instrument python agent.py
   longpole run -n 20 --warmup 1 -o report.json -- ./pipeline
+  longpole run --fail-if 'wall>25s' --fail-if 'cost>$0.10' -- python agent.py
 
 Exit status: the command's own if it failed (128 and the signal if one killed it), 130 interrupted, 1 could not do it,
-2 wrong usage, 4 no spans came, else 0.";
+2 wrong usage, 3 a gate failed, 4 no spans came, else 0.";
 
 /// No spans came, and why that may be.
 const NO_SPANS_HELP: &str = " \
@@ -130,7 +135,8 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitCode, Failure
             failure.tell();
             Ok(ExitCode::from(status))
         }
-        (Ok(()), status) => Ok(ExitCode::from(status.unwrap_or(0))),
+        (Ok(_), Some(status)) => Ok(ExitCode::from(status)),
+        (Ok(of_gates), None) => Ok(of_gates),
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice};
 use longpole::many_runs::{ManyRuns, RunProfile};
 use longpole::otlp_bytes::mark_workflow;
-use longpole::render::{HtmlOptions, TextStyle, many_runs, text};
+use longpole::render::{HtmlOptions, TextStyle, gates_text, many_runs, text};
 use longpole::report::timeline::Timeline;
-use longpole::report::{History, OtherRoots};
+use longpole::report::{GateResult, History, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
 use longpole::span_record::SpanRecord;
 use longpole::{Report, ReportOptions, report_with_profile, report_with_timeline, runs_in};
@@ -19,6 +20,7 @@ use super::RunArgs;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::formats::{Files, Told, texts, writer_for};
+use crate::gates::{self, Gates};
 use crate::{history, runs};
 
 /// More runs than this are told together.
@@ -29,6 +31,7 @@ pub(super) struct Session<'a> {
     args: &'a RunArgs,
     context: &'a Context,
     options: ReportOptions,
+    held: Gates,
     /// What is usual by the files that were given, by workflow or name of the root.
     given: HashMap<String, Arc<History>>,
     labels: Labels,
@@ -54,6 +57,7 @@ impl<'a> Session<'a> {
         let writers = args.output.iter().map(|path| writer_for(path)).collect::<Result<Vec<_>, _>>()?;
         Ok(Session {
             draws_spans: writers.iter().any(|writer| writer.draws_spans),
+            held: args.gates.load()?,
             given: runs::histories(&args.analysis, &options)?,
             labels: args.labels.iter().cloned().collect(),
             args,
@@ -131,15 +135,28 @@ impl<'a> Session<'a> {
         self.told.is_empty()
     }
 
+    /// Holds the runs against the gates: the repetitions of a command together, else each by itself, so that its report
+    /// tells. What became of those that are told apart from reports is returned.
+    fn judge(&mut self) -> Result<Vec<GateResult>, Failure> {
+        if self.args.runs > 1 {
+            let reports: Vec<Report> = self.told.iter().map(|it| it.report.clone()).collect();
+            let checked = self.held.check(&reports, None)?;
+            return Ok(checked.into_iter().flat_map(|told| told.gates).collect());
+        }
+        self.told.iter_mut().try_for_each(|it| self.held.judge(&mut it.report))?;
+        Ok(Vec::new())
+    }
+
     /// Writes the reports to the files that were asked for, or to standard error. If a file cannot be written,
-    /// standard error gets them all the same.
-    pub(super) fn tell(&self) -> Result<(), Failure> {
+    /// standard error gets them all the same. Tells how the command ends: whether the gates passed.
+    pub(super) fn tell(&mut self) -> Result<ExitCode, Failure> {
+        let judged = self.judge();
         let (args, context) = (self.args, self.context);
         let style = style(context);
         let written = self.write(args, context);
         let wants_verdict = context.quiet || (written.is_ok() && !args.output.is_empty());
         let is_summary = args.runs > 1 || self.told.len() > MANY;
-        let page = match is_summary {
+        let mut page = match is_summary {
             true => {
                 let mut together = ManyRuns::default();
                 self.told.iter().for_each(|it| together.add(&it.profile));
@@ -155,10 +172,23 @@ impl<'a> Session<'a> {
                 pages.join(if wants_verdict { "" } else { "\n" })
             }
         };
+        let together = judged.as_ref().map(Vec::as_slice).unwrap_or_default();
+        let gates = || self.told.iter().flat_map(|it| &it.report.gates).chain(together);
+        // Why the command fails is told whatever else is not.
+        let shown: Vec<GateResult> = match (wants_verdict, is_summary) {
+            (true, _) => gates().filter(|gate| !gate.verdict.is_pass()).cloned().collect(),
+            (false, true) => gates().cloned().collect(),
+            (false, false) => Vec::new(),
+        };
+        if !shown.is_empty() {
+            page += &format!("\n{}", gates_text(&shown, &style));
+        }
         let mut stderr = AutoStream::new(io::stderr().lock(), color_choice(context));
         // With standard error gone there is nobody left to tell.
         let _ = stderr.write_all(format!("\n{page}").as_bytes());
-        written
+        let status = gates::status(gates());
+        written?;
+        judged.map(|_| status)
     }
 
     fn write(&self, args: &RunArgs, context: &Context) -> Result<(), Failure> {
