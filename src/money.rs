@@ -85,6 +85,7 @@ impl Money {
 }
 
 /// What something cost, and for what.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -151,6 +152,22 @@ impl fmt::Display for Money {
             write!(f, ".{}", digits.trim_end_matches('0'))?;
         }
         Ok(())
+    }
+}
+
+/// The decimal that [`Money`]'s `Display` writes.
+#[cfg(test)]
+impl schemars::JsonSchema for Money {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Money".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "US dollars as an exact decimal.",
+            "pattern": r"^-?[0-9]+(\.[0-9]{1,12})?$",
+        })
     }
 }
 

@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 /// A point in time: nanoseconds since the Unix epoch.
 ///
 /// Zero is a valid point (some traces start there), not "unknown".
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
 /// A length of time in nanoseconds; at most about 584 years.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Duration(u64);

@@ -1,14 +1,16 @@
 //! How a report looks as text.
 
-#![allow(missing_docs, unreachable_pub, reason = "a test")]
+#![allow(missing_docs, unreachable_pub, dead_code, reason = "a test")]
 
 #[path = "support/sample_reports.rs"]
 mod sample_reports;
+#[path = "support/traces.rs"]
+mod traces;
 
 use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
-use longpole::render::{TextStyle, text};
+use longpole::render::{Block, Excerpt, TextStyle, text, text_excerpt};
 use longpole::report::*;
 use longpole::time::Duration;
 use sample_reports::{agent_with_queued_tools, ms, path_row, report, research_agent};
@@ -441,4 +443,125 @@ fn a_length_beyond_every_clock_is_drawn_too() {
     let text = report("long", u64::MAX / 1_000_000, rows, vec![]).to_text();
     assert!(text.contains("wall 5124095h 35m"), "{text}");
     assert_eq!(ms(u64::MAX), Duration::MAX);
+}
+
+/// The widest line of a text.
+fn widest(text: &str) -> usize {
+    text.lines().map(unicode_width::UnicodeWidthStr::width).max().unwrap()
+}
+
+#[test]
+fn no_line_is_wider_than_asked_at_any_width_with_all_blocks() {
+    for report in [research_agent(), agent_with_queued_tools()] {
+        for width in [60, 80, 100, 200] {
+            for ascii in [false, true] {
+                let style = TextStyle { width, ascii, color: false };
+                let all = Excerpt {
+                    all: true,
+                    more: Some("longpole show 7f3a9c2e --all".to_owned()),
+                    ..Excerpt::default()
+                };
+                let page = text_excerpt(&report, &style, &all);
+                assert!(widest(&page) <= width, "{width}: {page}");
+                assert!(!ascii || page.is_ascii(), "{page}");
+            }
+        }
+    }
+}
+
+#[test]
+fn all_of_a_report_has_a_table_of_nodes() {
+    let all = Excerpt { all: true, ..Excerpt::default() };
+    assert_snapshot!("all_at_100_columns", text_excerpt(&research_agent(), &at(100), &all));
+    let style = TextStyle { width: 60, ascii: true, color: false };
+    assert_snapshot!("all_at_60_columns", text_excerpt(&research_agent(), &style, &all));
+}
+
+#[test]
+fn one_block_stands_alone_below_the_line_that_says_which_run_it_is() {
+    let shown = |block| {
+        let only = Excerpt { only: Some(block), ..Excerpt::default() };
+        text_excerpt(&research_agent(), &TextStyle::default(), &only)
+    };
+    for (block, heads) in [
+        (Block::Path, ["Critical path", "Bounded by"].as_slice()),
+        (Block::Fix, &["Fix first"]),
+        (Block::Nodes, &["Nodes"]),
+        (Block::Cost, &["Cost"]),
+        (Block::Quality, &["Confidence"]),
+    ] {
+        let page = shown(block);
+        assert!(page.starts_with("longpole  research-agent  run 7f3a9c2e  v1.8.2"), "{page}");
+        for head in ["Critical path", "Bounded by", "Fix first", "Nodes", "Cost", "Confidence"] {
+            let has = page.lines().any(|line| line.starts_with(head));
+            assert_eq!(has, heads.contains(&head), "{head} in {page}");
+        }
+        assert!(!page.contains("\n\n\n"), "{page}");
+    }
+}
+
+#[test]
+fn lists_are_as_long_as_asked_and_say_what_is_left_out() {
+    let top = |top, more: Option<&str>| {
+        let excerpt = Excerpt { top: Some(top), more: more.map(str::to_owned), ..Excerpt::default() };
+        text_excerpt(&research_agent(), &TextStyle::default(), &excerpt)
+    };
+    let page = top(2, Some("longpole show 7f3a9c2e --all"));
+    assert!(page.contains("\n  2  HIGH      revise") && !page.contains("\n  3  HIGH"), "{page}");
+    assert!(page.contains("  … and 3 more\n"), "{page}");
+    // 22.65 s less 6.92 s and 4.87 s.
+    assert!(
+        page.contains("  … and 6 more on the path, 10.9 s together (longpole show 7f3a9c2e --all)\n"),
+        "{page}"
+    );
+    assert!(page.ends_with("\n\n  more  longpole show 7f3a9c2e --all\n"), "{page}");
+    assert!(top(2, None).contains("  … and 6 more on the path, 10.9 s together\n"));
+    assert!(!top(20, None).contains("… and"), "{}", top(20, None));
+}
+
+#[test]
+fn without_colour_the_text_says_the_same() {
+    let style = TextStyle { color: true, ..TextStyle::default() };
+    let coloured = text(&research_agent(), &style);
+    assert!(coloured.contains("\x1b[1;35m"));
+    let mut plain = String::new();
+    for (index, piece) in coloured.split("\x1b[").enumerate() {
+        plain += if index == 0 { piece } else { piece.split_once('m').unwrap().1 };
+    }
+    assert_eq!(plain, research_agent().to_text());
+}
+
+/// A length of time as it is written in text, in nanoseconds, and half of its last digit.
+fn written_time(number: &str, unit: &str) -> (f64, f64) {
+    let size = match unit {
+        "s" => 1e9,
+        "ms" => 1e6,
+        "µs" => 1e3,
+        "ns" => 1.0,
+        other => panic!("{other:?}"),
+    };
+    let decimals = number.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    (number.parse::<f64>().unwrap() * size, 0.5 * size / 10f64.powi(decimals as i32) + 1.0)
+}
+
+#[test]
+fn the_rows_of_the_path_read_back_to_the_report() {
+    let mut reports = vec![research_agent(), agent_with_queued_tools()];
+    reports.extend(traces::told_files().into_iter().map(|(report, _)| report));
+    let mut read = 0;
+    for report in reports {
+        let only = Excerpt { only: Some(Block::Path), all: false, top: Some(1_000), more: None };
+        let page = text_excerpt(&report, &at(200), &only);
+        for row in report.critical_path.rows.iter().filter(|row| row.wall_ratio >= 0.005) {
+            let line = page.lines().find(|line| line.trim_start().starts_with(&row.node)).unwrap();
+            let cells: Vec<&str> = line.split_whitespace().collect();
+            let share = cells.iter().rposition(|cell| cell.ends_with('%')).unwrap();
+            let (value, tolerance) = written_time(cells[share - 2], cells[share - 1]);
+            assert!((value - row.duration_ns.as_nanos() as f64).abs() <= tolerance, "{line}");
+            let percent: f64 = cells[share].trim_end_matches('%').trim_start_matches('<').parse().unwrap();
+            assert!((percent - row.wall_ratio * 100.0).abs() <= 1.0, "{line}");
+            read += 1;
+        }
+    }
+    assert!(read > 20, "{read}");
 }

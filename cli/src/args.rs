@@ -9,7 +9,7 @@ use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::explain::ExplainArgs;
 use crate::export::ExportArgs;
-use crate::formats::Format;
+use crate::formats::{Format, Style};
 use crate::gates::GateArgs;
 use crate::import::ImportArgs;
 use crate::ls::LsArgs;
@@ -17,9 +17,11 @@ use crate::man::ManArgs;
 use crate::prune::PruneArgs;
 use crate::run::RunArgs;
 use crate::runs::RunArg;
+use crate::schema::SchemaArgs;
 use crate::trend::TrendArgs;
 use crate::whatif::WhatIfArgs;
 use clap::{Parser, Subcommand, ValueEnum};
+use longpole::render::Block;
 
 /// Finds the step that makes a workflow slow, from its OpenTelemetry spans, and says what fixing it would save.
 #[derive(Debug, Parser)]
@@ -43,6 +45,7 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Prune(PruneArgs),
     Export(ExportArgs),
+    Schema(SchemaArgs),
     Compare(CompareArgs),
     #[command(name = "whatif")]
     WhatIf(WhatIfArgs),
@@ -63,14 +66,15 @@ pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) run: RunArg,
 
-    /// For a person (text; html: a page that needs nothing else), for a program (json: one document, or an array where
-    /// the file holds several runs), or for a flame graph of the critical paths (folded, and folded-tail for the slowest
-    /// runs only)
+    /// For a person (text; md: Markdown for a pull request; html: a page that needs nothing else), for a spreadsheet
+    /// (csv: a row per node, csv:spans, csv:runs), for a program (json: one document, or an array where the file holds
+    /// several runs; jsonl: a line per run), or for a flame graph of the critical paths (folded, and folded-tail for the
+    /// slowest runs only)
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 
-    /// Write the report to this file, as what its name ends in (txt, html, json); can be given again. Nothing goes to
-    /// standard output then
+    /// Write the report to this file, as what its name ends in (txt, md, csv, spans.csv, runs.csv, html, json, jsonl); can
+    /// be given again. Nothing goes to standard output then
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["format", "summary"])]
     pub(crate) output: Vec<std::path::PathBuf>,
 
@@ -86,11 +90,59 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     pub(crate) all_spans: bool,
 
+    /// In text and Markdown, show one part only
+    #[arg(long, value_enum, value_name = "PART", conflicts_with = "summary")]
+    pub(crate) only: Option<Part>,
+
+    /// In text and Markdown, the most rows of a list
+    #[arg(long, value_name = "N", conflicts_with_all = ["all", "summary"])]
+    pub(crate) top: Option<usize>,
+
+    /// In text and Markdown, every part and every row
+    #[arg(long, conflicts_with_all = ["only", "summary"])]
+    pub(crate) all: bool,
+
+    /// The layout, for those who read that of another profiler
+    #[arg(long, value_enum, default_value_t, conflicts_with_all = ["summary", "only", "top", "all"])]
+    pub(crate) style: Style,
+
+    /// The header of a CSV: its own, or the Conexus profiler's with lengths of time as it writes them (42ms)
+    #[arg(long, value_enum, value_name = "STYLE", conflicts_with_all = ["summary", "style"])]
+    pub(crate) csv_header: Option<CsvHeader>,
+
     #[command(flatten)]
     pub(crate) gates: GateArgs,
 
     #[command(flatten)]
     pub(crate) analysis: AnalysisArgs,
+}
+
+/// A part of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    Path,
+    Fix,
+    Nodes,
+    Cost,
+    Quality,
+}
+
+impl Part {
+    pub(crate) const fn block(self) -> Block {
+        match self {
+            Part::Path => Block::Path,
+            Part::Fix => Block::Fix,
+            Part::Nodes => Block::Nodes,
+            Part::Cost => Block::Cost,
+            Part::Quality => Block::Quality,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CsvHeader {
+    Longpole,
+    Conexus,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -130,6 +182,8 @@ Examples:
   longpole show research-agent                   the last run of a workflow; research-agent@1.8.2: all of a version
   longpole show last~2 --label session=7         of the runs with that label the third last
   longpole show spans.jsonl --format json > report.json
+  longpole show last --only fix                  what to fix first, and nothing else
+  longpole show last -o comment.md -o nodes.csv  for a pull request, and for a spreadsheet
   longpole show - --width 120 < collector-output.json
   longpole show today.jsonl --history yesterday.jsonl --sla draft=5s
   longpole show all-runs.jsonl --format folded | inferno-flamegraph > paths.svg";

@@ -6,9 +6,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use longpole::render::{HTML_END, HtmlOptions, TextStyle, html, html_article, html_start, json, text};
+use longpole::render::{
+    Excerpt, HTML_END, HtmlOptions, TextStyle, conexus, csv, csv_header, csv_run, csv_runs_header, csv_spans,
+    csv_spans_header, html, html_article, html_start, json, json_line, lines, markdown, text_excerpt,
+};
 use longpole::report::timeline::Timeline;
-use longpole::{Report, report_with_timeline};
+use longpole::{Report, ReportOptions, report_with_timeline};
 
 use crate::failure::Failure;
 use crate::runs::{self, Found};
@@ -17,10 +20,33 @@ use crate::runs::{self, Found};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     Text,
+    Md,
+    Csv,
+    #[value(name = "csv:spans")]
+    CsvSpans,
+    #[value(name = "csv:runs")]
+    CsvRuns,
     Json,
+    Jsonl,
     Html,
     Folded,
     FoldedTail,
+}
+
+/// Whose layout a format has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Style {
+    /// Its own
+    #[default]
+    Longpole,
+    /// The Conexus profiler's report: text, csv and json
+    Conexus,
+    /// The same profiler's summary
+    ConexusSummary,
+    /// The same profiler's execution details, of every node
+    ConexusDetails,
+    /// The slowest node and those above half of the sum of node times, a line each
+    Lines,
 }
 
 /// One run, ready to be written.
@@ -31,16 +57,21 @@ pub(crate) struct Told {
     /// How many runs are in its document.
     pub(crate) runs: usize,
     pub(crate) html: HtmlOptions,
+    /// How much of it text and Markdown show.
+    pub(crate) excerpt: Excerpt,
 }
 
 /// How the reports on some runs become one document. Each run is written as soon as it is told, so a writer never
 /// sees two of them at once.
 pub(crate) struct Writer {
     pub(crate) format: Format,
+    style: Style,
     /// The file names that ask for it, by their ends.
     extensions: &'static [&'static str],
-    /// Whether it needs [`Told::timeline`].
+    /// Whether it tells [`Told::timeline`] where that is known.
     pub(crate) draws_spans: bool,
+    /// Whether it tells nothing else.
+    needs_spans: bool,
     /// What stands around and between the runs, of which there are so many.
     pub(crate) frame: fn(usize) -> Frame,
     /// One run.
@@ -54,19 +85,59 @@ pub(crate) struct Frame {
     pub(crate) close: &'static str,
 }
 
-/// One row per format of single runs; new formats are added here and in [`Format`].
+/// One row per format and layout of single runs; new formats are added here and in [`Format`].
 const WRITERS: &[Writer] = &[
     Writer {
         format: Format::Text,
+        style: Style::Longpole,
         extensions: &["txt", "text"],
         draws_spans: false,
+        needs_spans: false,
         frame: |_| Frame { open: String::new(), between: "\n", close: "" },
-        run: |told, style| text(&told.report, style),
+        run: |told, style| text_excerpt(&told.report, style, &told.excerpt),
+    },
+    Writer {
+        format: Format::Md,
+        style: Style::Longpole,
+        extensions: &["md", "markdown"],
+        draws_spans: false,
+        needs_spans: false,
+        frame: |_| Frame { open: String::new(), between: "\n", close: "" },
+        run: |told, _| markdown(&told.report, &told.excerpt),
+    },
+    Writer {
+        format: Format::Csv,
+        style: Style::Longpole,
+        extensions: &["csv"],
+        draws_spans: false,
+        needs_spans: false,
+        frame: |_| Frame { open: csv_header(), between: "", close: "" },
+        run: |told, _| csv(&told.report),
+    },
+    Writer {
+        format: Format::CsvSpans,
+        style: Style::Longpole,
+        extensions: &["spans.csv"],
+        draws_spans: true,
+        needs_spans: true,
+        frame: |_| Frame { open: csv_spans_header(), between: "", close: "" },
+        run: |told, _| told.timeline.as_ref().map(|it| csv_spans(&told.report, it)).unwrap_or_default(),
+    },
+    Writer {
+        format: Format::CsvRuns,
+        style: Style::Longpole,
+        extensions: &["runs.csv"],
+        draws_spans: false,
+        needs_spans: false,
+        frame: |_| Frame { open: csv_runs_header(), between: "", close: "" },
+        run: |told, _| csv_run(&told.report),
     },
     Writer {
         format: Format::Json,
+        style: Style::Longpole,
         extensions: &["json"],
         draws_spans: false,
+        needs_spans: false,
         frame: |runs| match runs {
             ..=1 => Frame { open: String::new(), between: "", close: "\n" },
             _ => Frame { open: "[\n".to_owned(), between: ",\n", close: "\n]\n" },
@@ -74,9 +145,20 @@ const WRITERS: &[Writer] = &[
         run: |told, _| json(&told.report).trim_end().to_owned(),
     },
     Writer {
+        format: Format::Jsonl,
+        style: Style::Longpole,
+        extensions: &["jsonl", "ndjson"],
+        draws_spans: false,
+        needs_spans: false,
+        frame: |_| Frame { open: String::new(), between: "", close: "" },
+        run: |told, _| json_line(&told.report),
+    },
+    Writer {
         format: Format::Html,
+        style: Style::Longpole,
         extensions: &["html", "htm"],
         draws_spans: true,
+        needs_spans: false,
         frame: |runs| match runs {
             ..=1 => Frame { open: String::new(), between: "", close: "" },
             _ => Frame { open: html_start(), between: "", close: HTML_END },
@@ -86,24 +168,109 @@ const WRITERS: &[Writer] = &[
             _ => html_article(&told.report, told.timeline.as_ref(), &told.html),
         },
     },
+    Writer {
+        format: Format::Text,
+        style: Style::Conexus,
+        extensions: &["txt", "text"],
+        draws_spans: false,
+        needs_spans: false,
+        frame: |_| Frame { open: String::new(), between: "\n", close: "" },
+        run: |told, _| conexus::text(&told.report),
+    },
+    Writer {
+        format: Format::Csv,
+        style: Style::Conexus,
+        extensions: &["csv"],
+        draws_spans: false,
+        needs_spans: false,
+        frame: |_| Frame { open: conexus::csv_header(), between: "", close: "" },
+        run: |told, _| conexus::csv(&told.report),
+    },
+    Writer {
+        format: Format::Json,
+        style: Style::Conexus,
+        extensions: &["json"],
+        draws_spans: false,
+        needs_spans: false,
+        frame: |runs| match runs {
+            ..=1 => Frame { open: String::new(), between: "", close: "\n" },
+            _ => Frame { open: "[\n".to_owned(), between: ",\n", close: "\n]\n" },
+        },
+        run: |told, _| conexus::json(&told.report).trim_end().to_owned(),
+    },
+    Writer {
+        format: Format::Text,
+        style: Style::ConexusSummary,
+        extensions: &["txt", "text"],
+        draws_spans: false,
+        needs_spans: false,
+        frame: |_| Frame { open: String::new(), between: "\n", close: "" },
+        run: |told, _| conexus::summary(&told.report, conexus::SLOW_EXECUTION),
+    },
+    Writer {
+        format: Format::Text,
+        style: Style::ConexusDetails,
+        extensions: &["txt", "text"],
+        draws_spans: true,
+        needs_spans: true,
+        frame: |_| Frame { open: String::new(), between: "\n", close: "" },
+        run: |told, _| conexus_details(told),
+    },
+    Writer {
+        format: Format::Text,
+        style: Style::Lines,
+        extensions: &["txt", "text"],
+        draws_spans: false,
+        needs_spans: false,
+        frame: |_| Frame { open: String::new(), between: "\n", close: "" },
+        run: |told, _| lines(&told.report, ReportOptions::default().bottleneck_threshold_percent),
+    },
 ];
 
+/// The execution details of every node that has any, with a blank line between nodes.
+fn conexus_details(told: &Told) -> String {
+    let Some(timeline) = &told.timeline else { return String::new() };
+    let nodes = told.report.nodes.iter().map(|node| conexus::execution_details(timeline, &node.name));
+    nodes.filter(|details| !details.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
 impl Format {
-    /// Its writer; `None` for formats that only many runs together have.
-    pub(crate) fn writer(self) -> Option<&'static Writer> {
-        WRITERS.iter().find(|writer| writer.format == self)
+    /// Its writer in some layout.
+    ///
+    /// # Errors
+    /// A wrong use of the tool: the format has no such layout.
+    pub(crate) fn writer_in(self, style: Style) -> Result<&'static Writer, Failure> {
+        let found = WRITERS.iter().find(|writer| writer.format == self && writer.style == style);
+        found.ok_or_else(|| {
+            let value = style.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default();
+            let of_style = WRITERS.iter().filter(|writer| writer.style == style);
+            let known: Vec<String> = of_style
+                .filter_map(|writer| Some(writer.format.to_possible_value()?.get_name().to_owned()))
+                .collect();
+            let error = anyhow::anyhow!("--style {value} has no such format");
+            Failure::wrong_use(error, format!("it is there as --format {}", known.join(", ")))
+        })
     }
 }
 
-/// The writer that the name of a file asks for.
+/// The format that the name of a file asks for.
 ///
 /// # Errors
 /// A wrong use of the tool: nothing is written under such a name.
-pub(crate) fn writer_for(file: &Path) -> Result<&'static Writer, Failure> {
-    let extension = file.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
-    let writer = WRITERS.iter().find(|writer| writer.extensions.contains(&extension.as_str()));
-    writer.ok_or_else(|| {
-        let known: Vec<&str> = WRITERS.iter().filter_map(|it| it.extensions.first().copied()).collect();
+pub(crate) fn format_for(file: &Path) -> Result<Format, Failure> {
+    let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
+    let asks_for = |extension: &str| {
+        let stem = name.strip_suffix(extension).and_then(|rest| rest.strip_suffix('.'));
+        stem.is_some_and(|stem| !stem.is_empty())
+    };
+    // The longest wins: run.spans.csv holds spans.
+    let extensions =
+        WRITERS.iter().flat_map(|writer| writer.extensions.iter().map(move |it| (*it, writer.format)));
+    let found =
+        extensions.filter(|(extension, _)| asks_for(extension)).max_by_key(|(extension, _)| extension.len());
+    found.map(|(_, format)| format).ok_or_else(|| {
+        let own = WRITERS.iter().filter(|writer| writer.style == Style::default());
+        let known: Vec<&str> = own.filter_map(|writer| writer.extensions.first().copied()).collect();
         let error = anyhow::anyhow!("cannot tell from its name what to write to {}", file.display());
         Failure::wrong_use(error, format!("use a name that ends in .{}", known.join(", .")))
     })
@@ -146,13 +313,21 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Makes the files for documents of so many runs.
+    /// Makes the files for documents of so many runs, each format in the layout that `style` says.
     ///
     /// # Errors
-    /// A name that says no format, or a file that cannot be made.
-    pub(crate) fn begin(paths: &[PathBuf], runs: usize) -> Result<Files, Failure> {
+    /// A name that says no format, a format that has no such layout, or a file that cannot be made.
+    pub(crate) fn begin(
+        paths: &[PathBuf],
+        runs: usize,
+        style: impl Fn(Format) -> Style,
+    ) -> Result<Files, Failure> {
         // No file is made before all names are known to be good.
-        let writers: Vec<_> = paths.iter().map(|path| writer_for(path)).collect::<Result<_, _>>()?;
+        let writer = |path: &PathBuf| {
+            let format = format_for(path)?;
+            format.writer_in(style(format))
+        };
+        let writers: Vec<_> = paths.iter().map(writer).collect::<Result<_, Failure>>()?;
         let document = |(path, writer): (&PathBuf, &&'static Writer)| {
             let file = File::create(path).map(BufWriter::new);
             let document = file.and_then(|file| Document::begin(writer, runs, file));
@@ -187,14 +362,19 @@ impl Files {
 impl Told {
     /// Tells one of `runs` runs for these writers. Without its spans it is told as it was when it was recorded.
     pub(crate) fn of(found: Found, writers: &[&'static Writer], runs: usize) -> Result<Told, Failure> {
-        // Only some writers draw spans, and a timeline of a large run is large.
-        if writers.iter().any(|writer| writer.draws_spans) && found.has_spans()? {
+        let (html, excerpt) = (HtmlOptions::default(), Excerpt::default());
+        // Only some writers tell spans, and a timeline of a large run is large.
+        let (needed, drawn) = (
+            writers.iter().any(|writer| writer.needs_spans),
+            writers.iter().any(|writer| writer.draws_spans),
+        );
+        if needed || (drawn && found.has_spans()?) {
             let (run, options) = found.finished()?;
             let told = report_with_timeline(run, &options);
             let (report, timeline) = told.ok_or_else(runs::no_spans)?;
-            return Ok(Told { report, timeline: Some(timeline), runs, html: HtmlOptions::default() });
+            return Ok(Told { report, timeline: Some(timeline), runs, html, excerpt });
         }
-        Ok(Told { report: found.report()?, timeline: None, runs, html: HtmlOptions::default() })
+        Ok(Told { report: found.report()?, timeline: None, runs, html, excerpt })
     }
 }
 

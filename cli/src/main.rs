@@ -31,6 +31,7 @@ mod receiver;
 mod reference;
 mod run;
 mod runs;
+mod schema;
 mod show;
 mod trend;
 mod usage;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Some(Command::WhatIf(args)) => whatif::what_if(&args, &context),
         Some(Command::Check(args)) => check::check(&args, &context),
         Some(Command::Explain(args)) => explain::explain(&args).map(done),
+        Some(Command::Schema(args)) => schema::schema(&args).map(done),
         None => output::print(args::SHORT_HELP).map(done),
     };
     outcome.unwrap_or_else(|failure| failure.tell())

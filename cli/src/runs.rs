@@ -41,6 +41,7 @@ pub(crate) struct Found {
     pub(crate) options: ReportOptions,
     content: Content,
     keeps_attributes: bool,
+    kept_as: Option<String>,
 }
 
 enum Content {
@@ -61,6 +62,11 @@ impl Found {
         report_on_run(run, &options).ok_or_else(no_spans)
     }
 
+    /// What finds it in the history: the beginning of its id; `None` where it is not kept.
+    pub(crate) fn kept_as(&self) -> Option<&str> {
+        self.kept_as.as_deref()
+    }
+
     /// Whether its spans are there. Otherwise only its report is.
     pub(crate) fn has_spans(&self) -> Result<bool, Failure> {
         Ok(match &self.content {
@@ -77,7 +83,7 @@ impl Found {
 
     /// Its spans, and how they are analysed.
     pub(crate) fn finished(self) -> Result<(FinishedRun, ReportOptions), Failure> {
-        let Found { name, options, content, keeps_attributes } = self;
+        let Found { name, options, content, keeps_attributes, .. } = self;
         let documents = match content {
             Content::Run(run) => return Ok((run, options)),
             Content::Stored(documents) => documents,
@@ -170,6 +176,7 @@ fn in_file(
                 options,
                 content: Content::Run(run),
                 keeps_attributes: context.keeps_attributes,
+                kept_as: None,
             },
         )
     };
@@ -233,6 +240,7 @@ fn kept(
             options,
             content: Content::Stored(documents),
             keeps_attributes: context.keeps_attributes,
+            kept_as: Some(short_id(&stored.run.id).to_owned()),
         };
         if let Some(root) = analysis.root {
             found_run = below(found_run, root)?;
@@ -281,7 +289,7 @@ fn below(found: Found, root: longpole::ids::SpanId) -> Result<Found, Failure> {
     })?;
     // What is usual is known of whole runs only.
     let options = ReportOptions { history: Arc::default(), ..options };
-    Ok(Found { name, options, content: Content::Run(part), keeps_attributes })
+    Ok(Found { name, options, content: Content::Run(part), keeps_attributes, kept_as: None })
 }
 
 /// The runs a text names: `last`, `last~2`, a workflow, `workflow@version`, or the beginning of an id.

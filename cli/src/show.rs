@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use anstream::ColorChoice;
 use longpole::Report;
 use longpole::many_runs::ManyRuns;
-use longpole::render::{HtmlOptions, TextStyle, gates_text, many_runs};
+use longpole::render::{Excerpt, HtmlOptions, TextStyle, gates_text, many_runs};
 
-use crate::args::ShowArgs;
+use crate::args::{CsvHeader, Part, ShowArgs};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::formats::{Document, Files, Format, Told, Writer, texts};
+use crate::formats::{Document, Files, Format, Style, Told, Writer, texts};
 use crate::gates::{self, Gates};
 use crate::in_parallel::in_order;
 use crate::output;
@@ -18,17 +18,56 @@ use crate::runs::{self, Found};
 
 /// More runs than this are told together, unless each is asked for.
 const MANY: usize = 5;
+/// A longer name of a file would take more room than it is worth.
+const MAX_ARGUMENT: usize = 40;
 
 /// Finds the runs, says on standard error what is odd about them, and prints the reports or writes them to files.
 pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<ExitCode, Failure> {
     let held = args.gates.load()?;
     let runs = runs::find(&args.run, &args.analysis, context)?;
     let is_summary = args.summary
-        || (runs.len() > MANY && args.format == Format::Text && !args.each && args.output.is_empty());
-    if is_summary || args.format.writer().is_none() {
+        || (runs.len() > MANY
+            && args.format == Format::Text
+            && !args.each
+            && args.output.is_empty()
+            && args.style == Style::default()
+            && args.only.is_none());
+    if is_summary || matches!(args.format, Format::Folded | Format::FoldedTail) {
         return show_together(args, &held, runs, context);
     }
     show_each(args, &held, runs, context)
+}
+
+/// The layout that was asked for a format.
+fn style(args: &ShowArgs, format: Format) -> Style {
+    match args.csv_header {
+        Some(CsvHeader::Conexus) if format == Format::Csv => Style::Conexus,
+        _ => args.style,
+    }
+}
+
+/// How much of a run is shown, and the command that shows more.
+fn excerpt(args: &ShowArgs, run: &Found, runs: usize) -> Excerpt {
+    let name = run.kept_as().map_or_else(|| argument(&args.run.run), |id| Some(id.to_owned()));
+    let name = name.filter(|_| run.kept_as().is_some() || runs == 1);
+    let more = name.map(|name| match args.all {
+        false => format!("longpole show {name} --all"),
+        true => format!("longpole show {name} -o report.html"),
+    });
+    Excerpt { only: args.only.map(Part::block), top: args.top, all: args.all, more }
+}
+
+/// A file as it can be typed again, `FILE` where that is long; `None` for standard input, and for what a shell might
+/// read differently.
+fn argument(given: &std::ffi::OsStr) -> Option<String> {
+    let text = given.to_str()?;
+    let is_plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-' | '@' | '~' | '+' | ':');
+    if text.len() > MAX_ARGUMENT && text != "-" {
+        return Some("FILE".to_owned());
+    }
+    let is_plain = text != "-" && !text.starts_with('~') && text.chars().all(is_plain);
+    is_plain.then(|| text.to_owned())
 }
 
 /// The report on every run: on standard output, or in the files that were asked for.
@@ -45,14 +84,15 @@ fn show_each(
         false => TextStyle::default(),
     };
     let told = |run: Found, writers: &[&'static Writer], style: &TextStyle| {
-        let mut told = Told::of(run, writers, number)?;
+        let excerpt = excerpt(args, &run, number);
+        let mut told = Told { excerpt, ..Told::of(run, writers, number)? };
         told.html = HtmlOptions { all_spans: args.all_spans };
         held.judge(&mut told.report)?;
         let texts = texts(writers, &told, style);
         Ok::<_, Failure>((texts, told.report.gates))
     };
     if !args.output.is_empty() {
-        let mut files = Files::begin(&args.output, number)?;
+        let mut files = Files::begin(&args.output, number, |format| self::style(args, format))?;
         let writers = files.writers();
         // A file is no terminal.
         let style = TextStyle { color: false, ..style(&writers) };
@@ -71,9 +111,7 @@ fn show_each(
         context.say(&gates_text(&failed, &style));
         return Ok(gates::status(&failed));
     }
-    let Some(writer) = args.format.writer() else {
-        return show_together(args, held, runs, context);
-    };
+    let writer = args.format.writer_in(self::style(args, args.format))?;
     let choice = if args.format == Format::Text { context.color_choice() } else { ColorChoice::Never };
     let mut document = Document::begin(writer, number, output::open(choice))?;
     let style = style(&[writer]);
@@ -119,9 +157,9 @@ fn show_together(
             let hint = if args.summary { "" } else { "\n  each run: longpole show FILE --each\n" };
             output::print_with(&(page + hint), context.color_choice())
         }
-        Format::Html => {
+        Format::Md | Format::Csv | Format::CsvSpans | Format::CsvRuns | Format::Jsonl | Format::Html => {
             let error = anyhow::anyhow!("many runs together are told as text or JSON only");
-            Err(Failure::wrong_use(error, "leave out --summary for a page about each run"))
+            Err(Failure::wrong_use(error, "leave out --summary to be told about each run"))
         }
         Format::Json => output::print_with(&many_runs::json(&together.report(tail)), ColorChoice::Never),
         Format::Folded => {

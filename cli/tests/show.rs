@@ -80,6 +80,8 @@ Cost          chat gpt-4o-mini $0.0115 (100%)
 Tokens        2,042 in, 272 out
 Confidence    high: 5 of 5 spans closed, 0 orphans, 3 edges inferred from time,
               no skew
+
+  more  longpole show FILE --all
 ");
     assert_eq!(stderr(&output), "");
     assert_eq!(output.status.code(), Some(0));
@@ -88,7 +90,9 @@ Confidence    high: 5 of 5 spans closed, 0 orphans, 3 edges inferred from time,
 #[test]
 fn a_pipe_is_read_like_a_file() {
     let piped = with_input(&["show", "-"], &std::fs::read(data(AGENT)).unwrap());
-    assert_eq!(stdout(&piped), stdout(&show(AGENT, &[])));
+    // Only a file can be read again.
+    let next = "\n  more  longpole show FILE --all\n";
+    assert_eq!(format!("{}{next}", stdout(&piped)), stdout(&show(AGENT, &[])));
 }
 
 #[test]
@@ -348,7 +352,7 @@ fn a_file_name_that_says_no_format_is_a_wrong_use_and_makes_no_file() {
     let output = show(AGENT, &["-o", good.to_str().unwrap(), "-o", bad.to_str().unwrap()]);
     assert_eq!((stdout(&output), output.status.code()), ("", Some(2)));
     assert!(stderr(&output).contains("cannot tell from its name what to write to"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("help: use a name that ends in .txt, .json"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("help: use a name that ends in .txt, .md, .csv"), "{}", stderr(&output));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

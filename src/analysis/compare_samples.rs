@@ -44,6 +44,7 @@ impl Default for SampleOptions {
 }
 
 /// Which rule decides between two sets.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
@@ -56,6 +57,7 @@ pub enum Method {
 }
 
 /// What can be said about two sets.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -83,6 +85,7 @@ impl Verdict {
 }
 
 /// Two sets of durations side by side. "Base" is the earlier, "new" the later.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampleComparison {
     /// The answer.
@@ -117,6 +120,7 @@ pub struct SampleComparison {
 }
 
 /// A high quantile of two sets. The median can stand still while the tail doubles.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TailComparison {
     /// Which: 0.95 or 0.99.

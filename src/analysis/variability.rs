@@ -6,6 +6,7 @@ use crate::histogram::DurationStats;
 use crate::time::Duration;
 
 /// How much durations vary. A figure is absent where it would be a division by zero or by too few values.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Variability {
     /// How many durations there are.
@@ -19,6 +20,7 @@ pub struct Variability {
 }
 
 /// What says that a step varies much.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VarianceRule {
@@ -84,6 +86,7 @@ pub fn high_variance(stats: &DurationStats, options: &VarianceOptions) -> Vec<Va
 
 /// How bad something is. Of a value over its threshold: low up to 1.5 times that, medium up to 2, high up to 3. Of a
 /// finding: low from 2 % of the wall time on that it could save, medium from 5 %, high from 10 %, critical from 25 %.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it")]
@@ -122,6 +125,7 @@ pub fn threshold_severity(value: f64, threshold: f64) -> Result<Option<Severity>
 }
 
 /// Which figure is held against a threshold.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it")]

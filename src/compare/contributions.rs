@@ -12,6 +12,7 @@ use crate::report::Report;
 use crate::time::Duration;
 
 /// What one node contributes to the change of the mean wall time.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contribution {
     /// The node; absent for path time that belongs to none.

@@ -9,6 +9,7 @@ use crate::money::Money;
 use crate::report::Report;
 
 /// How the cost of a run changed: by means of the runs whose cost is known.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CostChange {
     /// In how many runs of the base the cost is known.
@@ -32,6 +33,7 @@ pub struct CostChange {
 }
 
 /// A part of a change of cost.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CostContribution {
     /// The node or the model; absent for what belongs to none.

@@ -41,6 +41,7 @@ impl Default for CompareOptions {
 }
 
 /// What changed between two sets of runs. "Base" is the earlier, "new" the later.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// [`SCHEMA`].
@@ -66,6 +67,7 @@ pub struct Comparison {
 }
 
 /// One of the two sets.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSet {
     /// How many runs were compared.
@@ -92,6 +94,7 @@ pub struct RunSet {
 }
 
 /// How the length of the run changed.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WallChange {
     /// The base's mean wall time, rounded half up; zero where there are no runs.
@@ -107,6 +110,7 @@ pub struct WallChange {
 }
 
 /// On which side a node ran.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
@@ -119,6 +123,7 @@ pub enum Presence {
 }
 
 /// What changed about one node.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeChange {
     /// The node.
@@ -143,6 +148,7 @@ pub struct NodeChange {
 }
 
 /// One node in one set of runs.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeSide {
     /// In how many runs it ran.
@@ -162,6 +168,7 @@ pub struct NodeSide {
 }
 
 /// A reason to read a comparison with care.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CompareWarning {

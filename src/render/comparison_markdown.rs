@@ -3,17 +3,16 @@
 use super::comparison::{reason, signed, signed_money, signed_percent};
 use super::gates::amount;
 use super::json::sorted;
-use super::{markdown_text, units};
+use super::markdown::{code, limited, marker, words};
+use super::units;
 use crate::analysis::compare_samples::Verdict;
 use crate::compare::{CompareWarning, Comparison, RunSet};
 use crate::money::Money;
-use crate::report::GateVerdict;
+use crate::report::{GateResult, GateVerdict};
 use crate::time::Duration;
 
 /// The most rows of a table.
 const MAX_ROWS: usize = 12;
-/// Forges take 65,536 characters; a comment may be put below something else.
-const MAX_CHARS: usize = 60_000;
 
 /// The comparison in its JSON form, `longpole.compare/1`: indented, keys in alphabetical order, a line feed at the end.
 pub fn comparison_json(comparison: &Comparison) -> String {
@@ -30,27 +29,19 @@ pub fn comparison_markdown(comparison: &Comparison) -> String {
     let workflow = comparison.new.workflows.first().or(comparison.base.workflows.first());
     let name = workflow.map_or("run", String::as_str);
     let mut blocks = vec![
-        format!("{}\n### {}\n", markdown_text::marker(name), headline(comparison, name)),
+        format!("{}### {}\n", marker(name), headline(comparison, name)),
         figures(comparison),
         contributions(comparison),
-        gates(comparison),
+        gates(&comparison.gates),
         notes(comparison),
     ];
     blocks.retain(|block| !block.is_empty());
-    let text = blocks.join("\n");
-    if text.chars().count() <= MAX_CHARS {
-        return text;
-    }
-    let cut = "\n\n… cut here: the comment would be too long.\n";
-    let kept: String = text.chars().take(MAX_CHARS - cut.chars().count()).collect();
-    // Half a row would not be one.
-    let kept = kept.rsplit_once('\n').map_or(kept.as_str(), |(whole, _)| whole);
-    format!("{kept}{cut}")
+    limited(blocks.join("\n"))
 }
 
 /// `🟠 research-agent is 1.9 s slower (+9%)`. The word says what the sign does.
 fn headline(comparison: &Comparison, name: &str) -> String {
-    let name = markdown_text::plain(name);
+    let name = code(name);
     let is_failed = comparison.gates.iter().any(|gate| !gate.verdict.is_pass());
     if comparison.base.runs == 0 || comparison.new.runs == 0 {
         let sign = if is_failed { "🔴 gate failed:" } else { "⚪" };
@@ -76,15 +67,14 @@ fn headline(comparison: &Comparison, name: &str) -> String {
     let cause = comparison.contributions.first().filter(|first| wall.change_ns != 0 && first.change_ns != 0);
     let is_same_way = |change: i64| (change > 0) == (wall.change_ns > 0);
     let cause = cause.filter(|first| is_same_way(first.change_ns)).and_then(|first| first.node.as_deref());
-    let cause =
-        cause.map(|node| format!(": most of it in {}", markdown_text::code(node))).unwrap_or_default();
+    let cause = cause.map(|node| format!(": most of it in {}", code(node))).unwrap_or_default();
     format!("{sign} {name} {changed}{note}{cause}")
 }
 
 fn figures(comparison: &Comparison) -> String {
     let (base, new) = (&comparison.base, &comparison.new);
     let head = |label: &str, set: &RunSet| match &set.versions[..] {
-        [version] => format!("{label} {}", markdown_text::code(version)),
+        [version] => format!("{label} {}", code(version)),
         _ => label.to_owned(),
     };
     let mut table =
@@ -145,7 +135,7 @@ fn contributions(comparison: &Comparison) -> String {
         let node = comparison.nodes.iter().find(|node| Some(&node.name) == row.node.as_ref());
         table += &format!(
             "| {} | {} | {} | {} | {} |\n",
-            row.node.as_deref().map_or_else(|| "no span".to_owned(), markdown_text::code),
+            row.node.as_deref().map_or_else(|| "no span".to_owned(), code),
             units::duration(row.base_ns),
             units::duration(row.new_ns),
             signed(row.change_ns),
@@ -160,21 +150,22 @@ fn contributions(comparison: &Comparison) -> String {
     table
 }
 
-fn gates(comparison: &Comparison) -> String {
-    if comparison.gates.is_empty() {
+/// What became of gates, as a table; nothing where there are none.
+pub(super) fn gates(gates: &[GateResult]) -> String {
+    if gates.is_empty() {
         return String::new();
     }
     let mut table = "| gate | | found |\n|:--|:--|:--|\n".to_owned();
-    for gate in &comparison.gates {
+    for gate in gates {
         let verdict = match gate.verdict {
             GateVerdict::Passed => "passed",
             GateVerdict::Failed => "**failed**",
             GateVerdict::NoData => "**no data**",
         };
         let found = gate.actual.map(amount).into_iter();
-        let reason = gate.reason.as_ref().map(|reason| markdown_text::plain(&reason.to_string()));
+        let reason = gate.reason.as_ref().map(|reason| words(&reason.to_string()).into_owned());
         let found: Vec<String> = found.chain(reason).collect();
-        table += &format!("| {} | {verdict} | {} |\n", markdown_text::code(&gate.expr), found.join(", "));
+        table += &format!("| {} | {verdict} | {} |\n", code(&gate.expr), found.join(", "));
     }
     table
 }

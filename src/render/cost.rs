@@ -123,7 +123,7 @@ fn listed(mut names: Vec<String>) -> String {
 /// The calls whose cost is not known, why, and what would make it known.
 fn put_unpriced(page: &mut Page, section: &CostSection) {
     let without: Vec<String> =
-        section.without_price.keys().map(|unit| page.name_in_text(&unit.replace('_', " "))).collect();
+        section.without_price.keys().map(|unit| page.term(&unit.replace('_', " "))).collect();
     if !without.is_empty() {
         let calls = units::counted(section.partly_priced_calls, "call", "calls");
         page.put_labelled("Unpriced", format!("{} in {}", listed(without), no_break(&calls)));
@@ -135,7 +135,7 @@ fn put_unpriced(page: &mut Page, section: &CostSection) {
         let model = row.model.as_deref().map(|model| page.name_in_text(model));
         let calls = units::counted(row.calls, "call", "calls");
         let of = model.map(|model| format!(" of {model}")).unwrap_or_default();
-        let mut why = vec![page.name_in_text(&row.reason.replace('_', " "))];
+        let mut why = vec![page.term(&row.reason.replace('_', " "))];
         why.extend(tokens(&row.tokens));
         if row.failed > 0 {
             why.push(format!("{} failed", units::count(row.failed)));
@@ -205,7 +205,7 @@ fn put_warnings(page: &mut Page, section: &CostSection) {
         "bad_cost" => {
             format!("{} no amount of money", units::counted(*count, "told cost is", "told costs are"))
         }
-        other => format!("{}: {}", page.name_in_text(&other.replace('_', " ")), units::count(*count)),
+        other => format!("{}: {}", page.term(&other.replace('_', " ")), units::count(*count)),
     };
     let warnings: Vec<String> = section.warnings.iter().take(MAX_NAMES).map(warning).collect();
     if !warnings.is_empty() {
@@ -228,7 +228,7 @@ fn difference(page: &Page, row: &RollUpDifference) -> String {
     };
     let what = match row.measure.as_str() {
         "cost" => String::new(),
-        other => format!(" {}", page.name_in_text(&other.replace('_', " "))),
+        other => format!(" {}", page.term(&other.replace('_', " "))),
     };
     let calls = no_break(&units::counted(row.calls, "call", "calls"));
     format!("{name} says {says}{what}, the {calls} in it come to {sum}; the calls count")

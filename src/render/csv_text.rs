@@ -1,53 +1,75 @@
-//! Text as a field of a CSV file.
+//! Text and lengths of time as fields of a CSV file.
 
-use std::borrow::Cow;
+use super::printable::Printable;
+use crate::time::Duration;
 
-/// `text` as a field (RFC 4180): quoted where it holds a comma, a quote or a line break, and with a `'` in front where a
-/// spreadsheet would take it for a formula.
-pub(crate) fn csv_field(text: &str) -> Cow<'_, str> {
+/// Foreign text as a field (RFC 4180): printable and so on one line, quoted where it has to be, and with a `'` in front
+/// where a spreadsheet would take it for a formula.
+pub(crate) fn csv_field(text: &str) -> String {
+    let printable = Printable::new(text).to_string();
     // Spreadsheets look past spaces and quotes, and take the full-width forms for the same.
-    let begins = text.trim_start_matches([' ', '"', '\'']);
-    let is_formula = begins.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
-    let needs_quotes = text.contains([',', '"', '\n', '\r']);
-    if !is_formula && !needs_quotes {
-        return Cow::Borrowed(text);
-    }
-    let guard = if is_formula { "'" } else { "" };
-    let inner = text.replace('"', "\"\"");
-    Cow::Owned(if needs_quotes { format!("\"{guard}{inner}\"") } else { format!("{guard}{inner}") })
+    let begins = printable.trim_start_matches([' ', '"', '\'']);
+    let is_formula = begins.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
+    let guarded = if is_formula { format!("'{printable}") } else { printable };
+    let is_plain = !guarded.contains(['"', ',']) && guarded.trim() == guarded;
+    if is_plain { guarded } else { format!("\"{}\"", guarded.replace('"', "\"\"")) }
 }
 
-/// A length of time in milliseconds, to the microsecond: `6920.000`.
-pub(crate) fn milliseconds(length: crate::time::Duration) -> String {
-    let micros = length.as_nanos() / 1_000 + u64::from(length.as_nanos() % 1_000 >= 500);
-    format!("{}.{:03}", micros / 1_000, micros % 1_000)
+/// A length of time in milliseconds: exact, with three decimals at least: `6920.000`, `0.000640`.
+pub(crate) fn milliseconds(length: Duration) -> String {
+    signed_milliseconds(length.as_nanos().into())
+}
+
+/// A difference of lengths of time, given in nanoseconds.
+pub(crate) fn signed_milliseconds(nanos: i128) -> String {
+    let (sign, size) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
+    let (whole, fraction) = (size / 1_000_000, size % 1_000_000);
+    match fraction % 1_000 {
+        0 => format!("{sign}{whole}.{:03}", fraction / 1_000),
+        _ => format!("{sign}{whole}.{fraction:06}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Duration;
 
     #[test]
-    fn what_ends_a_field_is_quoted_and_what_begins_a_formula_is_guarded() {
-        for (text, field) in [
+    fn text_is_quoted_where_it_has_to_be_and_is_never_a_formula() {
+        for (foreign, cell) in [
             ("draft", "draft"),
             ("a,b", "\"a,b\""),
-            ("say \"x\"", "\"say \"\"x\"\"\""),
-            ("=1+1", "'=1+1"),
-            ("-2,5", "\"'-2,5\""),
-            ("a\nb", "\"a\nb\""),
+            ("say \"hi\"", "\"say \"\"hi\"\"\""),
+            (" padded", "\" padded\""),
+            ("=cmd()", "'=cmd()"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(1;2)", "'@SUM(1;2)"),
             (" =1", "' =1"),
             ("\"=1", "\"'\"\"=1\""),
             ("＝1", "'＝1"),
             ("＠SUM(1)", "'＠SUM(1)"),
-            ("\n=1", "\"'\n=1\""),
             ("a=1", "a=1"),
+            ("\t=cmd()", "\\u{9}=cmd()"),
+            ("two\r\nlines\0", "two\\u{d}\\u{a}lines\\u{0}"),
             ("", ""),
         ] {
-            assert_eq!(csv_field(text), field);
+            assert_eq!(csv_field(foreign), cell, "{foreign:?}");
         }
-        assert_eq!(milliseconds(Duration::from_nanos(6_920_000_499)), "6920.000");
-        assert_eq!(milliseconds(Duration::from_nanos(999_500)), "1.000");
+    }
+
+    #[test]
+    fn milliseconds_are_exact() {
+        for (nanos, text) in [
+            (0, "0.000"),
+            (6_920_000_000, "6920.000"),
+            (1_500, "0.001500"),
+            (640, "0.000640"),
+            (1_310_001_000, "1310.001"),
+            (-1_900_000_000, "-1900.000"),
+            (-1, "-0.000001"),
+        ] {
+            assert_eq!(signed_milliseconds(nanos), text);
+        }
     }
 }

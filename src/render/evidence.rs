@@ -64,7 +64,7 @@ pub(super) fn reason(page: &Page, subject: &str, reason: &Reason) -> String {
         Reason::MovedAlong { measure, now, usual } => {
             let measure = match measure.as_str() {
                 "queued_ms" => "ms queued".to_owned(),
-                other => page.name_in_text(&other.replace('_', " ")),
+                other => page.term(&other.replace('_', " ")),
             };
             format!("{} {measure}, usually {}", units::count(*now), units::count(*usual))
         }
@@ -171,7 +171,7 @@ pub(super) fn reason(page: &Page, subject: &str, reason: &Reason) -> String {
         }
         Reason::TraceQuality { counts } => {
             let counts = counts.iter().map(|(name, number)| {
-                format!("{} {}", units::count(*number), page.name_in_text(&name.replace('_', " ")))
+                format!("{} {}", units::count(*number), page.term(&name.replace('_', " ")))
             });
             counts.collect::<Vec<_>>().join(", ")
         }

@@ -1,13 +1,14 @@
 //! What to fix, first thing first: what it would save at most, why, and what a realistic change would save.
 
+use super::excerpt::Excerpt;
 use super::page::{Line, Page, Part, Role, no_break, plain};
 use super::{evidence, units};
 use crate::report::{Confidence, Finding, Report, Severity};
 
-/// The most findings that are shown.
-pub(super) const MAX_SHOWN: usize = 5;
+/// How many subjects are shown usually.
+const SHOWN: usize = 5;
 
-pub(super) fn put(page: &mut Page, report: &Report) {
+pub(super) fn put(page: &mut Page, report: &Report, excerpt: &Excerpt) {
     let edge = page.text_width() - 6;
     let mut line = Line::default();
     page.add(&mut line, Role::Plain, "Fix first");
@@ -15,7 +16,7 @@ pub(super) fn put(page: &mut Page, report: &Report) {
     page.put(line);
     page.blank();
     let groups = by_subject(&report.findings);
-    for (index, group) in groups.iter().take(MAX_SHOWN).enumerate() {
+    for (index, group) in groups.iter().take(excerpt.rows(SHOWN)).enumerate() {
         put_headline(page, index + 1, group, edge);
         // The longest pole says why in general, so it comes first; the other rules say more about the same node.
         let (poles, others): (Vec<&Finding>, Vec<&Finding>) =
@@ -35,7 +36,7 @@ pub(super) fn put(page: &mut Page, report: &Report) {
             put_clauses(page, &page.name(&finding.code, 5), 13, clauses);
         }
     }
-    let more = groups.len().saturating_sub(MAX_SHOWN);
+    let more = groups.len().saturating_sub(excerpt.rows(SHOWN));
     if more > 0 {
         page.put_words(2, &format!("… and {} more", units::count(more as u64)));
     }

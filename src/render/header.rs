@@ -13,7 +13,8 @@ pub(super) fn put(page: &mut Page, report: &Report) {
     put_totals(page, report);
 }
 
-fn put_title(page: &mut Page, run: &RunSummary) {
+/// Which run it is, and how it went.
+pub(super) fn put_title(page: &mut Page, run: &RunSummary) {
     let status = status(run);
     let mut tail = String::new();
     let trace: String = run.trace_id.chars().take(8).collect();

@@ -12,6 +12,13 @@ pub fn json(report: &Report) -> String {
     text.expect("a report is made of structs, lists, and maps with strings as keys") + "\n"
 }
 
+/// The same on one line, for JSON lines: one run each.
+pub fn json_line(report: &Report) -> String {
+    let value = serde_json::to_value(report).map(sorted);
+    let text = value.and_then(|value| serde_json::to_string(&value));
+    text.expect("a report is made of structs, lists, and maps with strings as keys") + "\n"
+}
+
 /// `value` with its keys in order, whatever order the map of this build of `serde_json` keeps.
 pub(super) fn sorted(value: Value) -> Value {
     match value {

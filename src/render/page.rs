@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
 use super::TextStyle;
+use super::markdown::{code_of, words};
 use super::printable::Printable;
 
 /// What a stretch of text stands for. No meaning rests on its colour alone.
@@ -77,17 +78,24 @@ pub(super) struct Page {
     text: String,
     /// Lines with a label, where they are laid out by somebody else.
     labelled: Option<Vec<(String, String)>>,
+    /// Whether foreign names are written as code of Markdown.
+    marks_names: bool,
 }
 
 impl Page {
     pub(super) fn new(style: &TextStyle) -> Self {
         let width = style.width.clamp(TextStyle::MIN_WIDTH, TextStyle::MAX_WIDTH);
-        Page { style: TextStyle { width, ..*style }, text: String::new(), labelled: None }
+        Page { style: TextStyle { width, ..*style }, text: String::new(), labelled: None, marks_names: false }
     }
 
     /// A page that keeps what [`Page::put_labelled`] gets apart, for those who lay it out differently.
     pub(super) fn of_labelled_lines() -> Self {
         Page { labelled: Some(Vec::new()), ..Page::new(&TextStyle::default()) }
+    }
+
+    /// The same for Markdown: foreign names are code.
+    pub(super) fn for_markdown() -> Self {
+        Page { marks_names: true, ..Page::of_labelled_lines() }
     }
 
     /// What was put on a page of labelled lines, each with its label; that of a further line is empty.
@@ -129,7 +137,16 @@ impl Page {
             return "(unnamed)".to_owned();
         }
         let printable = if self.style.ascii { Printable::ascii(name) } else { Printable::new(name) };
-        printable.fitted(width)
+        let name = printable.fitted(width);
+        if self.marks_names { code_of(&name) } else { name }
+    }
+
+    /// A foreign word or a few inside a sentence that name nothing.
+    pub(super) fn term(&self, text: &str) -> String {
+        match self.marks_names {
+            true => words(&Printable::new(text).fitted(32)).into_owned(),
+            false => self.name_in_text(text),
+        }
     }
 
     /// What stands in a column of `width`, where there may be nothing.

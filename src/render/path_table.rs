@@ -5,23 +5,27 @@ use std::cmp::Reverse;
 use unicode_width::UnicodeWidthStr;
 
 use super::bar::bar;
+use super::excerpt::Excerpt;
 use super::page::{Line, Page, Part, Role, no_break, plain};
 use super::{cost, units};
 use crate::report::{PathRow, Report};
 use crate::time::Duration;
 
-/// The most rows that are shown.
+/// How many rows are shown usually.
 const MAX_ROWS: usize = 12;
 /// Rows with less of the wall time than this are only counted, unless there are no others.
 const LEAST_RATIO: f64 = 0.005;
-/// The most names in a line about nodes.
+/// How many names stand in a line about nodes usually.
 const MAX_NAMES: usize = 4;
+/// A longer command is told in the last line only.
+const MAX_COMMAND: usize = 40;
 
-pub(super) fn put(page: &mut Page, report: &Report) {
+pub(super) fn put(page: &mut Page, report: &Report, excerpt: &Excerpt) {
     let path = &report.critical_path;
     put_lead(page, report);
     let marks_inferred = report.quality.declared_edges > 0 && path.rows.iter().any(|row| row.is_inferred);
-    let (shown, hidden): (Vec<_>, Vec<_>) = largest(&path.rows).partition(|(_, is_shown)| *is_shown);
+    let (shown, hidden): (Vec<_>, Vec<_>) =
+        largest(&path.rows, excerpt).into_iter().partition(|(_, is_shown)| *is_shown);
     if !shown.is_empty() {
         page.blank();
         put_rows(page, report, shown.into_iter().map(|(row, _)| row), marks_inferred);
@@ -29,20 +33,22 @@ pub(super) fn put(page: &mut Page, report: &Report) {
     if !hidden.is_empty() {
         let together = hidden.iter().map(|(row, _)| row.duration_ns).sum();
         let (more, together) = (units::count(hidden.len() as u64), units::duration(together));
-        page.put_words(2, &format!("… and {more} more on the path, {together} together"));
+        let command = excerpt.more.as_deref().filter(|command| command.width() <= MAX_COMMAND);
+        let how = command.map(|command| format!(" ({})", no_break(command))).unwrap_or_default();
+        page.put_words(2, &format!("… and {more} more on the path, {together} together{how}"));
     }
     if marks_inferred {
         page.put_words(2, "~ what it waited for is inferred from time");
     } else if path.rows.iter().any(|row| row.is_inferred) {
         page.put_words(2, "order:     inferred from time");
     }
-    put_beside(page, report);
-    put_queueing(page, &path.rows, report.run.wall_ns);
-    put_allowed(page, report);
+    put_beside(page, report, excerpt);
+    put_queueing(page, &path.rows, report.run.wall_ns, excerpt);
+    put_allowed(page, report, excerpt);
 }
 
 /// The other path, where it says something else.
-fn put_allowed(page: &mut Page, report: &Report) {
+fn put_allowed(page: &mut Page, report: &Report, excerpt: &Excerpt) {
     let allowed = &report.allowed_path;
     if !allowed.is_declared || allowed.wall_ns >= report.run.wall_ns {
         return;
@@ -52,8 +58,8 @@ fn put_allowed(page: &mut Page, report: &Report) {
         Some(format!("{name}\u{a0}{}", no_break(&length)))
     });
     let mut nodes: Vec<String> = nodes.collect();
-    let more = nodes.len().saturating_sub(MAX_ROWS);
-    nodes.truncate(MAX_ROWS);
+    let more = nodes.len().saturating_sub(excerpt.rows(MAX_ROWS));
+    nodes.truncate(excerpt.rows(MAX_ROWS));
     if more > 0 {
         nodes.push(format!("and {} more", units::count(more as u64)));
     }
@@ -64,15 +70,18 @@ fn put_allowed(page: &mut Page, report: &Report) {
     page.put_wrapped(line, 21, [plain(format!("{length}: {}", nodes.join(", ")))]);
 }
 
-/// The rows in path order, and whether each is one of the [`MAX_ROWS`] with most time and has enough of it.
-fn largest(rows: &[PathRow]) -> impl Iterator<Item = (&PathRow, bool)> {
+/// The rows in path order, and whether each is one of the few with most time and has enough of it.
+pub(super) fn largest<'r>(rows: &'r [PathRow], excerpt: &Excerpt) -> Vec<(&'r PathRow, bool)> {
+    if excerpt.all {
+        return rows.iter().map(|row| (row, true)).collect();
+    }
     let mut by_time: Vec<usize> = (0..rows.len()).collect();
     by_time.sort_by_key(|index| Reverse(rows.get(*index).map(|row| row.duration_ns)));
     // What rounds to nothing is not worth a line of its own beside what does not.
     let is_worth_a_row = |index: &usize| rows.get(*index).is_some_and(|row| row.wall_ratio >= LEAST_RATIO);
     let worth = by_time.iter().take_while(|index| is_worth_a_row(index)).count();
-    by_time.truncate(worth.clamp(1, MAX_ROWS));
-    rows.iter().enumerate().map(move |(index, row)| (row, by_time.contains(&index)))
+    by_time.truncate(worth.max(1).min(excerpt.rows(MAX_ROWS)));
+    rows.iter().enumerate().map(|(index, row)| (row, by_time.contains(&index))).collect()
 }
 
 fn put_lead(page: &mut Page, report: &Report) {
@@ -225,7 +234,7 @@ fn put_rows<'r>(
 }
 
 /// Nodes that did not set the run's length, and how much longer each could have taken without doing so.
-fn put_beside(page: &mut Page, report: &Report) {
+fn put_beside(page: &mut Page, report: &Report, excerpt: &Excerpt) {
     let beside = &report.critical_path.beside;
     let names = beside.iter().map(|row| {
         let named =
@@ -233,12 +242,12 @@ fn put_beside(page: &mut Page, report: &Report) {
         let slack = row.slack_ns.map(|slack| format!(" (slack\u{a0}{})", no_break(&units::duration(slack))));
         vec![plain(named), (Role::Dim, slack.unwrap_or_default())]
     });
-    put_list(page, "beside it:", names.collect());
+    put_list(page, "beside it:", names.collect(), excerpt);
 }
 
 /// Nodes whose executions were there before they were run; leaves out waits of less than half a percent of the run,
 /// which every scheduler makes.
-fn put_queueing(page: &mut Page, rows: &[PathRow], wall: Duration) {
+fn put_queueing(page: &mut Page, rows: &[PathRow], wall: Duration, excerpt: &Excerpt) {
     let is_worth_telling = |row: &&PathRow| row.queued_ns.ratio_of(wall).is_some_and(|ratio| ratio >= 0.005);
     let mut waited: Vec<_> = rows.iter().filter(is_worth_telling).collect();
     waited.sort_by_key(|row| Reverse(row.queued_ns));
@@ -246,15 +255,15 @@ fn put_queueing(page: &mut Page, rows: &[PathRow], wall: Duration) {
         let waited = no_break(&units::duration(row.queued_ns));
         vec![plain(format!("{} waited\u{a0}{waited}", page.name_in_text(&row.node)))]
     });
-    put_list(page, "queueing:", names.collect());
+    put_list(page, "queueing:", names.collect(), excerpt);
 }
 
-fn put_list(page: &mut Page, label: &str, mut items: Vec<Vec<Part>>) {
+fn put_list(page: &mut Page, label: &str, mut items: Vec<Vec<Part>>, excerpt: &Excerpt) {
     if items.is_empty() {
         return;
     }
-    let more = items.len().saturating_sub(MAX_NAMES);
-    items.truncate(MAX_NAMES);
+    let more = items.len().saturating_sub(excerpt.rows(MAX_NAMES));
+    items.truncate(excerpt.rows(MAX_NAMES));
     if more > 0 {
         items.push(vec![plain(format!("and {} more", units::count(more as u64)))]);
     }

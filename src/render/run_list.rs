@@ -26,17 +26,17 @@ pub fn csv(list: &RunList) -> String {
     for run in &list.runs {
         let labels: Vec<String> = run.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let fields = [
-            csv_field(&run.id).into_owned(),
-            csv_field(&run.workflow).into_owned(),
-            csv_field(run.version.as_deref().unwrap_or_default()).into_owned(),
+            csv_field(&run.id),
+            csv_field(&run.workflow),
+            csv_field(run.version.as_deref().unwrap_or_default()),
             run.status_word().to_owned(),
             run.started_at.clone(),
             run.wall_ns.map(milliseconds).unwrap_or_default(),
             run.cost_usd.map(|cost| cost.to_string()).unwrap_or_default(),
             run.spans.to_string(),
             run.errors.to_string(),
-            csv_field(run.longest_node.as_deref().unwrap_or_default()).into_owned(),
-            csv_field(&labels.join(";")).into_owned(),
+            csv_field(run.longest_node.as_deref().unwrap_or_default()),
+            csv_field(&labels.join(";")),
         ];
         text += &(fields.join(",") + "\n");
     }

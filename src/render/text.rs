@@ -3,8 +3,11 @@
 //! Blocks with a blank line between them, no boxes and no rules, so that it survives copying into a chat. It is
 //! compact: long lists end with how much they leave out.
 
-use super::page::Page;
-use super::{fix_first, gates, header, path_table, trust, units};
+use unicode_width::UnicodeWidthStr;
+
+use super::excerpt::{Block, Excerpt};
+use super::page::{Line, Page, Role};
+use super::{cost, fix_first, gates, header, node_table, path_table, trust, units};
 use crate::report::{QualityLevel, Report, RunStatus};
 
 /// How a text report is drawn.
@@ -43,29 +46,80 @@ impl Default for TextStyle {
 /// …
 /// ```
 pub fn text(report: &Report, style: &TextStyle) -> String {
+    text_excerpt(report, style, &Excerpt::default())
+}
+
+/// A part of the report as text, or more of it; see [`Excerpt`]. The last line is the command that shows more, where
+/// that is given.
+pub fn text_excerpt(report: &Report, style: &TextStyle, excerpt: &Excerpt) -> String {
     let mut page = Page::new(style);
-    header::put(&mut page, report);
-    page.blank();
-    if report.run.spans <= 1 && report.quality.missing_spans > 0 {
-        put_advice(&mut page, report);
-    } else if report.run.spans <= 1 {
+    if excerpt.only.is_some() {
+        header::put_title(&mut page, &report.run);
+    } else {
+        header::put(&mut page, report);
+    }
+    let is_single = report.run.spans <= 1;
+    if is_single && report.quality.missing_spans == 0 && excerpt.only != Some(Block::Quality) {
+        page.blank();
         page.put_words(2, "This run is a single span: there is nothing to compare inside it.");
     } else {
-        path_table::put(&mut page, report);
-        page.blank();
-        put_advice(&mut page, report);
+        put_path_and_advice(&mut page, report, excerpt);
     }
-    page.blank();
-    trust::put(&mut page, report);
+    if excerpt.shows(Block::Nodes, false) && !report.nodes.is_empty() {
+        page.blank();
+        node_table::put(&mut page, report, excerpt);
+    }
+    put_trust(&mut page, report, excerpt);
     gates::put(&mut page, &report.gates);
+    // Half a command is none.
+    if let Some(command) = excerpt.more.as_deref().filter(|command| command.width() + 8 <= page.width()) {
+        page.blank();
+        let mut line = Line::default();
+        page.add(&mut line, Role::Dim, "  more  ");
+        page.add(&mut line, Role::Plain, &page.name(command, page.width()));
+        page.put(line);
+    }
     page.into_text()
 }
 
-/// What to fix, or why nothing is said about that.
-fn put_advice(page: &mut Page, report: &Report) {
-    match nothing_to_fix(page, report) {
-        Some(why) => page.put_words(2, &why),
-        None => fix_first::put(page, report),
+fn put_path_and_advice(page: &mut Page, report: &Report, excerpt: &Excerpt) {
+    let has_path = report.run.spans > 1;
+    if excerpt.shows(Block::Path, true) && has_path {
+        page.blank();
+        path_table::put(page, report, excerpt);
+    }
+    if excerpt.shows(Block::Fix, true) {
+        page.blank();
+        match nothing_to_fix(page, report) {
+            Some(why) => page.put_words(2, &why),
+            None => fix_first::put(page, report, excerpt),
+        }
+    }
+}
+
+/// The totals that need judgement.
+fn put_trust(page: &mut Page, report: &Report, excerpt: &Excerpt) {
+    match excerpt.only {
+        None => {
+            page.blank();
+            trust::put(page, report);
+        }
+        Some(Block::Path) => {
+            page.blank();
+            trust::put_limits(page, report);
+        }
+        Some(Block::Cost) => {
+            page.blank();
+            match (report.totals.cost_usd, &report.cost) {
+                (None, None) => page.put_words(2, "Nothing tells what this run cost."),
+                _ => cost::put(page, report),
+            }
+        }
+        Some(Block::Quality) => {
+            page.blank();
+            trust::put_counts(page, report);
+        }
+        Some(Block::Fix | Block::Nodes) => {}
     }
 }
 

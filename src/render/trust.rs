@@ -29,14 +29,15 @@ pub(super) fn put_without_cost(page: &mut Page, report: &Report) {
 }
 
 /// What limits the run.
-fn put_limits(page: &mut Page, report: &Report) {
+pub(super) fn put_limits(page: &mut Page, report: &Report) {
     put_bounds(page, report);
     put_parallelism(page, report);
     put_blocking(page, report);
     put_detached(page, report);
 }
 
-fn put_counts(page: &mut Page, report: &Report) {
+/// What it used, and how much to trust the report.
+pub(super) fn put_counts(page: &mut Page, report: &Report) {
     if let Some(tokens) = tokens(report) {
         page.put_labelled("Tokens", tokens);
     }
@@ -162,7 +163,7 @@ fn confidence(page: &Page, quality: &Quality) -> String {
     let mut facts: Vec<_> = facts.iter().map(|fact| no_break(fact)).collect();
     if !quality.not_claimed.is_empty() {
         let claims: Vec<_> =
-            quality.not_claimed.iter().map(|claim| page.name_in_text(&claim.replace('_', " "))).collect();
+            quality.not_claimed.iter().map(|claim| page.term(&claim.replace('_', " "))).collect();
         facts.push(format!("not claimed: {}", claims.join(", ")));
     }
     format!("{level}: {}", facts.join(", "))
@@ -185,7 +186,7 @@ fn warning(page: &Page, name: &str, number: u64) -> Option<String> {
         "unknown_dependency" => ("name in depends_on is no node", "names in depends_on are no nodes"),
         "skew_corrected" => ("span moved for clock skew", "spans moved for clock skew"),
         other => {
-            let other = page.name_in_text(&other.replace('_', " "));
+            let other = page.term(&other.replace('_', " "));
             return Some(format!("{other}: {}", units::count(number)));
         }
     };
@@ -196,7 +197,7 @@ fn put_losses(page: &mut Page, report: &Report) {
     let losses = report.pipeline.iter().flatten().filter(|(_, number)| **number > 0);
     let losses: Vec<_> = losses
         .map(|(reason, number)| {
-            let reason = page.name_in_text(&reason.replace('_', " "));
+            let reason = page.term(&reason.replace('_', " "));
             format!("{} ({reason})", no_break(&units::counted(*number, "span", "spans")))
         })
         .collect();

@@ -15,6 +15,7 @@ pub struct Budgets {
 }
 
 /// What a run has used of a budget.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "budget", rename_all = "snake_case")]
 pub enum BudgetUse {

@@ -16,6 +16,7 @@ use crate::time::Duration;
 /// [`CostSection::nodes`] and [`CostSection::outside_nodes_usd`] is [`CostSection::total_usd`] to the last digit; so
 /// are the sums over [`CostSection::models`], [`CostSection::depths`] and [`CostSection::sources`], and on and off the
 /// path.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostSection {
     /// What it cost; absent where no cost is known. The same as [`Totals::cost_usd`](super::Totals::cost_usd).
@@ -86,6 +87,7 @@ impl CostSection {
 }
 
 /// Tokens by kind, summed over calls. Absent: no call told any.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenSums {
     /// Input, cached included.
@@ -112,6 +114,7 @@ impl TokenSums {
 }
 
 /// Who says what some calls cost.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CostSourceRow {
     /// `recorded`: the program; `provider`: the provider or a library; `estimated`: a table of prices.
@@ -127,6 +130,7 @@ pub struct CostSourceRow {
 }
 
 /// Calls without a cost.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpricedRow {
     /// Why: the name of an [`Unpriced`](crate::prices::Unpriced); `not_priced` where nobody tried.
@@ -148,6 +152,7 @@ pub struct UnpricedRow {
 }
 
 /// What calls of a model cost.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelCost {
     /// Who was called, where that is known.
@@ -178,6 +183,7 @@ pub struct ModelCost {
 }
 
 /// What a node cost.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeCost {
     /// The node.
@@ -207,6 +213,7 @@ pub struct NodeCost {
 }
 
 /// What nodes cost that are nested so deep.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepthCost {
     /// In how many executions; absent for what is outside every node.
@@ -220,6 +227,7 @@ pub struct DepthCost {
 }
 
 /// A span whose own sums are not those of the calls below it. Its calls count, what it says does not.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollUpDifference {
     /// The node it belongs to, where it belongs to one.

@@ -10,6 +10,7 @@ use crate::money::Money;
 use crate::time::Duration;
 
 /// One thing to fix.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// A stable code: `LP101`.
@@ -41,6 +42,7 @@ pub struct Finding {
 }
 
 /// How sure a finding is.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
@@ -53,6 +55,7 @@ pub enum Confidence {
 }
 
 /// Evidence for a finding, with its numbers.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Reason {
@@ -269,6 +272,7 @@ pub enum Reason {
 }
 
 /// A change, and what it alone would save.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Suggestion {
@@ -349,6 +353,7 @@ impl Suggestion {
 }
 
 /// Several changes, replayed together.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Combined {
     /// The changes: the first suggestions for the nodes to fix first.
@@ -360,6 +365,7 @@ pub struct Combined {
 }
 
 /// One of several changes.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CombinedChange {
     /// What is changed.

@@ -9,6 +9,7 @@ use crate::money::Money;
 use crate::time::Duration;
 
 /// What became of one gate.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Flat", from = "Flat")]
 pub struct GateResult {
@@ -25,6 +26,7 @@ pub struct GateResult {
 }
 
 /// See [`GateResult::verdict`].
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateVerdict {
@@ -54,6 +56,7 @@ pub enum Amount {
 }
 
 /// Why nothing can be said about a gate, or what to keep in mind.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum GateReason {
@@ -110,6 +113,7 @@ impl fmt::Display for GateReason {
 }
 
 /// The JSON form: the unit is in the name.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Flat {
     expr: String,

@@ -53,6 +53,7 @@ use crate::time::{Duration, Timestamp};
 pub const SCHEMA: &str = "longpole.report/1";
 
 /// The answer about one run.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -112,6 +113,7 @@ impl Report {
 }
 
 /// Which program made a report.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generator {
     /// `longpole`.
@@ -121,6 +123,7 @@ pub struct Generator {
 }
 
 /// Where a report's spans came from.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -131,6 +134,7 @@ pub enum Source {
 }
 
 /// Which run a report is about and how it went.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
     /// Trace id and root span id, hex, with `-` between them.
@@ -168,6 +172,7 @@ pub struct RunSummary {
 }
 
 /// What earlier runs of the same workflow took.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Baseline {
     /// How many runs it is made of.
@@ -179,6 +184,7 @@ pub struct Baseline {
 }
 
 /// How a run ended.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
@@ -195,6 +201,7 @@ pub enum RunStatus {
 }
 
 /// A run in a few numbers.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     /// Work divided by wall time; absent where the wall time is zero.
@@ -228,6 +235,7 @@ pub struct Totals {
 }
 
 /// Token counts summed over calls.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// Input tokens, cached ones included.
@@ -237,6 +245,7 @@ pub struct Tokens {
 }
 
 /// What set the run's length: the chain of work that would have to get shorter for the run to get shorter.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CriticalPath {
     /// `as_run`: with the queueing that happened.
@@ -254,6 +263,7 @@ pub struct CriticalPath {
 }
 
 /// Which path it is.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathKind {
@@ -264,6 +274,7 @@ pub enum PathKind {
 }
 
 /// The path that would be critical if nothing but the graph held the run up.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AllowedPath {
     /// `as_the_graph_allows`.
@@ -278,6 +289,7 @@ pub struct AllowedPath {
 }
 
 /// A node on the path the graph allows.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AllowedRow {
     /// The node; absent for time that belongs to none.
@@ -287,6 +299,7 @@ pub struct AllowedRow {
 }
 
 /// A part of the wall time, by what the critical path was doing.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
     /// `retry`, `queue`, `no_span`, `model_wait`, `tool`, `own_cpu`, or `wait_` with the kind of node.
@@ -298,6 +311,7 @@ pub struct Bound {
 }
 
 /// A span that kept its thread.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockingRow {
     /// The node it belongs to, where it belongs to one.
@@ -313,6 +327,7 @@ pub struct BlockingRow {
 }
 
 /// Work nobody waited for.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DetachedRow {
     /// The node, or the span's name where it belongs to none.
@@ -324,6 +339,7 @@ pub struct DetachedRow {
 }
 
 /// A node on the critical path.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PathRow {
     /// The node.
@@ -351,6 +367,7 @@ pub struct PathRow {
 }
 
 /// A stretch of time, from the run's start.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// When it starts.
@@ -360,6 +377,7 @@ pub struct Piece {
 }
 
 /// A node that ran beside the path.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BesideRow {
     /// The node.
@@ -371,6 +389,7 @@ pub struct BesideRow {
 }
 
 /// A stretch of the critical path.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PathSegment {
     /// The node it is booked to; absent where it belongs to none.
@@ -388,6 +407,7 @@ pub struct PathSegment {
 }
 
 /// What makes a stretch of the critical path follow the one before.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathEdge {
@@ -400,6 +420,7 @@ pub enum PathEdge {
 }
 
 /// One node of a run.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeReport {
     /// Its id.
@@ -464,6 +485,7 @@ pub struct NodeReport {
 }
 
 /// Spans inside a node that are no nodes themselves, by name.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PhaseReport {
     /// The phase's name.
@@ -478,6 +500,7 @@ pub struct PhaseReport {
 }
 
 /// How long executions took. Quantiles are exact up to 64 executions and within 1.1 % beyond.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct DurationSummary {
@@ -492,6 +515,7 @@ pub struct DurationSummary {
 }
 
 /// A summary of a run or of many by shares of the sum of node times.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Sum of all nodes' totals, in milliseconds.
@@ -505,6 +529,7 @@ pub struct Summary {
 }
 
 /// One row of a [`Summary`].
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bottleneck {
     /// The node.
@@ -520,6 +545,7 @@ pub struct Bottleneck {
 }
 
 /// How much to trust a report.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
     /// High: nothing open, orphaned or dropped. Medium: at most 1 % of the spans affected, none on the path.
@@ -551,6 +577,7 @@ pub struct Quality {
 }
 
 /// A span that never ended.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenRow {
     /// The node it belongs to, where it belongs to one.
@@ -564,6 +591,7 @@ pub struct OpenRow {
 }
 
 /// See [`Quality::level`].
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it")]

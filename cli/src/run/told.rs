@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anstream::{AutoStream, ColorChoice};
 use longpole::many_runs::{ManyRuns, RunProfile};
 use longpole::otlp_bytes::mark_workflow;
-use longpole::render::{HtmlOptions, TextStyle, gates_text, many_runs, text};
+use longpole::render::{Excerpt, HtmlOptions, TextStyle, gates_text, many_runs, text};
 use longpole::report::timeline::Timeline;
 use longpole::report::{GateResult, History, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
@@ -19,7 +19,7 @@ use longpole_store::{Labels, RunFilter, Store};
 use super::RunArgs;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::formats::{Files, Told, texts, writer_for};
+use crate::formats::{Files, Style, Told, format_for, texts};
 use crate::gates::{self, Gates};
 use crate::{history, runs};
 
@@ -54,7 +54,11 @@ impl<'a> Session<'a> {
     /// Reads what is needed before a command is run.
     pub(super) fn new(args: &'a RunArgs, context: &'a Context) -> Result<Self, Failure> {
         let options = args.analysis.options()?;
-        let writers = args.output.iter().map(|path| writer_for(path)).collect::<Result<Vec<_>, _>>()?;
+        let writers = args
+            .output
+            .iter()
+            .map(|path| format_for(path)?.writer_in(Style::default()))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Session {
             draws_spans: writers.iter().any(|writer| writer.draws_spans),
             held: args.gates.load()?,
@@ -195,14 +199,15 @@ impl<'a> Session<'a> {
         if args.output.is_empty() {
             return Ok(());
         }
-        let mut files = Files::begin(&args.output, self.told.len())?;
+        let mut files = Files::begin(&args.output, self.told.len(), |_| Style::default())?;
         let writers = files.writers();
         // A file is no terminal.
         let style = TextStyle { color: false, ..style(context) };
         let runs = self.told.len();
         for OneRun { report, timeline, .. } in &self.told {
             let (report, timeline) = (report.clone(), timeline.clone());
-            let told = Told { report, timeline, runs, html: HtmlOptions::default() };
+            let told =
+                Told { report, timeline, runs, html: HtmlOptions::default(), excerpt: Excerpt::default() };
             files.put(&texts(&writers, &told, &style))?;
         }
         files.end()
