@@ -10,6 +10,7 @@ use crate::output;
 ///
 /// Fields and columns are only ever added within a major version.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct SchemaArgs {
     /// Which document
     #[arg(value_enum, default_value_t = Document::Report)]
@@ -26,6 +27,13 @@ enum Document {
     Csv,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  longpole schema
+  longpole schema compare > compare.schema.json
+  longpole schema csv";
+
+/// Prints it.
 pub(crate) fn schema(args: &SchemaArgs) -> Result<(), Failure> {
     match args.document {
         Document::Report => output::print(REPORT_SCHEMA),
