@@ -1,6 +1,8 @@
 //! How long the tool takes to answer: `longpole --help`, a completion, and `longpole show last` on a run of 20,000 spans
 //! that is kept. `cargo bench -p longpole-cli --bench start_up`; figures only, no verdicts, as they depend on the machine.
 
+#![allow(clippy::print_stdout, reason = "a bench tells figures")]
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};

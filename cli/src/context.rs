@@ -16,7 +16,7 @@ use crate::output;
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Context {
     /// The file runs are kept in [default: longpole/runs.db in $XDG_STATE_HOME, else in ~/.local/state]
-    #[arg(long, global = true, env = "LONGPOLE_STORE", value_name = "PATH")]
+    #[arg(long, global = true, env = "LONGPOLE_STORE", hide_env_values = true, value_name = "PATH")]
     pub(crate) store: Option<PathBuf>,
 
     /// Whether to colour the text; `auto` asks the terminal, NO_COLOR and CLICOLOR_FORCE
@@ -33,7 +33,7 @@ pub(crate) struct Context {
 
     /// A file with defaults for options [default: the nearest longpole.toml upwards, else longpole/longpole.toml in
     /// $XDG_CONFIG_HOME or ~/.config]; none if empty
-    #[arg(long, global = true, env = "LONGPOLE_CONFIG", value_parser = OsStringValueParser::new().map(PathBuf::from), value_name = "FILE")]
+    #[arg(long, global = true, env = "LONGPOLE_CONFIG", hide_env_values = true, value_parser = OsStringValueParser::new().map(PathBuf::from), value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
     /// Say nothing on standard error but errors

@@ -18,7 +18,7 @@ use crate::{history, output, runs};
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct LsArgs {
     /// Runs of this workflow only
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "WORKFLOW")]
     workflow: Option<String>,
 
     /// Runs that started no longer ago than this (`7d`), or not before this day in UTC (`2026-11-21`)

@@ -72,11 +72,11 @@ impl Progress {
             Shown::Bar { bar, is_drawn } => {
                 let elapsed = self.start.elapsed();
                 if elapsed >= PATIENCE {
+                    bar.set_message(spans_text(self.spans.get(), elapsed));
+                    bar.set_position(self.bytes.get());
                     if !is_drawn.replace(true) {
                         bar.set_draw_target(ProgressDrawTarget::stderr());
                     }
-                    bar.set_message(spans_text(self.spans.get(), elapsed));
-                    bar.set_position(self.bytes.get());
                 }
             }
             Shown::Lines(lines) => {

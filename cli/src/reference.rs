@@ -77,7 +77,7 @@ fn shared(page: &mut String, command: &Command, heading: &str) {
         command.get_subcommands().filter(|it| it.get_arguments().any(|arg| under(&arg))).collect();
     let names: Vec<String> = having.iter().map(|it| format!("`{}`", it.get_name())).collect();
     let Some(first) = having.first() else { return };
-    let _ = writeln!(page, "\n## {heading}\n\nThese options have {}.\n", names.join(", "));
+    let _ = writeln!(page, "\n## {heading}\n\nOptions of {}.\n", names.join(", "));
     *page += &table(first.get_arguments().filter(under));
 }
 

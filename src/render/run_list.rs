@@ -175,3 +175,44 @@ impl Columns {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Duration;
+
+    #[test]
+    fn a_hint_says_how_long_ago_in_one_unit() {
+        let start = Timestamp::from_unix_nanos(1_793_491_200_000_000_000);
+        let run = ListedRun {
+            id: "7f3a9c2e".to_owned(),
+            workflow: "research\u{1b}agent".to_owned(),
+            version: None,
+            status: None,
+            started_at: start.to_rfc3339(),
+            start_unix_ns: start,
+            wall_ns: Some(Duration::from_millis(22_800)),
+            cost_usd: None,
+            spans: 19,
+            errors: 0,
+            longest_node: None,
+            labels: std::collections::BTreeMap::new(),
+        };
+        let after = |seconds| hint(&run, start.saturating_add(Duration::from_secs(seconds)));
+        assert_eq!(after(59), r"research\u{1b}agent  22.8 s  just now");
+        for (seconds, ago) in [
+            (60, "1 min"),
+            (3_599, "59 min"),
+            (3_600, "1 h"),
+            (86_399, "23 h"),
+            (86_400, "1 day"),
+            (200_000, "2 days"),
+        ] {
+            assert_eq!(after(seconds), format!(r"research\u{{1b}}agent  22.8 s  {ago} ago"));
+        }
+        // A run may seem to start later than now, on another machine's clock.
+        assert!(hint(&run, Timestamp::from_unix_nanos(0)).ends_with("just now"));
+        let open = ListedRun { wall_ns: None, ..run };
+        assert!(hint(&open, start).contains(open.status_word()));
+    }
+}
