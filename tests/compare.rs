@@ -11,8 +11,9 @@ use longpole::analysis::compare_samples::{SampleOptions, Verdict};
 use longpole::compare::{
     CompareOptions, CompareWarning, Comparison, CostContribution, Presence, SCHEMA, compare_runs,
 };
+use longpole::gates::{Gate, check_runs};
 use longpole::money::Money;
-use longpole::render::{TextStyle, comparison_text};
+use longpole::render::{TextStyle, comparison_json, comparison_markdown, comparison_text};
 use longpole::report::{CostSection, ModelCost, NodeCost, Report, RunStatus, TokenSums, Tokens};
 use longpole::time::Duration;
 use proptest::prelude::*;
@@ -381,4 +382,84 @@ proptest! {
         let back = compare_runs(&runs(&new), &runs(&base), &quick()).cost.unwrap();
         prop_assert_eq!(back.change_usd.as_picodollars(), -told.change_usd.as_picodollars());
     }
+}
+
+#[test]
+fn a_comparison_is_a_comment_on_a_pull_request() {
+    let mut told = versions();
+    assert_snapshot!(comparison_markdown(&told));
+    let gates = ["wall>+10%", "wall>+50%", "cost>+1%"].map(|gate| Gate::parse(gate).unwrap());
+    told.gates = check_runs(&gates, &[run_of(&[("draft", ms(7000))], 0)], Some(&told));
+    let text = comparison_markdown(&told);
+    let is_about_gates = |line: &&str| ["###", "`wall>", "`cost>"].iter().any(|part| line.contains(part));
+    assert_snapshot!(text.lines().filter(is_about_gates).collect::<Vec<_>>().join("\n"));
+    assert!(
+        told.to_text().ends_with("  no data  cost>+1%   nothing to compare with\n"),
+        "{}",
+        told.to_text()
+    );
+}
+
+#[test]
+fn the_comment_says_what_the_json_says() {
+    let told = versions();
+    let read: Comparison = serde_json::from_str(&comparison_json(&told)).unwrap();
+    assert_eq!(read, told);
+    let text = comparison_markdown(&told);
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let moved: Vec<_> = told.contributions.iter().filter(|row| row.change_ns != 0).collect();
+    assert_eq!(rows.len(), moved.len());
+    for (row, contribution) in rows.iter().zip(moved) {
+        assert_eq!(row[0], format!("`{}`", contribution.node.as_deref().unwrap()));
+        let seconds = |text: &str| {
+            let (number, unit) = text.trim_start_matches('+').split_once(' ').unwrap();
+            number.parse::<f64>().unwrap() * if unit == "ms" { 1e-3 } else { 1.0 }
+        };
+        for (cell, nanos) in [
+            (row[1], contribution.base_ns.as_nanos() as f64),
+            (row[2], contribution.new_ns.as_nanos() as f64),
+            (row[3], contribution.change_ns as f64),
+        ] {
+            assert!((seconds(cell) - nanos / 1e9).abs() <= nanos.abs() / 1e9 * 0.005, "{cell} {nanos}");
+        }
+    }
+}
+
+#[test]
+fn names_are_inert_in_a_comment_and_a_long_one_is_cut() {
+    let evil = "a|b`c`<script>@all [x](http://y)\n# h --> ";
+    let mut new = run_of(&[(evil, ms(500)), ("plan", ms(100))], 0);
+    new.run.workflow = Some(evil.to_owned());
+    new.run.version = Some(evil.to_owned());
+    let told = compare_runs(&[run_of(&[("plan", ms(100))], 0)], &[new], &quick());
+    let text = comparison_markdown(&told);
+    assert_eq!(text.lines().next().unwrap().matches("-->").count(), 1);
+    for line in text.lines().skip(1) {
+        // Inside code nothing acts but its end and that of a cell.
+        let outside: String = line.split('`').step_by(2).collect();
+        assert!(
+            !outside.contains("<script") && !outside.contains('@') && !outside.contains("](http"),
+            "{line}"
+        );
+        assert!(line.matches('`').count() % 2 == line.matches("\\`").count() % 2, "{line}");
+        if line.starts_with("| `a") {
+            assert_eq!(line.replace("\\|", "").matches('|').count(), 6, "{line}");
+        }
+    }
+    let mut long = versions();
+    let gate = longpole::report::GateResult {
+        expr: "node(\u{1f600}).p95>6s".repeat(5),
+        verdict: longpole::report::GateVerdict::Failed,
+        actual: None,
+        limit: None,
+        reason: None,
+    };
+    long.gates = vec![gate; 2_000];
+    let text = comparison_markdown(&long);
+    assert!(text.chars().count() <= 60_000);
+    assert!(text.ends_with("… cut here: the comment would be too long.\n"));
 }

@@ -3,7 +3,8 @@
 #[path = "support/spans.rs"]
 mod spans;
 
-use longpole::report::what_if::{Change, WhatIf, WhatIfError, what_if};
+use longpole::render::{TextStyle, what_if_json, what_if_text};
+use longpole::report::what_if::{self, Change, WhatIf, WhatIfAnswer, WhatIfError, what_if};
 use longpole::run::RunOptions;
 use longpole::run_assembler::FinishedRun;
 use longpole::runs_in;
@@ -188,4 +189,30 @@ fn what_cannot_be_changed_is_said() {
     }
     let nothing = what_if(FinishedRun::default(), &[], &RunOptions::default());
     assert_eq!(nothing, Err(WhatIfError::NoSpans));
+}
+
+#[test]
+fn an_answer_is_one_line() {
+    let ask = |changes: &[Change]| {
+        let told = what_if::answer(desk(), changes, None, &longpole::ReportOptions::default()).unwrap();
+        let read: WhatIfAnswer = serde_json::from_str(&what_if_json(&told)).unwrap();
+        assert_eq!(read, told);
+        assert_eq!(told.run, longpole::report_on_run(desk(), &Default::default()).unwrap().run.id);
+        told
+    };
+    let told = |changes: &[Change]| what_if_text(&ask(changes), &TextStyle::default());
+    assert_eq!(
+        told(&[faster("tool", 2.0)]),
+        "100 ms → 80.0 ms  (−20.0 ms, −20%)   next longest pole: check, 40.0 ms\n"
+    );
+    assert_eq!(
+        told(&[faster("agent", 0.5)]),
+        "100 ms → 120 ms  (+20.0 ms, +20%)   next longest pole: agent, 40.0 ms\n"
+    );
+    assert_eq!(told(&[]), "");
+    let same = told(&[faster("check", 100.0)]);
+    assert!(same.starts_with("100 ms → 100 ms  (±0)"), "{same}");
+    let ascii = TextStyle { ascii: true, ..TextStyle::default() };
+    let text = what_if_text(&ask(&[faster("tool", 2.0)]), &ascii);
+    assert!(text.starts_with("100 ms -> 80.0 ms  (-20.0 ms, -20%)"), "{text}");
 }

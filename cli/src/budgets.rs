@@ -154,9 +154,16 @@ impl Reader<'_> {
         value: &Value<'_>,
         gates: &mut Vec<Gate>,
     ) -> Result<(), WrongBudget> {
-        let ("node", DeValue::Table(nodes)) = (key.get_ref().as_ref(), value.get_ref()) else {
-            gates.push(self.limit(key, value, &RUN_KEYS, "", ", node, workflow")?);
-            return Ok(());
+        let nodes = match (key.get_ref().as_ref(), value.get_ref()) {
+            ("node", DeValue::Table(nodes)) => nodes,
+            ("node" | "workflow", _) => {
+                let what = format!("{} is a table, such as [{0}.NAME]", key.get_ref());
+                return Err((self.wrong)(value.span(), what));
+            }
+            _ => {
+                gates.push(self.limit(key, value, &RUN_KEYS, "", ", node, workflow")?);
+                return Ok(());
+            }
         };
         for (node, value) in nodes {
             let DeValue::Table(limits) = value.get_ref() else {
@@ -275,6 +282,7 @@ share = "40%"
                 "wal = \"25s\"",
                 "[node.plan]\n\np96 = \"5s\"",
                 "node = 3",
+                "[workflow.x.workflow.y]\nwall = \"1s\"",
                 "[workflow]\nx = 1",
                 "[node]\nplan = 5",
                 "wall = 2.5",

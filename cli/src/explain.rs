@@ -162,8 +162,11 @@ mod tests {
     #[test]
     fn the_example_of_budgets_and_gates_can_be_used() {
         let text = page("gates").unwrap();
-        let gates: Vec<&str> =
-            text.lines().filter_map(|line| line.strip_prefix("  ")?.split("  ").next()).collect();
+        let gates: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split("  ").next())
+            .filter(|gate| !gate.is_empty())
+            .collect();
         assert!(gates.len() >= 10, "{gates:?}");
         for gate in gates {
             longpole::gates::Gate::parse(gate).unwrap();

@@ -329,3 +329,32 @@ mod with_processes {
         assert!(told.contains("longpole  support-agent"), "{told}");
     }
 }
+
+#[test]
+fn gates_count_when_the_command_succeeded_and_are_told_with_the_report() {
+    let output = run(&["--fail-if", "wall>2s", "--fail-if", "cost>$1"], &sender("agent"));
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let gates = stderr(&output).split("Gates   ").nth(1).unwrap();
+    assert_eq!(gates, "1 failed, 1 passed\n\n  FAILED   wall>2s  3.02 s\n  passed   cost>$1  $0.0115\n");
+    let output = run(&["--fail-if", "wall>4s"], &sender("agent"));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    // A command that failed has its own status, unless it is not asked for.
+    let output = run(&["--fail-if", "wall>2s"], &sender("agent-exit-7"));
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    let output = run(&["--exit-code", "gate", "--fail-if", "wall>2s"], &sender("agent-exit-7"));
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    // Quiet or not, why it failed is told; repetitions are held against it together.
+    let output = run(&["-q", "-n", "2", "--fail-if", "wall>2s", "--fail-if", "wall>4s"], &sender("agent"));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).ends_with("\nFAILED   wall>2s  3.02 s\n"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_mistake_in_a_gate_is_told_before_the_command_is_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("budgets.toml");
+    fs::write(&file, "wal = \"2s\"\n").unwrap();
+    let output = run(&["--budget", file.to_str().unwrap()], &["sh", "-c", "echo ran"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
+    assert!(stderr(&output).contains("line 1: no limit \"wal\""), "{}", stderr(&output));
+}

@@ -38,27 +38,27 @@ One time a node ran: one span. `fetch ×6` is a node with six executions.
         names: &["attempt", "retry"],
         text: "\
 An execution that is the second or a later try of the same work: its
-node.attempt says so, or it follows a failure of the same node. What failed tries
-cost is time and money that a first success would have saved (LP108).
+node.attempt says so, or it follows a failure of the same node. What failed
+tries cost is time and money that a first success would have saved (LP108).
 ",
     },
     Page {
-        names: &["critical path", "longest pole", "on the path"],
+        names: &["critical path", "on the path", "pole"],
         text: "\
 The chain of work that set the run's length: from the end backwards, at every
 moment what the rest was waiting for. Its parts and the time without a span add
 up to the wall time. Only what is on it can make the run shorter; the node with
 the most time on it is the longest pole.
 
-Two paths have names: *as run*, with the queueing that happened, and *as the graph
-allows*, without it. The difference is what queueing cost.
+Two paths have names: *as run*, with the queueing that happened, and *as the
+graph allows*, without it. The difference is what queueing cost.
 ",
     },
     Page {
         names: &["wall time", "wall", "makespan", "duration"],
         text: "\
-From the run's start to its end, as a clock on the wall shows it; scheduling calls
-it the makespan. Shares in a report are shares of this, never of a sum.
+From the run's start to its end, as a clock on the wall shows it; scheduling
+calls it the makespan. Shares in a report are shares of this, never of a sum.
 ",
     },
     Page {
@@ -71,25 +71,26 @@ the same time. Divided by the wall time it says how much ran at once on average.
     Page {
         names: &["self time"],
         text: "\
-The time of an execution in which no nested node was running: its own. Total time
-counts what is inside as well, so totals of nested nodes count twice.
+The time of an execution in which no nested node was running: its own. Total
+time counts what is inside as well, so totals of nested nodes count twice.
 ",
     },
     Page {
         names: &["slack", "free float"],
         text: "\
 How much longer an execution could have taken without making the run longer. A
-node on the critical path has none. Free float is how much longer before anything
-after it would have started later. Speeding up what has slack saves nothing.
+node on the critical path has none. Free float is how much longer before
+anything after it would have started later. Speeding up what has slack saves
+nothing.
 ",
     },
     Page {
         names: &["save at most", "drag", "saving"],
         text: "\
 How much shorter the run would be if the node took no time at all, found by
-replaying the run without it: at some point another branch sets the pace. It is at
-most the node's time on the path. What a realistic change would save stands behind
-`try`, replayed in the same way: longpole whatif last --set NODE=2x
+replaying the run without it: at some point another branch sets the pace. It is
+at most the node's time on the path. What a realistic change would save stands
+behind `try`, replayed in the same way: longpole whatif last --set NODE=2x
 ",
     },
     Page {
@@ -102,17 +103,17 @@ much longer they may become before they set the pace.
     Page {
         names: &["queued", "queueing"],
         text: "\
-The time between an execution being there and beginning to run: behind a limit, a
-pool, or other work of the same task. It is part of the execution's duration, and
-shown apart from its running.
+The time between an execution being there and beginning to run: behind a limit,
+a pool, or other work of the same task. It is part of the execution's duration,
+and shown apart from its running.
 ",
     },
     Page {
         names: &["parallelism", "efficiency"],
         text: "\
 Parallelism is work divided by wall time: how much ran at once on average; the
-peak is the most at any moment. Efficiency is the share of the wall time that the
-declared graph needs with any number of workers: 100% is as short as the
+peak is the most at any moment. Efficiency is the share of the wall time that
+the declared graph needs with any number of workers: 100% is as short as the
 dependencies allow. It is known only where nodes declare what they depend on
 (node.depends_on).
 ",
@@ -120,11 +121,11 @@ dependencies allow. It is known only where nodes declare what they depend on
     Page {
         names: &["usual", "baseline", "noise", "noise band"],
         text: "\
-What earlier runs of the same workflow took: their median, and the median distance
-from it (MAD). From five earlier runs on, what is beyond three such distances and
-beyond 5% is slower than usual (LP102); what is not is noise. Between two sets of
-ten runs or more, a change is told from chance by a bootstrap of the medians and a
-rank test: longpole compare.
+What earlier runs of the same workflow took: their median, and the median
+distance from it (MAD). From five earlier runs on, what is beyond three such
+distances and beyond 5% is slower than usual (LP102); what is not is noise.
+Between two sets of ten runs or more, a change is told from chance by a
+bootstrap of the medians and a rank test: longpole compare.
 ",
     },
     Page {
@@ -159,8 +160,9 @@ inferred from time or on few runs; *guess* needs a look before acting.
         names: &["cost", "prices"],
         text: "\
 What model calls cost: as the program recorded it, as the provider told it, or
-estimated from tokens and a table of prices, in this order. A call without a price
-counts as unknown, not as nothing; then the sum is a lower bound and says so.
+estimated from tokens and a table of prices, in this order. A call without a
+price counts as unknown, not as nothing; then the sum is a lower bound and says
+so.
 ",
     },
     Page {
@@ -184,23 +186,24 @@ compare and check. Read them as `fail if`.
   efficiency<80%              less of its time is what its graph needs
   quality<medium              the report can be trusted less
   insight(LP105)              there is such an insight
-  node(draft).p95>6s          also avg min max p50 p90 p99 total self queued on_path
+  node(draft).p95>6s          also avg min max p50 p90 p99 total self queued
+                              on_path
   node(draft).share>40%       of the wall time, on the critical path
   node(draft).cost>$0.05      also cost_share>50%
   node(draft).failures>0      also calls, retries
   node(draft).avg>+10%        in compare; against earlier runs: total
 
-Comparisons are > >= < <=. A gate on what is not known fails and says why, unless
-what is known settles it. A change within noise does not fail. Of several runs
-together, times, costs and shares fail if they do in at least half of them, all
-else if it does in any.
+Comparisons are > >= < <=. A gate on what is not known fails and says why,
+unless what is known settles it. A change within noise does not fail. Of several
+runs together, times, costs and shares fail if they do in at least half of them,
+all else if it does in any.
 ",
     },
     Page {
         names: &["budgets", "budget", "budgets.toml", "sla"],
         text: "\
-A file of limits for --budget. At the top what goes for every run, then what goes
-for those of a workflow; a limit may be reached, not passed.
+A file of limits for --budget. At the top what goes for every run, then what
+goes for those of a workflow; a limit may be reached, not passed.
 
   quality = \"medium\"             # at least: low, medium, high
   errors = 0
@@ -216,8 +219,8 @@ for those of a workflow; a limit may be reached, not passed.
   share = \"40%\"                  # of the wall time, on the critical path
 
 Of runs: wall, cost, tokens, errors, retries, quality. Of nodes: sla, p50, p95,
-p99, max, total, cost, share, cost_share, calls. Names with other characters than
-letters, digits, - and _ stand in quotes: [node.\"execute_tool search\"].
+p99, max, total, cost, share, cost_share, calls. Names with other characters
+than letters, digits, - and _ stand in quotes: [node.\"execute_tool search\"].
 ",
     },
     Page {

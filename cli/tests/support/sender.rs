@@ -31,6 +31,7 @@ pub(crate) fn as_sender() {
             std::process::exit(7);
         }
         "layer" => with_the_layer(),
+        "pipeline" => post(&pipeline()),
         "nameless" => post(&trace(1, &[("top", 0, 400), ("step", 1, 300)])),
         "hostile" => {
             post(&trace(1, &[("evil\u{1b}]0;x\u{7}\u{202e}", 0, 400), ("evil\\r\\n<b>|=1+1", 1, 300)]))
@@ -69,6 +70,35 @@ pub(crate) fn as_sender() {
         }
         other => panic!("no role {other}"),
     }
+}
+
+/// A run of a workflow now, of the version that the environment names as every SDK reads it: `new` takes half as long
+/// again.
+fn pipeline() -> String {
+    let attributes = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap();
+    let version = attributes.strip_prefix("service.version=").unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let noise = now % 10_000_000;
+    let load = if version == "new" { 1_400_000_000 } else { 900_000_000 } + noise;
+    let text = |key: &str, value: &str| format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#);
+    let span = |id: u8, parent: &str, name: &str, start: u128, end: u128, attribute: String| {
+        format!(
+            r#"{{"traceId":"{now:032x}","spanId":"{id:016x}","name":"{name}","startTimeUnixNano":"{}","endTimeUnixNano":"{}","attributes":[{attribute}]{parent}}}"#,
+            now + start,
+            now + end
+        )
+    };
+    let below = r#","parentSpanId":"0000000000000001""#;
+    let spans = [
+        span(1, "", "run", 0, 100_000_000 + load, text("longpole.workflow.name", "nightly")),
+        span(2, below, "extract", 0, 100_000_000, text("longpole.node.id", "extract")),
+        span(3, below, "load", 100_000_000, 100_000_000 + load, text("longpole.node.id", "load")),
+    ];
+    let version = text("service.version", version);
+    format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{version}]}},"scopeSpans":[{{"spans":[{}]}}]}}]}}"#,
+        spans.join(",")
+    )
 }
 
 /// Children of a root that never ended.
