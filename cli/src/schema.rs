@@ -29,11 +29,9 @@ enum Document {
 
 const EXAMPLES: &str = "\
 Examples:
-  longpole schema
-  longpole schema compare > compare.schema.json
-  longpole schema csv";
+  longpole schema > longpole.report-1.json       to check reports against, or to make types of
+  longpole schema csv                            what each column of a CSV holds, and its unit";
 
-/// Prints it.
 pub(crate) fn schema(args: &SchemaArgs) -> Result<(), Failure> {
     match args.document {
         Document::Report => output::print(REPORT_SCHEMA),

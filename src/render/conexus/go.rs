@@ -7,9 +7,9 @@ pub(super) fn duration(length: Duration) -> String {
     let nanos = length.as_nanos();
     match nanos {
         0 => "0s".to_owned(),
-        ..1_000 => format!("{nanos}ns"),
-        ..1_000_000 => format!("{}µs", decimal(nanos, 1_000)),
-        ..1_000_000_000 => format!("{}ms", decimal(nanos, 1_000_000)),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", decimal(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(nanos, 1_000_000)),
         _ => {
             let (minutes, rest) = (nanos / 60_000_000_000, nanos % 60_000_000_000);
             let seconds = decimal(rest, 1_000_000_000);

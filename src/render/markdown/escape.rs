@@ -18,7 +18,8 @@ pub(in crate::render) fn code_of(name: &str) -> String {
     if name.trim().is_empty() {
         return "(unnamed)".to_owned();
     }
-    let is_plain = !name.contains(['`', '|', '\\']) && name.trim() == name;
+    // In code a tag is none; not every reader of Markdown is told that.
+    let is_plain = !name.contains(['`', '|', '\\', '<']) && name.trim() == name;
     if is_plain {
         return format!("`{name}`");
     }
@@ -67,7 +68,7 @@ mod tests {
     fn a_name_is_code_and_cannot_leave_it() {
         for (name, text) in [
             ("draft", "`draft`"),
-            ("<script>alert(1)</script>", "`<script>alert(1)</script>`"),
+            ("<b>", "<code>&#60;b&#62;</code>"),
             ("@octocat see https://evil.example", "`@octocat see https://evil.example`"),
             ("a|b", "<code>a&#124;b</code>"),
             ("a\\|b", "<code>a&#92;&#124;b</code>"),
