@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anstream::{AutoStream, ColorChoice};
 use longpole::many_runs::{ManyRuns, RunProfile};
 use longpole::otlp_bytes::mark_workflow;
-use longpole::render::{Excerpt, HtmlOptions, TextStyle, gates_text, many_runs, text};
+use longpole::render::{Excerpt, HtmlOptions, TextStyle, gates_text, many_runs, text_excerpt};
 use longpole::report::timeline::Timeline;
 use longpole::report::{GateResult, History, OtherRoots};
 use longpole::run_assembler::{FinishedRun, only_below};
@@ -169,7 +169,9 @@ impl<'a> Session<'a> {
             }
             false => {
                 let page = |it: &OneRun| {
-                    let page = text(&it.report, &style);
+                    let id = runs::short_id(&it.report.run.id);
+                    let more = self.store.is_some().then(|| format!("longpole show {id} --all"));
+                    let page = text_excerpt(&it.report, &style, &Excerpt { more, ..Excerpt::default() });
                     if wants_verdict { first_line(&page) } else { page }
                 };
                 let pages: Vec<String> = self.told.iter().map(page).collect();
