@@ -304,9 +304,9 @@ fn gates_are_told_in_lines_that_fit() {
     let text = run.to_text();
     assert_snapshot!(text.split("Gates").nth(1).unwrap());
     let page = html(&run, None, &HtmlOptions::default());
-    let (_, gates) = page.split_once("<h2>Gates</h2>").unwrap();
-    assert_eq!(gates.matches("<dt>FAILED</dt>").count(), 2);
-    assert!(gates.contains("<dt>passed</dt><dd>wall&gt;+10%: +14%, within noise</dd>"), "{gates}");
+    let (_, told) = page.split_once("<h2>Gates</h2>").unwrap();
+    assert_eq!(told.matches("<dt>FAILED</dt>").count(), 2);
+    assert!(told.contains("<dt>passed</dt><dd>wall&gt;+10%: +14%, within noise</dd>"), "{told}");
     let check = Check::of(&gates[1..3], &[run.clone()], None);
     assert!(!check.passed);
     assert_snapshot!(check_json(&check));

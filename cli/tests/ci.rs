@@ -122,7 +122,7 @@ fn the_steps_of_the_page_do_what_it_says() {
     }
     assert!(compared.starts_with("FAILED   wall>+10%  +"), "{compared}");
     let posted = fs::read_to_string(job.folder.path().join("posted.md")).unwrap();
-    assert!(posted.starts_with("<!-- longpole:nightly -->\n### 🔴 gate failed: nightly is "), "{posted}");
+    assert!(posted.starts_with("<!-- longpole:nightly -->\n### 🔴 gate failed: `nightly` is "), "{posted}");
     assert!(posted.contains(" slower (+"), "{posted}");
     assert!(posted.contains("| wall, median of 10 |"), "{posted}");
     assert!(posted.contains("| `load` |"), "{posted}");

@@ -120,7 +120,7 @@ fn what_is_written_to_files_says_on_standard_error_which_gates_failed() {
     assert_eq!(text(&output.stderr), "passed   wall>1h    1.30 s\nFAILED   wall>+10%  +30%\n");
     let [md, json, txt] =
         ["a.md", "a.json", "a.txt"].map(|name| fs::read_to_string(place.path(name)).unwrap());
-    assert!(md.contains("gate failed: desk is 300 ms slower"), "{md}");
+    assert!(md.contains("gate failed: `desk` is 300 ms slower"), "{md}");
     assert!(json.starts_with("{\n"), "{json}");
     assert!(txt.contains("FAILED   wall>+10%"), "{txt}");
     let (status, told) = place.told(&["compare", "before.jsonl", "after.jsonl", "-o", "a.pdf"]);
