@@ -41,7 +41,7 @@ fn page(what: &str) -> Result<String, Failure> {
         return Ok(insight_page(insight));
     }
     let is_meant = |name: &&str| normal(name) == wanted;
-    if let Some(page) = PAGES.iter().find(|page| page.names.iter().any(|name| is_meant(name))) {
+    if let Some(page) = PAGES.iter().find(|page| page.names.iter().any(&is_meant)) {
         let title = page.names.first().copied().unwrap_or_default();
         return Ok(format!("{title}\n\n{}", page.text));
     }
