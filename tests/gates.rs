@@ -11,7 +11,7 @@ use longpole::analysis::compare_samples::SampleOptions;
 use longpole::compare::{CompareOptions, Comparison, compare_runs};
 use longpole::gates::{Check, Gate, GateProblem, check_runs};
 use longpole::money::Money;
-use longpole::render::{TextStyle, check_json, gates_text};
+use longpole::render::{HtmlOptions, TextStyle, check_json, gates_text, html};
 use longpole::report::{
     Amount, Baseline, CostSection, GateReason, GateResult, GateVerdict, QualityLevel, Report, Tokens,
 };
@@ -303,6 +303,10 @@ fn gates_are_told_in_lines_that_fit() {
     run.gates = results;
     let text = run.to_text();
     assert_snapshot!(text.split("Gates").nth(1).unwrap());
+    let page = html(&run, None, &HtmlOptions::default());
+    let (_, gates) = page.split_once("<h2>Gates</h2>").unwrap();
+    assert_eq!(gates.matches("<dt>FAILED</dt>").count(), 2);
+    assert!(gates.contains("<dt>passed</dt><dd>wall&gt;+10%: +14%, within noise</dd>"), "{gates}");
     let check = Check::of(&gates[1..3], &[run.clone()], None);
     assert!(!check.passed);
     assert_snapshot!(check_json(&check));

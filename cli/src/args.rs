@@ -167,11 +167,11 @@ const EXAMPLES: &str = "\
 Examples:
   longpole demo                                  see a report now
   longpole run -- python agent.py                any program that sends OpenTelemetry spans
-  longpole run -n 20 --warmup 1 -o report.html -- ./pipeline
-  longpole show last --format json               the last run again, for a program
-  longpole show - < collector-output.json
-  longpole ls --workflow research-agent --since 7d
-  longpole export last --to perfetto -o run.json
+  longpole run -n 20 --warmup 1 -o report.md -o report.html -- ./pipeline
+  longpole show last --only fix
+  longpole compare research-agent@1.8.1 research-agent@1.8.2 --fail-if 'wall>+10%' -o comment.md
+  longpole whatif last --set draft=2x --set fetch.limit=6
+  longpole show - --format csv < otelcol-traces.json > nodes.csv
 
 Exit status: 0 done, 1 could not do it, 2 wrong usage, 3 a gate failed, 4 nothing there: no such run, no spans;
 130 interrupted; of `run` the command's own if it failed.";

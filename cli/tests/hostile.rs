@@ -287,6 +287,36 @@ fn names_are_inert_in_every_format_of_reports_and_lists() {
 }
 
 #[test]
+fn names_are_inert_in_comparisons_replays_and_gates() {
+    let place = Place::new();
+    for format in values(&place, &["compare"], "--format") {
+        check(&format, &place.done(&["compare", "last~1", "last", "--format", &format]), 1);
+    }
+    for name in names().iter().filter(|name| !name.contains('\0') && name.len() < 5_000) {
+        let replayed = format!("{name}=2x");
+        // No such node is told by what is near to it, which is foreign too.
+        for args in [
+            &["whatif", "last~3", "--set", &replayed][..],
+            &["whatif", "spans.jsonl", "--remove", name],
+            &["check", "spans.jsonl", "--fail-if", &format!("node({name}).p95>1ms")],
+            &["check", "last", "--fail-if", &format!("node({name}).p95<1ns"), "--format", "json"],
+            &["compare", "spans.jsonl", name],
+            &["explain", name],
+        ] {
+            let output = place.run(args);
+            assert!(matches!(output.status.code(), Some(0..=4)), "{args:?}: {:?}", output.status);
+            let (stdout, stderr) =
+                (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+            is_inert(&stderr, &format!("{args:?}"));
+            match args.last() {
+                Some(&"json") if !stdout.is_empty() => check("json", &stdout, 1),
+                _ => is_inert(&stdout, &format!("{args:?}")),
+            }
+        }
+    }
+}
+
+#[test]
 fn text_keeps_its_width_and_its_colours_are_its_own() {
     let place = Place::new();
     for width in [60, 80, 200] {

@@ -121,6 +121,8 @@ fn each_exit_status_has_its_meaning() {
     assert_eq!(status(&["show", &agent()]), Some(0));
     assert_eq!(status(&["show", "/no/such/file.json"]), Some(1));
     assert_eq!(status(&["show", "--no-such-option"]), Some(2));
+    assert_eq!(status(&["check", &agent(), "--fail-if", "wall>1s"]), Some(3));
+    assert_eq!(status(&["check", &agent(), "--fail-if", "wall>1h"]), Some(0));
     assert_eq!(status(&["show", "no-such-run"]), Some(4));
     assert_eq!(status(&["run", "-q", "--", "sh", "-c", "exit 7"]), Some(7));
     assert_eq!(status(&["run", "-q", "--", "true"]), Some(4));
@@ -145,6 +147,15 @@ fn a_reader_that_goes_away_is_no_error() {
         &["completions", "bash"],
         &["export", "last", "--to", "chrome"],
         &["export", "last", "--to", "otlp"],
+        &["show", &agent, "--format", "md"],
+        &["show", &agent, "--format", "csv"],
+        &["show", &agent, "--style", "lines"],
+        &["whatif", "last", "--set", "chat gpt-4o-mini=2x"],
+        &["compare", &agent, "last"],
+        &["check", &agent, "--fail-if", "wall>1h"],
+        &["explain"],
+        &["schema"],
+        &["schema", "csv"],
         &[],
     ] {
         let mut child =

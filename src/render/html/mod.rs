@@ -6,6 +6,7 @@
 
 mod cost;
 mod fix_first;
+mod gates;
 mod graph;
 mod markup;
 mod nodes;
@@ -77,6 +78,7 @@ fn article(report: &Report, timeline: Option<&Timeline>, options: &HtmlOptions) 
         nodes::put(&mut html, report);
         cost::put(&mut html, report);
     }
+    gates::put(&mut html, report);
     trust::put(&mut html, report);
     html.raw("</article>\n");
     html.into_html()
