@@ -461,5 +461,5 @@ fn names_are_inert_in_a_comment_and_a_long_one_is_cut() {
     long.gates = vec![gate; 2_000];
     let text = comparison_markdown(&long);
     assert!(text.chars().count() <= 60_000);
-    assert!(text.ends_with("**Cut here**: the rest is beyond 60,000 characters.\n"), "{text}");
+    assert!(text.ends_with("**Cut here**: the rest is beyond 60,000 characters.\n"));
 }
