@@ -96,7 +96,7 @@ pub struct WhatIfAnswer {
 /// Answers both questions about one run.
 ///
 /// # Errors
-/// As [`what_if`] and [`on_another_model`](super::what_if_cost::on_another_model).
+/// As [`what_if`] and [`on_another_model`].
 pub fn answer(
     run: FinishedRun,
     changes: &[Change],
