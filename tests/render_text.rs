@@ -565,3 +565,24 @@ fn the_rows_of_the_path_read_back_to_the_report() {
     }
     assert!(read > 20, "{read}");
 }
+
+/// Time of the root in which a step was ready and did not run has no span either, but that is not what is to say.
+#[test]
+fn time_outside_nodes_in_which_a_step_waited_is_told_as_waiting() {
+    let mut report = research_agent();
+    let bound =
+        |kind: &str, millis| Bound { kind: kind.to_owned(), duration_ns: ms(millis), wall_ratio: 0.0 };
+    report.totals.unattributed_ns = ms(2_670);
+    for (bounds, told) in [
+        (vec![bound("queue", 2_520), bound("no_span", 150)], "is waiting (2.52 s) and no span (150 ms)"),
+        (vec![bound("retry", 2_670)], "is waiting"),
+        (vec![bound("no_span", 2_670)], "has no span"),
+        // The queueing is in nodes: it is part of the path's length.
+        (vec![bound("queue", 900), bound("no_span", 2_670)], "has no span"),
+    ] {
+        report.bounds = bounds;
+        let text = text(&report, &TextStyle::default()).split_whitespace().collect::<Vec<_>>().join(" ");
+        let told = format!("the other 0.14 s {told} plan");
+        assert!(text.contains(&told), "{told}: {text}");
+    }
+}

@@ -103,7 +103,22 @@ pub(super) fn lead(report: &Report) -> String {
     }
     let [whole, part, rest] = units::split(wall, length, unattributed).map(|text| no_break(&text));
     let share = units::share(length.ratio_of(wall).unwrap_or_default());
-    let rest = (!unattributed.is_zero()).then(|| format!("; the other {rest} has no span"));
+    let bound =
+        |kind: &str| report.bounds.iter().find(|bound| bound.kind == kind).map(|bound| bound.duration_ns);
+    let waited = ["queue", "retry"].map(|kind| bound(kind).unwrap_or_default()).into_iter().sum::<Duration>();
+    // Waiting that is booked to no node; what is booked to one is in the path's length.
+    let waiting = unattributed.saturating_sub(bound("no_span").unwrap_or_default()).min(waited);
+    let without_span = unattributed.saturating_sub(waiting);
+    let of_rest = |length| no_break(&units::duration(length));
+    let rest = match (waiting.is_zero(), without_span.is_zero()) {
+        (true, true) => None,
+        (true, false) => Some(format!("; the other {rest} has no span")),
+        (false, true) => Some(format!("; the other {rest} is waiting")),
+        (false, false) => {
+            let (waiting, without) = (of_rest(waiting), of_rest(without_span));
+            Some(format!("; the other {rest} is waiting ({waiting}) and no span ({without})"))
+        }
+    };
     let name = if has_both { "as run: " } else { "" };
     format!("{name}{part} of {whole} ({share}){}", rest.unwrap_or_default())
 }
