@@ -17,7 +17,7 @@ const HEIGHT: u64 = 42;
 const ACROSS: u64 = 56;
 const DOWN: u64 = 18;
 /// The most columns of a name in a box.
-const MAX_NAME: usize = 21;
+const MAX_NAME: usize = 18;
 
 pub(super) fn put(html: &mut Markup, report: &Report, timeline: &Timeline) {
     let graph = NodeGraph::of(timeline);
