@@ -63,8 +63,7 @@ fn one(
         let expects_kill = signal.is_some() || matches!(end, End::Abort | End::StackOverflow);
         anyhow::ensure!(is_killed == expects_kill, "it ended with {status}");
     }
-    // A wait for a processor is about as long as it is uncertain: three standard errors more for so few ends.
-    let allowed = allowed * metronome.stop() * (1.0 + 3.0 / f64::from(times).sqrt());
+    let allowed = metronome.allowed(allowed, times);
     let at_the_end = trial.outcome("")?.lost;
     trial.settle()?;
     let mut outcome = trial.outcome(what)?;

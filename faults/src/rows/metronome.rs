@@ -29,6 +29,12 @@ impl Metronome {
         Metronome { is_over, thread }
     }
 
+    /// How many spans each of so many deaths may cost on average, if it costs `in_a_millisecond` where the processor is
+    /// free. A wait for a processor is about as long as it is uncertain: three standard errors more for few deaths.
+    pub(super) fn allowed(self, in_a_millisecond: f64, deaths: u32) -> f64 {
+        in_a_millisecond * self.stop() * (1.0 + 3.0 / f64::from(deaths).sqrt())
+    }
+
     /// The length in ms of the sleep that was under way at a random moment, on average; 1 at least.
     pub(super) fn stop(self) -> f64 {
         self.is_over.store(true, Ordering::Relaxed);

@@ -50,7 +50,7 @@ fn race(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     let mut outcome = trial.outcome(format!("three start at once, {rounds} times"))?;
     // The last millisecond of each killed one is not promised.
-    let (lost, most) = (outcome.lost, A_KILL * f64::from(rounds) * metronome.stop());
+    let (lost, most) = (outcome.lost, f64::from(rounds) * metronome.allowed(A_KILL, rounds));
     outcome.must(lost as f64 <= most, || format!("{lost} spans lost, {most:.1} allowed"));
     let duplicates = outcome.duplicates;
     outcome.must(duplicates == 0, || format!("{duplicates} spans came twice"));
@@ -75,7 +75,7 @@ fn beside(plan: &Plan) -> anyhow::Result<Outcome> {
     let mut outcome = trial.outcome("one runs on")?;
     outcome.report(&report);
     let lost = outcome.lost;
-    let most = A_KILL * metronome.stop();
+    let most = metronome.allowed(A_KILL, 1);
     outcome.must(lost as f64 <= most, || format!("{lost} spans lost, {most:.1} allowed"));
     outcome.more.push(format!("{by_the_survivor} not taken over after {:.1} s", took.as_secs_f64()));
     Ok(outcome)
