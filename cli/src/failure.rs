@@ -41,7 +41,6 @@ impl Failure {
     }
 
     /// Says it on standard error as something that did not go, on the side of a command that goes on.
-    #[allow(dead_code, reason = "for commands that keep runs on the side")]
     pub(crate) fn warn(&self, what: &str) {
         self.write("warning", &format!("{what}: {}", self.error));
     }
