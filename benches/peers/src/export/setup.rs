@@ -1,0 +1,84 @@
+//! Who sends the spans, and how.
+
+use serde::{Deserialize, Serialize};
+
+/// A pipeline, set up as its users do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setup {
+    /// No subscriber: what the workload itself costs.
+    Nothing,
+    /// longpole as it comes: spans on disk until they are acknowledged, every run analysed.
+    Longpole,
+    /// The same with the place in the code, the thread and the target of each span, as tracing-opentelemetry has them.
+    LongpoleFull,
+    /// longpole without what can be left out: spans in memory only, and no run to analyse.
+    LongpoleLeast,
+    /// tracing-opentelemetry with the SDK's batch processor, nothing set.
+    Sdk,
+    /// The same without location, thread, target, busy and idle time, and without activating its context.
+    SdkLeast,
+    /// fastrace with fastrace-opentelemetry, nothing set. It is told the spans by its own functions, not by `tracing`.
+    Fastrace,
+}
+
+impl Setup {
+    /// All that send spans, in the order of the tables.
+    pub const SENDING: [Setup; 6] = [
+        Setup::Longpole,
+        Setup::LongpoleFull,
+        Setup::LongpoleLeast,
+        Setup::Sdk,
+        Setup::SdkLeast,
+        Setup::Fastrace,
+    ];
+
+    /// Its name in arguments and results.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Setup::Nothing => "nothing",
+            Setup::Longpole => "longpole",
+            Setup::LongpoleFull => "longpole-full",
+            Setup::LongpoleLeast => "longpole-least",
+            Setup::Sdk => "sdk",
+            Setup::SdkLeast => "sdk-least",
+            Setup::Fastrace => "fastrace",
+        }
+    }
+
+    /// Its name in tables.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Setup::Nothing => "no subscriber",
+            Setup::Longpole => "longpole, defaults",
+            Setup::LongpoleFull => "longpole, defaults and the content of tracing-opentelemetry's",
+            Setup::LongpoleLeast => "longpole, without spool and analysis",
+            Setup::Sdk => "tracing-opentelemetry, defaults",
+            Setup::SdkLeast => "tracing-opentelemetry, leanest",
+            Setup::Fastrace => "fastrace",
+        }
+    }
+}
+
+/// How requests go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// OTLP over gRPC; the SDK's exporter with tonic.
+    Grpc,
+    /// OTLP as protobuf over HTTP/1.1; the SDK's exporter with its own default, a blocking client.
+    Http,
+}
+
+impl Protocol {
+    /// Both.
+    pub const ALL: [Protocol; 2] = [Protocol::Grpc, Protocol::Http];
+
+    /// Its name in tables.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Protocol::Grpc => "gRPC",
+            Protocol::Http => "HTTP",
+        }
+    }
+}

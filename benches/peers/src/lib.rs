@@ -1,0 +1,5 @@
+//! Workloads, subscribers and counters for programs that compare what a span costs with longpole and with others.
+
+pub mod export;
+pub mod sink;
+pub mod workloads;
