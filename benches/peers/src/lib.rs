@@ -1,0 +1,3 @@
+//! Workloads, subscribers and counters for programs that compare what a span costs with longpole and with others.
+
+pub mod workloads;
