@@ -1,3 +1,10 @@
 //! Workloads, subscribers and counters for programs that compare what a span costs with longpole and with others.
 
+pub mod acknowledger;
+pub mod baseline;
+pub mod case;
+pub mod instructions;
+pub mod results;
+pub mod setups;
+pub mod span_costs;
 pub mod workloads;
