@@ -19,8 +19,17 @@ pub struct Baseline {
     pub rust: String,
     /// What the programs were built for.
     pub target: String,
-    /// Instructions by case, for each span.
-    pub instructions: BTreeMap<String, u64>,
+    /// What each case costs.
+    pub cases: BTreeMap<String, Counts>,
+}
+
+/// What a span or a call costs.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Counts {
+    /// Instructions for one.
+    pub instructions: u64,
+    /// Allocations for a thousand.
+    pub allocations_per_1000: u64,
 }
 
 /// The baseline could not be read or written.
@@ -64,9 +73,9 @@ pub struct Compared {
     /// Which case.
     pub case: String,
     /// In the baseline.
-    pub before: Option<u64>,
+    pub before: Option<Counts>,
     /// Now.
-    pub now: u64,
+    pub now: Counts,
 }
 
 impl Baseline {
@@ -92,37 +101,48 @@ impl Baseline {
     }
 
     /// A count beside this.
-    pub fn compare(&self, case: &str, now: u64) -> Compared {
-        Compared { case: case.to_owned(), before: self.instructions.get(case).copied(), now }
+    pub fn compare(&self, case: &str, now: Counts) -> Compared {
+        Compared { case: case.to_owned(), before: self.cases.get(case).copied(), now }
     }
 }
 
 impl Compared {
-    /// How much more it is, in per cent of the baseline; 0 if there is none.
+    /// How many more instructions it takes, in per cent of the baseline; 0 if there is none.
     pub fn percent(&self) -> f64 {
-        self.before.map_or(0.0, |before| (self.now as f64 - before as f64) * 100.0 / (before.max(1) as f64))
+        self.before.map_or(0.0, |before| percent(before.instructions, self.now.instructions))
     }
 
     /// How it stands.
     pub fn verdict(&self) -> Verdict {
-        match self.percent() {
-            _ if self.before.is_none() => Verdict::New,
-            percent if percent > TOLERATED_PERCENT => Verdict::Worse,
-            percent if percent < -TOLERATED_PERCENT => Verdict::Better,
-            _ => Verdict::Same,
+        let Some(before) = self.before else { return Verdict::New };
+        let instructions = self.percent();
+        // Attributes of time vary in length, so one buffer more may grow.
+        let most = before.allocations_per_1000 + 2 + before.allocations_per_1000 * 3 / 100;
+        if instructions > TOLERATED_PERCENT || self.now.allocations_per_1000 > most {
+            Verdict::Worse
+        } else if instructions < -TOLERATED_PERCENT {
+            Verdict::Better
+        } else {
+            Verdict::Same
         }
     }
+}
+
+fn percent(before: u64, now: u64) -> f64 {
+    (now as f64 - before as f64) * 100.0 / before.max(1) as f64
 }
 
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Compared { case, now, .. } = self;
-        match self.before {
-            Some(before) => {
-                write!(f, "{case}: {now} instructions, baseline {before} ({:+.1} %)", self.percent())
-            }
-            None => write!(f, "{case}: {now} instructions, not in the baseline"),
+        write!(f, "{case}: {} instructions", now.instructions)?;
+        let Some(before) = self.before else { return f.write_str(", not in the baseline") };
+        write!(f, ", baseline {} ({:+.1} %)", before.instructions, self.percent())?;
+        if now.allocations_per_1000 != before.allocations_per_1000 {
+            let (before, now) = (before.allocations_per_1000, now.allocations_per_1000);
+            write!(f, "; {now} allocations in 1,000, baseline {before}")?;
         }
+        Ok(())
     }
 }
 
@@ -142,24 +162,27 @@ pub fn compiler() -> (String, String) {
 mod tests {
     use super::*;
 
+    const COUNTS: Counts = Counts { instructions: 3000, allocations_per_1000: 0 };
+
     fn baseline() -> Baseline {
         Baseline {
             rust: "1.95.0".to_owned(),
             target: "x86_64-unknown-linux-gnu".to_owned(),
-            instructions: BTreeMap::from([("A lean".to_owned(), 3000)]),
+            cases: BTreeMap::from([("A lean".to_owned(), COUNTS)]),
         }
     }
 
     #[test]
     fn five_per_cent_more_fails_and_says_where() {
-        let compared = baseline().compare("A lean", 3150);
+        let compared = baseline().compare("A lean", Counts { instructions: 3150, ..COUNTS });
         assert_eq!(compared.verdict(), Verdict::Worse);
         assert_eq!(compared.to_string(), "A lean: 3150 instructions, baseline 3000 (+5.0 %)");
     }
 
     #[test]
     fn three_per_cent_are_tolerated_and_no_more() {
-        let verdict = |now| baseline().compare("A lean", now).verdict();
+        let verdict =
+            |instructions| baseline().compare("A lean", Counts { instructions, ..COUNTS }).verdict();
         assert_eq!(verdict(2909), Verdict::Better);
         assert_eq!(verdict(2910), Verdict::Same);
         assert_eq!(verdict(3000), Verdict::Same);
@@ -168,10 +191,20 @@ mod tests {
     }
 
     #[test]
+    fn an_allocation_for_each_span_fails() {
+        let compared = baseline().compare("A lean", Counts { allocations_per_1000: 1000, ..COUNTS });
+        assert_eq!(compared.verdict(), Verdict::Worse);
+        let told = "A lean: 3000 instructions, baseline 3000 (+0.0 %); 1000 allocations in 1,000, baseline 0";
+        assert_eq!(compared.to_string(), told);
+        let compared = baseline().compare("A lean", Counts { allocations_per_1000: 1, ..COUNTS });
+        assert_eq!(compared.verdict(), Verdict::Same);
+    }
+
+    #[test]
     fn a_case_without_baseline_is_not_passed_over() {
-        let compared = baseline().compare("A full", 1);
+        let compared = baseline().compare("A full", COUNTS);
         assert_eq!(compared.verdict(), Verdict::New);
-        assert_eq!(compared.to_string(), "A full: 1 instructions, not in the baseline");
+        assert_eq!(compared.to_string(), "A full: 3000 instructions, not in the baseline");
     }
 
     #[test]

@@ -7,4 +7,5 @@ pub mod instructions;
 pub mod results;
 pub mod setups;
 pub mod span_costs;
+pub mod trace_file;
 pub mod workloads;
