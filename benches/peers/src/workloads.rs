@@ -16,10 +16,11 @@ pub const NODES: [&str; 16] = [
 ];
 /// Nodes below each run span.
 pub const NODES_PER_RUN: usize = 1000;
-/// Depth of a tree, its root included, and children of each span that has some.
-const TREE: (u32, usize) = (5, 3);
+/// A tree's depth, its root included, and the children of each span that has some.
+pub(crate) const SPANS_DEEP: u32 = 5;
+pub(crate) const TREE_FAN_OUT: usize = 3;
 const SPANS_PER_TREE: usize = 121;
-const TREES_PER_RUN: usize = 8;
+pub(crate) const TREES_PER_RUN: usize = 8;
 /// Nodes of a run whose spans hold 16 KiB each: a run is not to be larger than what waits for an exporter.
 const LONG_NODES_PER_RUN: usize = 100;
 
@@ -190,8 +191,8 @@ fn record_cost(node: &Span) {
 fn tree(depth: u32) {
     let span = info_span!("node", node.id = node_name(depth as usize), attempt = i64::from(depth));
     let _inside = span.enter();
-    if depth + 1 < TREE.0 {
-        (0..TREE.1).for_each(|_| tree(depth + 1));
+    if depth + 1 < SPANS_DEEP {
+        (0..TREE_FAN_OUT).for_each(|_| tree(depth + 1));
     }
 }
 
