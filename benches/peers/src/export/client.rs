@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::measured::{Clocks, memory_kib, thread_ns};
-use super::pipeline::{self, Pipeline};
+use super::pipeline::{self, Left, Pipeline};
 use super::produce::Producer;
 use super::{Protocol, Setup};
 
@@ -58,8 +58,8 @@ pub struct ClientReport {
     pub peak_kib: Option<u64>,
     /// Resident memory when the pipeline stood and had sent the warm-up, in KiB.
     pub before_kib: Option<u64>,
-    /// Spans the pipeline says it has lost, if it says.
-    pub lost: Option<u64>,
+    /// What the pipeline says of spans that did not arrive, if it says anything.
+    pub left: Option<Left>,
 }
 
 /// Does what it is told.
@@ -77,11 +77,11 @@ pub fn run(spec: &ClientSpec) -> anyhow::Result<ClientReport> {
     let make_ns = (Clocks::since(origin) - start).wall_ns;
     // At full speed a flush may give up on what is left, and a shutdown tells of it.
     let _ = pipeline.flush();
-    let lost = pipeline.shutdown()?;
+    let left = pipeline.shutdown()?;
     let whole = Clocks::since(origin) - start;
     let peak_kib = memory_kib("VmHWM:");
     let nodes = (spec.nodes * spec.threads) as u64;
-    Ok(ClientReport { nodes, make_ns, hot_ns, whole, peak_kib, before_kib, lost })
+    Ok(ClientReport { nodes, make_ns, hot_ns, whole, peak_kib, before_kib, left })
 }
 
 /// Makes so many nodes on each thread; the threads' processor time for it.

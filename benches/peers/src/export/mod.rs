@@ -3,11 +3,15 @@
 pub mod client;
 pub mod cost;
 mod measured;
+pub mod memory;
 mod pipeline;
 mod produce;
 mod run;
+pub mod scaling;
 mod setup;
+pub mod sustained;
 
 pub use measured::Clocks;
+pub use pipeline::Left;
 pub use run::{Exported, by_callgrind, natively};
 pub use setup::{Protocol, Setup};

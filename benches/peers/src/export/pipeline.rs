@@ -1,15 +1,17 @@
 //! The pipelines, each set up as its users do.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use anyhow::Context;
 use fastrace_opentelemetry::OpenTelemetryReporter;
-use longpole::{Durability, FlushReport, Longpole, OtlpProtocol};
+use longpole::{Builder, Durability, Longpole, OtlpProtocol};
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::LevelFilter;
@@ -18,6 +20,8 @@ use tracing_subscriber::prelude::*;
 use super::{Protocol, Setup};
 
 const SERVICE: &str = "speed";
+/// As long as a pipeline may take to send what is left.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a program keeps of its pipeline.
 pub(super) enum Pipeline {
@@ -32,7 +36,11 @@ pub(super) enum Pipeline {
 pub(super) fn start(setup: Setup, protocol: Protocol, url: &str) -> anyhow::Result<Pipeline> {
     match setup {
         Setup::Nothing => Ok(Pipeline::Nothing),
-        Setup::Longpole | Setup::LongpoleFull | Setup::LongpoleLeast => {
+        Setup::Longpole
+        | Setup::LongpoleFull
+        | Setup::ExportOnly
+        | Setup::ExportOnlyFull
+        | Setup::LongpoleLeast => {
             let spool = TempDir::with_prefix("longpole-speed-")?;
             let address = address(protocol, url);
             let builder = longpole::builder().service_name(SERVICE).spool_dir(spool.path());
@@ -41,8 +49,10 @@ pub(super) fn start(setup: Setup, protocol: Protocol, url: &str) -> anyhow::Resu
                 Protocol::Http => builder.otlp_protocol(OtlpProtocol::HttpProtobuf),
             };
             let builder = match setup {
-                Setup::LongpoleFull => builder.with_location(true).with_threads(true).with_target(true),
-                Setup::LongpoleLeast => builder.durability(Durability::Memory).marked_only(),
+                Setup::LongpoleFull => with_content_of_sdk(builder),
+                Setup::ExportOnly => builder.export_only(),
+                Setup::ExportOnlyFull => with_content_of_sdk(builder.export_only()),
+                Setup::LongpoleLeast => builder.export_only().durability(Durability::Memory),
                 _ => builder,
             };
             let (layer, longpole) = builder.otlp_endpoint(address).build()?;
@@ -73,13 +83,22 @@ pub(super) fn start(setup: Setup, protocol: Protocol, url: &str) -> anyhow::Resu
     }
 }
 
+/// What became of spans that did not arrive, by the pipeline's own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Spans that are gone.
+    pub lost: u64,
+    /// Spans that are on disk, for the program's next start.
+    pub on_disk: u64,
+}
+
 impl Pipeline {
     /// Waits until everything was sent.
     pub(super) fn flush(&self) -> anyhow::Result<()> {
         match self {
             Pipeline::Nothing => {}
             Pipeline::Longpole { longpole, .. } => {
-                let report = longpole.flush();
+                let report = longpole.flush_within(PATIENCE);
                 anyhow::ensure!(report.is_complete, "longpole's flush was not complete: {report}");
             }
             Pipeline::Sdk { provider, .. } => provider.force_flush().context("the SDK's flush failed")?,
@@ -88,11 +107,16 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Ends it; the spans it says it has lost, where it says anything.
-    pub(super) fn shutdown(self) -> anyhow::Result<Option<u64>> {
+    /// Ends it; what it says of spans that it could not send, where it says anything.
+    pub(super) fn shutdown(self) -> anyhow::Result<Option<Left>> {
         match self {
-            Pipeline::Nothing => Ok(Some(0)),
-            Pipeline::Longpole { longpole, _spool } => Ok(Some(lost(&longpole.shutdown().flush))),
+            Pipeline::Nothing => Ok(None),
+            Pipeline::Longpole { longpole, _spool } => {
+                let report = longpole.shutdown_within(PATIENCE).flush;
+                let lost = report.lost.values().sum::<u64>() + report.rejected;
+                let on_disk = report.spooled;
+                Ok(Some(Left { lost: lost + report.pending.saturating_sub(on_disk), on_disk }))
+            }
             Pipeline::Sdk { provider, _runtime } => {
                 provider.shutdown().context("the SDK's shutdown failed")?;
                 Ok(None)
@@ -105,8 +129,9 @@ impl Pipeline {
     }
 }
 
-fn lost(report: &FlushReport) -> u64 {
-    report.lost.values().sum::<u64>() + report.pending + report.rejected
+/// What tracing-opentelemetry's defaults add to a span; longpole has busy and idle times anyway.
+fn with_content_of_sdk(builder: Builder) -> Builder {
+    builder.with_location(true).with_threads(true).with_target(true)
 }
 
 fn resource() -> Resource {

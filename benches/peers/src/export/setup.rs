@@ -12,7 +12,11 @@ pub enum Setup {
     Longpole,
     /// The same with the place in the code, the thread and the target of each span, as tracing-opentelemetry has them.
     LongpoleFull,
-    /// longpole without what can be left out: spans in memory only, and no run to analyse.
+    /// longpole without analysis: spans go out, on disk until they are acknowledged.
+    ExportOnly,
+    /// The same with the content of [`Setup::LongpoleFull`].
+    ExportOnlyFull,
+    /// longpole without what can be left out: no analysis, spans in memory only.
     LongpoleLeast,
     /// tracing-opentelemetry with the SDK's batch processor, nothing set.
     Sdk,
@@ -24,9 +28,11 @@ pub enum Setup {
 
 impl Setup {
     /// All that send spans, in the order of the tables.
-    pub const SENDING: [Setup; 6] = [
+    pub const SENDING: [Setup; 8] = [
         Setup::Longpole,
         Setup::LongpoleFull,
+        Setup::ExportOnly,
+        Setup::ExportOnlyFull,
         Setup::LongpoleLeast,
         Setup::Sdk,
         Setup::SdkLeast,
@@ -39,6 +45,8 @@ impl Setup {
             Setup::Nothing => "nothing",
             Setup::Longpole => "longpole",
             Setup::LongpoleFull => "longpole-full",
+            Setup::ExportOnly => "export-only",
+            Setup::ExportOnlyFull => "export-only-full",
             Setup::LongpoleLeast => "longpole-least",
             Setup::Sdk => "sdk",
             Setup::SdkLeast => "sdk-least",
@@ -51,8 +59,10 @@ impl Setup {
         match self {
             Setup::Nothing => "no subscriber",
             Setup::Longpole => "longpole, defaults",
-            Setup::LongpoleFull => "longpole, defaults and the content of tracing-opentelemetry's",
-            Setup::LongpoleLeast => "longpole, without spool and analysis",
+            Setup::LongpoleFull => "longpole, with location, thread and target",
+            Setup::ExportOnly => "longpole, `export_only()`",
+            Setup::ExportOnlyFull => "longpole, `export_only()`, with location, thread and target",
+            Setup::LongpoleLeast => "longpole, `export_only()`, spans in memory only",
             Setup::Sdk => "tracing-opentelemetry, defaults",
             Setup::SdkLeast => "tracing-opentelemetry, leanest",
             Setup::Fastrace => "fastrace",
