@@ -3,11 +3,13 @@
 pub mod acknowledger;
 pub mod baseline;
 pub mod case;
+pub mod everything;
 pub mod export;
 pub mod instructions;
 pub mod results;
 pub mod setups;
 pub mod sink;
 pub mod span_costs;
+pub mod tables;
 pub mod trace_file;
 pub mod workloads;

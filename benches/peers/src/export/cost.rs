@@ -1,14 +1,12 @@
 //! What sending one span costs: processor time and instructions of all threads, where nothing is lost.
 
-use std::collections::BTreeMap;
-
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use crate::sink::{Counts, Reading, SinkProcess};
 
 use super::client::{ClientSpec, Pace};
-use super::{Protocol, Setup, by_callgrind, natively};
+use super::{Exported, Protocol, Setup, by_callgrind, natively};
 
 /// Nodes made before anything is measured.
 const WARM_UP: usize = 4_000;
@@ -32,6 +30,8 @@ pub struct Cost {
     pub instructions: Vec<f64>,
     /// What came in the last round.
     pub came: Counts,
+    /// Why it was not measured to the end.
+    pub problem: Option<String>,
 }
 
 /// How much is measured.
@@ -57,58 +57,77 @@ impl CostPlan {
     }
 }
 
-/// Measures.
-///
-/// # Errors
-/// If anything cannot be run, a span is lost, or a program's spans come with other attributes than in its other runs.
-pub fn measure(plan: &CostPlan, sink: &SinkProcess, mut tell: impl FnMut(&str)) -> anyhow::Result<Vec<Cost>> {
-    let mut costs: BTreeMap<usize, Cost> = BTreeMap::new();
+/// Measures all in turn, so that they see the same machine. `tell` hears what comes next. Whoever has a problem is not
+/// measured any further.
+pub fn measure(plan: &CostPlan, sink: &SinkProcess, mut tell: impl FnMut(&str)) -> Vec<Cost> {
+    let mut costs: Vec<Cost> =
+        plan.cases.iter().map(|(setup, protocol)| Cost::of(*setup, *protocol)).collect();
     for round in 0..plan.rounds {
-        for (at, (setup, protocol)) in plan.cases.iter().copied().enumerate() {
-            tell(&format!("round {round}: {} over {}", setup.name(), protocol.title()));
-            let cost = costs.entry(at).or_insert_with(|| Cost {
-                setup,
-                protocol,
-                total_ns: Vec::new(),
-                hot_ns: Vec::new(),
-                steady_ns: Vec::new(),
-                instructions: Vec::new(),
-                came: Counts::default(),
-            });
-            let spec = ClientSpec {
-                setup,
-                protocol,
-                url: sink.url(),
-                warm_up: WARM_UP,
-                nodes: plan.nodes,
-                pace: Pace::Flush(AT_ONCE),
-                threads: 1,
-            };
-            let exported = natively(&spec, sink, Reading::Whole)?;
-            let (name, nodes) = (setup.name(), exported.client.nodes as f64);
-            ensure!(exported.missing == 0, "{} of {nodes} nodes of {name} are missing", exported.missing);
-            let (before, now) = (cost.came.attributes_per_node(), exported.came.attributes_per_node());
-            ensure!(
-                round == 0 || (before - now).abs() < 0.05,
-                "{name}: nodes came with {before} attributes each, and with {now}"
-            );
-            cost.came = exported.came;
-            cost.total_ns.push(exported.client.whole.process_ns as f64 / nodes);
-            cost.hot_ns.push(exported.client.hot_ns as f64 / nodes);
-            if let Some((rate, nodes)) = plan.steady {
-                let spec = ClientSpec { nodes, pace: Pace::PerSecond(rate), ..spec.clone() };
-                let exported = natively(&spec, sink, Reading::Whole)?;
-                ensure!(
-                    exported.missing == 0,
-                    "{} of {nodes} nodes of {name} are missing at {rate} a second",
-                    exported.missing
-                );
-                cost.steady_ns.push(exported.client.whole.process_ns as f64 / nodes as f64);
-            }
-            if let Some(nodes) = plan.counted.filter(|_| round == 0) {
-                cost.instructions = by_callgrind(&ClientSpec { nodes, ..spec }, sink)?;
-            }
+        for cost in costs.iter_mut().filter(|cost| cost.problem.is_none()) {
+            tell(&format!(
+                "sending, round {} of {}: {}, {}",
+                round + 1,
+                plan.rounds,
+                cost.setup.title(),
+                cost.protocol.title()
+            ));
+            let measured = cost.measure(plan, round == 0, sink);
+            cost.problem = measured.err().map(|error| format!("{error:#}"));
         }
     }
-    Ok(costs.into_values().collect())
+    costs
+}
+
+impl Cost {
+    fn of(setup: Setup, protocol: Protocol) -> Cost {
+        Cost {
+            setup,
+            protocol,
+            total_ns: Vec::new(),
+            hot_ns: Vec::new(),
+            steady_ns: Vec::new(),
+            instructions: Vec::new(),
+            came: Counts::default(),
+            problem: None,
+        }
+    }
+
+    fn measure(&mut self, plan: &CostPlan, is_first: bool, sink: &SinkProcess) -> anyhow::Result<()> {
+        let spec = ClientSpec {
+            setup: self.setup,
+            protocol: self.protocol,
+            url: sink.url(),
+            warm_up: WARM_UP,
+            nodes: plan.nodes,
+            pace: Pace::Flush(AT_ONCE),
+            threads: 1,
+        };
+        let exported = whole(&spec, sink)?;
+        self.came = exported.came;
+        let (expected, attributes) = (self.setup.attributes(), self.came.attributes_per_node());
+        // Times that follow from others are left out, which can happen to any span.
+        ensure!(
+            (expected - attributes).abs() < 0.1,
+            "nodes came with {attributes:.2} attributes each, {expected} were expected"
+        );
+        let each = |ns: u64| ns as f64 / exported.client.nodes as f64;
+        self.total_ns.push(each(exported.client.whole.process_ns));
+        self.hot_ns.push(each(exported.client.hot_ns));
+        if let Some((rate, nodes)) = plan.steady {
+            let exported = whole(&ClientSpec { nodes, pace: Pace::PerSecond(rate), ..spec.clone() }, sink)?;
+            self.steady_ns.push(exported.client.whole.process_ns as f64 / nodes as f64);
+        }
+        if let Some(nodes) = plan.counted.filter(|_| is_first) {
+            self.instructions = by_callgrind(&ClientSpec { nodes, ..spec }, sink)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a program of which nothing may be lost.
+fn whole(spec: &ClientSpec, sink: &SinkProcess) -> anyhow::Result<Exported> {
+    let exported = natively(spec, sink, Reading::Whole)?;
+    let ClientSpec { nodes, pace, .. } = spec;
+    ensure!(exported.missing == 0, "{} of {nodes} nodes are missing at {pace:?}", exported.missing);
+    Ok(exported)
 }

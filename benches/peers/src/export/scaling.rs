@@ -21,6 +21,8 @@ pub struct Scaling {
     pub alone_ns: Vec<f64>,
     /// On each of two, likewise.
     pub with_another_ns: Vec<f64>,
+    /// Why it was not measured to the end.
+    pub problem: Option<String>,
 }
 
 impl Scaling {
@@ -31,27 +33,30 @@ impl Scaling {
 }
 
 /// Measures in turn, so that both see the same machine.
-///
-/// # Errors
-/// If a program cannot be run, or a span is lost.
-pub fn measure(setup: Setup, rounds: usize, nodes: usize, sink: &SinkProcess) -> anyhow::Result<Scaling> {
-    let mut scaling = Scaling { setup, alone_ns: Vec::new(), with_another_ns: Vec::new() };
-    for _ in 0..rounds {
-        for threads in [1, 2] {
-            let spec = ClientSpec {
-                setup,
-                protocol: Protocol::Grpc,
-                url: sink.url(),
-                warm_up: 4 * AT_ONCE,
-                nodes,
-                pace: Pace::Flush(AT_ONCE * threads),
-                threads,
-            };
-            let exported = natively(&spec, sink, Reading::Fields)?;
-            ensure!(exported.missing == 0, "{} nodes of {} are missing", exported.missing, setup.name());
-            let each = exported.client.hot_ns as f64 / exported.client.nodes as f64;
-            if threads == 1 { &mut scaling.alone_ns } else { &mut scaling.with_another_ns }.push(each);
-        }
-    }
-    Ok(scaling)
+pub fn measure(setup: Setup, rounds: usize, nodes: usize, sink: &SinkProcess) -> Scaling {
+    let (alone_ns, with_another_ns) = (Vec::new(), Vec::new());
+    let mut scaling = Scaling { setup, alone_ns, with_another_ns, problem: None };
+    let measured = (0..rounds).try_for_each(|_| {
+        scaling.alone_ns.push(each_ns(setup, 1, nodes, sink)?);
+        scaling.with_another_ns.push(each_ns(setup, 2, nodes, sink)?);
+        anyhow::Ok(())
+    });
+    scaling.problem = measured.err().map(|error| format!("{error:#}"));
+    scaling
+}
+
+/// What a span costs the thread that makes it, where so many make them.
+fn each_ns(setup: Setup, threads: usize, nodes: usize, sink: &SinkProcess) -> anyhow::Result<f64> {
+    let spec = ClientSpec {
+        setup,
+        protocol: Protocol::Grpc,
+        url: sink.url(),
+        warm_up: 4 * AT_ONCE,
+        nodes,
+        pace: Pace::Flush(AT_ONCE * threads),
+        threads,
+    };
+    let exported = natively(&spec, sink, Reading::Fields)?;
+    ensure!(exported.missing == 0, "{} nodes are missing", exported.missing);
+    Ok(exported.client.hot_ns as f64 / exported.client.nodes as f64)
 }

@@ -54,6 +54,27 @@ impl Setup {
         }
     }
 
+    /// Attributes of each node's span when it arrives: the four that are recorded, and its own.
+    pub const fn attributes(self) -> f64 {
+        match self {
+            Setup::Nothing => 0.0,
+            Setup::SdkLeast | Setup::Fastrace => 4.0,
+            // Times of running and waiting, and how often it was polled.
+            Setup::Longpole | Setup::ExportOnly | Setup::LongpoleLeast => 7.0,
+            Setup::Sdk => 12.0,
+            Setup::LongpoleFull | Setup::ExportOnlyFull => 13.0,
+        }
+    }
+
+    /// Who of tracing-opentelemetry's has as little, or as much, in its spans.
+    pub const fn peer(self) -> Option<Setup> {
+        match self {
+            Setup::Longpole | Setup::ExportOnly | Setup::LongpoleLeast => Some(Setup::SdkLeast),
+            Setup::LongpoleFull | Setup::ExportOnlyFull => Some(Setup::Sdk),
+            Setup::Nothing | Setup::Sdk | Setup::SdkLeast | Setup::Fastrace => None,
+        }
+    }
+
     /// Its name in tables.
     pub const fn title(self) -> &'static str {
         match self {

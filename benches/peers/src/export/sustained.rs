@@ -28,6 +28,8 @@ pub struct Sustained {
     pub made_per_second: f64,
     /// At full speed: what was made, and what came of it.
     pub full: Option<FullSpeed>,
+    /// Why it was not measured to the end.
+    pub problem: Option<String>,
 }
 
 /// What came of spans that were made as fast as they can be made.
@@ -49,31 +51,33 @@ pub struct FullSpeed {
     pub peak_mib: Option<f64>,
 }
 
-/// Raises the rate until something is lost or `RATES` end; each step takes `seconds`. Then makes `full_nodes` at full
-/// speed.
-///
-/// # Errors
-/// If the program cannot be run.
+/// Raises the rate until something is lost or `rates` end; each step takes `seconds`. Then makes `full_nodes` at full
+/// speed, unless they are none.
 pub fn measure(
     (setup, protocol): (Setup, Protocol),
-    seconds: f64,
+    (rates, seconds): (&[u64], f64),
     full_nodes: usize,
     sink: &SinkProcess,
-) -> anyhow::Result<Sustained> {
-    let mut sustained =
-        Sustained { setup, protocol, whole_at: None, lost_at: None, made_per_second: 0.0, full: None };
-    let spec = |nodes: usize, pace: Pace| ClientSpec {
+) -> Sustained {
+    let mut sustained = Sustained {
         setup,
         protocol,
-        url: sink.url(),
-        warm_up: WARM_UP,
-        nodes,
-        pace,
-        threads: 1,
+        whole_at: None,
+        lost_at: None,
+        made_per_second: 0.0,
+        full: None,
+        problem: None,
     };
-    for rate in RATES {
+    let raised = raise(&mut sustained, rates, seconds, sink);
+    let measured = raised.and_then(|()| at_full_speed(&mut sustained, full_nodes, sink));
+    sustained.problem = measured.err().map(|error| format!("{error:#}"));
+    sustained
+}
+
+fn raise(sustained: &mut Sustained, rates: &[u64], seconds: f64, sink: &SinkProcess) -> anyhow::Result<()> {
+    for rate in rates.iter().copied() {
         let nodes = (rate as f64 * seconds) as usize;
-        let exported = natively(&spec(nodes, Pace::PerSecond(rate)), sink, Reading::Fields)?;
+        let exported = run(sustained, nodes, Pace::PerSecond(rate), sink)?;
         let made_per_second = nodes as f64 * 1e9 / exported.client.make_ns as f64;
         sustained.made_per_second = sustained.made_per_second.max(made_per_second);
         let lost = lost(&exported);
@@ -86,14 +90,22 @@ pub fn measure(
         }
         sustained.whole_at = Some(rate);
     }
-    if full_nodes > 0 {
-        let exported = natively(&spec(full_nodes, Pace::Full), sink, Reading::Fields)?;
-        sustained.full = Some(full_speed(&exported));
-        if let Some(full) = sustained.full {
-            sustained.made_per_second = sustained.made_per_second.max(full.made_per_second);
-        }
+    Ok(())
+}
+
+fn at_full_speed(sustained: &mut Sustained, nodes: usize, sink: &SinkProcess) -> anyhow::Result<()> {
+    if nodes > 0 {
+        let full = full_speed(&run(sustained, nodes, Pace::Full, sink)?);
+        sustained.made_per_second = sustained.made_per_second.max(full.made_per_second);
+        sustained.full = Some(full);
     }
-    Ok(sustained)
+    Ok(())
+}
+
+fn run(sustained: &Sustained, nodes: usize, pace: Pace, sink: &SinkProcess) -> anyhow::Result<Exported> {
+    let Sustained { setup, protocol, .. } = *sustained;
+    let spec = ClientSpec { setup, protocol, url: sink.url(), warm_up: WARM_UP, nodes, pace, threads: 1 };
+    natively(&spec, sink, Reading::Fields)
 }
 
 /// Nodes that neither came nor are on disk. What is on disk may be spans of runs, too; there is one in a thousand.
