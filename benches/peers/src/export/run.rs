@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::instructions::ONE_C_LIBRARY;
 use crate::sink::{Counts, Reading, SinkProcess};
 
 use super::Setup;
@@ -42,7 +43,8 @@ pub fn by_callgrind(spec: &ClientSpec, sink: &SinkProcess) -> anyhow::Result<Vec
         let folder = tempfile::tempdir()?;
         let spec = ClientSpec { nodes, ..spec.clone() };
         let mut command = Command::new("valgrind");
-        command.args(["--tool=callgrind", "--separate-threads=yes", "-q"]);
+        command.args(["--tool=callgrind", "--separate-threads=yes", "--fair-sched=try", "-q"]);
+        command.env(ONE_C_LIBRARY.0, ONE_C_LIBRARY.1);
         command.arg(format!("--callgrind-out-file={}", folder.path().join("out").display()));
         command.arg(std::env::current_exe()?);
         let exported = exported(command, &spec, sink, Reading::Whole)?;
