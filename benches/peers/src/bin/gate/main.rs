@@ -15,7 +15,7 @@ use anyhow::Context;
 use longpole_benches::baseline::{Baseline, Compared, Counts, TOLERATED_PERCENT, Verdict, compiler};
 use longpole_benches::instructions::{count, valgrind_version};
 
-use crate::cases::{CASES, work};
+use crate::cases::{CASES, Done, work};
 
 const UPDATE: &str = "cargo run --release -p longpole-benches --bin gate -- --update";
 /// What one turn of the planted loop costs.
@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     if let Some(name) = value("--case") {
         let turns = value("--turns").unwrap_or("0").parse().context("--turns takes a number")?;
-        println!("{}", work(name, turns)?);
+        println!("{}", serde_json::to_string(&work(name, turns)?)?);
         return Ok(ExitCode::SUCCESS);
     }
     let percent: u64 = value("--plant").unwrap_or("0").parse().context("--plant takes per cents")?;
@@ -104,10 +104,9 @@ fn counts(name: &str, turns: u64) -> anyhow::Result<Counts> {
     command.args(["--case", name, "--turns", &turns.to_string()]);
     let counted = count(&command, Some(cases::MEASURED), &std::env::temp_dir())
         .with_context(|| format!("cannot count {name:?}"))?;
-    let spans: u64 = counted.printed.trim().parse().context("a case prints how many spans it made")?;
-    let spans = spans.max(1);
+    let done: Done = serde_json::from_str(&counted.printed).context("a case prints what it did")?;
     Ok(Counts {
-        instructions: counted.instructions / spans,
-        allocations_per_1000: counted.allocations * 1000 / spans,
+        instructions: counted.instructions / done.measured.max(1),
+        allocations_per_1000: done.made.map(|made| counted.allocations * 1000 / made.max(1)),
     })
 }
