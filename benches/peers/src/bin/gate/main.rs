@@ -82,14 +82,14 @@ fn tell(all: &[Compared], before: &Baseline, now: &Baseline) -> ExitCode {
     let failed = of(&[Verdict::Worse, Verdict::New]);
     let better = of(&[Verdict::Better]);
     if !better.is_empty() {
-        println!("\n{} cases cost less than the baseline says; keep that: {UPDATE}", better.len());
+        println!("\n{} of the cases cost less than the baseline says; keep that: {UPDATE}", better.len());
         better.iter().for_each(|compared| println!("  {compared}"));
     }
     if failed.is_empty() {
         println!("\n{} cases within {TOLERATED_PERCENT} % of the baseline", all.len() - better.len());
         return ExitCode::SUCCESS;
     }
-    println!("\nFAILED: {} cases cost more than the baseline says", failed.len());
+    println!("\nFAILED: {} of the cases cost more than the baseline says", failed.len());
     failed.iter().for_each(|compared| println!("  {compared}"));
     if before.rust != now.rust {
         println!("The baseline was counted with rustc {}, this is {}.", before.rust, now.rust);
