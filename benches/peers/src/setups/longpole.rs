@@ -30,7 +30,15 @@ pub(super) fn lean(surroundings: &Surroundings) -> anyhow::Result<Installed> {
 }
 
 pub(super) fn full(surroundings: &Surroundings) -> anyhow::Result<Installed> {
-    installed(exporting(surroundings).with_location(true).with_threads(true).with_target(true))
+    installed(full_content(surroundings))
+}
+
+fn full_content(surroundings: &Surroundings) -> Builder {
+    exporting(surroundings).with_location(true).with_threads(true).with_target(true)
+}
+
+pub(super) fn full_export_only(surroundings: &Surroundings) -> anyhow::Result<Installed> {
+    installed(full_content(surroundings).export_only())
 }
 
 pub(super) fn otel_context(surroundings: &Surroundings) -> anyhow::Result<Installed> {

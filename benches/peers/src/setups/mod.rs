@@ -159,6 +159,12 @@ pub const SETUPS: &[Setup] = &[
         &[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "1000000")],
     ),
     setup(
+        "longpole-export-only",
+        "longpole, exporting the same, without reports: `export_only()`",
+        MAIN,
+        longpole::full_export_only,
+    ),
+    setup(
         "longpole-otel-context",
         "longpole, lean, with OpenTelemetry's context active",
         MAIN,
