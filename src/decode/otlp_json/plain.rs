@@ -336,7 +336,7 @@ mod tests {
             Just("kind"),
             Just("other"),
         ];
-        let members = |inner: BoxedStrategy<String>| {
+        let members = move |inner: BoxedStrategy<String>| {
             let member = (key.clone(), inner, "[ \n\t]{0,2}")
                 .prop_map(|(key, value, space)| format!("{space}\"{key}\"{space}:{space}{value}{space}"));
             proptest::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(",")))
