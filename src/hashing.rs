@@ -135,7 +135,8 @@ mod tests {
         keys.sort_unstable();
         keys.dedup();
         let hashes: Vec<u64> = keys.iter().map(|key| hash.hash_one(key)).collect();
-        let distinct = |of: &dyn Fn(u64) -> u64| hashes.iter().map(|hash| of(*hash)).collect::<HashSet<_>>().len();
+        let distinct =
+            |of: &dyn Fn(u64) -> u64| hashes.iter().map(|hash| of(*hash)).collect::<HashSet<_>>().len();
         assert_eq!(distinct(&|hash| hash), keys.len());
         // Maps place by the low bits and tell apart by the high ones: of n keys in 8n places some seven in eight have
         // one of their own.

@@ -186,9 +186,10 @@ impl MetricStore {
     pub(crate) fn record_run(&mut self, run: &RunSums, now: Timestamp) {
         let workflow = run.workflow.as_ref();
         // Those of a node come together: what has the same labels is looked up once.
-        for alike in run.executions.chunk_by(|a, b| {
-            Arc::ptr_eq(&a.node, &b.node) && a.depth == b.depth && a.outcome == b.outcome
-        }) {
+        for alike in run
+            .executions
+            .chunk_by(|a, b| Arc::ptr_eq(&a.node, &b.node) && a.depth == b.depth && a.outcome == b.outcome)
+        {
             self.record_executions(alike, run, now);
         }
         for node in run.nodes.iter().filter(|node| !node.on_path.is_zero()) {
@@ -249,7 +250,8 @@ impl MetricStore {
         now: Timestamp,
     ) {
         let is_told = self.tells_exemplars(run);
-        let mut told = executions.iter().filter_map(|execution| Some((execution, value(execution)?))).peekable();
+        let mut told =
+            executions.iter().filter_map(|execution| Some((execution, value(execution)?))).peekable();
         if told.peek().is_none() {
             return;
         }

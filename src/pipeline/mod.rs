@@ -82,14 +82,8 @@ impl Pipeline {
         let (to_io, for_io) = crossbeam_channel::unbounded();
         // Where every closing thread drains, nobody looks again after it; and budgets are watched while runs go on.
         let holds = !settings.is_strict && config.budgets.is_none();
-        let drain = Drain::new(
-            shards.clone(),
-            to_run,
-            outputs.clone(),
-            delivery.clone(),
-            settings.prices,
-            holds,
-        );
+        let drain =
+            Drain::new(shards.clone(), to_run, outputs.clone(), delivery.clone(), settings.prices, holds);
         let drain = Arc::new(drain);
         run_thread::spawn(config, for_run, shards.clone(), outputs.clone(), delivery.clone())
             .map_err(|source| SpawnError { name: run_thread::NAME, source })?;
