@@ -34,6 +34,7 @@ const LOOK_FOR_LOSSES: Duration = Duration::from_millis(250);
 pub(crate) struct Drain {
     shards: Arc<Shards>,
     to_run: Sender<Batch>,
+    analyses: bool,
     outputs: Arc<Outputs>,
     delivery: Option<Arc<Delivery>>,
     /// Whether spans may wait a little on their way to the run thread.
@@ -173,7 +174,12 @@ impl Drain {
     ) -> Self {
         let (empty, pricing, held) = (Chunk::default(), Pricing::new(prices), Held::default());
         let draining = Mutex::new(Draining { empty, pricing, held });
-        Drain { shards, to_run, outputs, delivery, holds, draining }
+        Drain { shards, to_run, analyses: true, outputs, delivery, holds, draining }
+    }
+
+    /// Delivers only.
+    pub(crate) fn without_analysis(self) -> Self {
+        Drain { analyses: false, ..self }
     }
 
     /// Takes what is in the shards; says whether there was anything. When it returns, every span that was closed
@@ -218,12 +224,21 @@ impl Drain {
         }
     }
 
-    fn pass_on(&self, chunk: Chunk, held: &mut Held) {
+    fn pass_on(&self, mut chunk: Chunk, held: &mut Held) {
+        if !self.analyses {
+            // Nobody will have a verdict for roots to wait for.
+            for head in &mut chunk.heads {
+                head.flags &= !(flags::LOCAL_ROOT | flags::OUTERMOST_MARKED);
+            }
+        }
         let spans = chunk.heads.len() as u64;
         let chunk = Arc::new(chunk);
         self.outputs.closed_spans.fetch_add(spans, Ordering::Relaxed);
         if let Some(delivery) = &self.delivery {
             self.offer(delivery, &chunk);
+        }
+        if !self.analyses {
+            return self.shards.pool.give(chunk);
         }
         let waiting = self.outputs.waiting_spans.fetch_add(spans, Ordering::AcqRel);
         if waiting.saturating_add(spans) > MAX_WAITING_SPANS {

@@ -57,6 +57,8 @@ pub(crate) enum IoRequest {
 pub(crate) struct PipelineSettings {
     /// Whether a span that has closed has been passed on, to disk where there is a spool.
     pub(crate) is_strict: bool,
+    /// Whether spans are analysed, not only delivered.
+    pub(crate) analyses: bool,
     pub(crate) prices: PriceSettings,
     pub(crate) telling: LossTelling,
 }
@@ -84,7 +86,7 @@ impl Pipeline {
         let holds = !settings.is_strict && config.budgets.is_none();
         let drain =
             Drain::new(shards.clone(), to_run, outputs.clone(), delivery.clone(), settings.prices, holds);
-        let drain = Arc::new(drain);
+        let drain = Arc::new(if settings.analyses { drain } else { drain.without_analysis() });
         run_thread::spawn(config, for_run, shards.clone(), outputs.clone(), delivery.clone())
             .map_err(|source| SpawnError { name: run_thread::NAME, source })?;
         io_thread::spawn(drain.clone(), for_io, settings.telling)
