@@ -273,14 +273,26 @@ const CACHED: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Cached {
+    /// `None`: nothing is cached here.
+    callsite: Option<&'static Callsite>,
     address: usize,
     layer: LayerNumber,
     verdict: Verdict,
-    callsite: &'static Callsite,
+}
+
+impl Cached {
+    const NOTHING: Cached = Cached {
+        callsite: None,
+        address: 0,
+        layer: LayerNumber::NONE,
+        verdict: Verdict { is_ignored: false, is_selected: false },
+    };
 }
 
 thread_local! {
-    static CACHE: [Cell<Option<Cached>>; CACHED] = const { [const { Cell::new(None) }; CACHED] };
+    static CACHE: [Cell<Cached>; CACHED] = const {
+        [const { Cell::new(Cached::NOTHING) }; CACHED]
+    };
 }
 
 /// The facts about `metadata`, and what `config` says about it.
@@ -293,13 +305,14 @@ pub(crate) fn look_up(
     let address = address_of(metadata);
     // The metadata of one crate stand at a fixed stride; the multiplication spreads them.
     let index = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
-    let cached = CACHE.try_with(|cache| cache.get(index as usize).and_then(Cell::get)).ok().flatten();
-    match cached {
-        Some(cached) if cached.address == address && cached.layer == layer => {
-            (cached.callsite, cached.verdict)
-        }
-        _ => look_up_uncached(metadata, layer, config, index as usize),
+    let cached = CACHE.try_with(|cache| cache.get(index as usize).map(Cell::get)).ok().flatten();
+    if let Some(Cached { callsite: Some(callsite), address: of, layer: by, verdict }) = cached
+        && of == address
+        && by == layer
+    {
+        return (callsite, verdict);
     }
+    look_up_uncached(metadata, layer, config, index as usize)
 }
 
 #[cold]
@@ -313,7 +326,8 @@ fn look_up_uncached(
     let verdict = config.verdict(metadata);
     let _ = CACHE.try_with(|cache| {
         if let Some(cell) = cache.get(index) {
-            cell.set(Some(Cached { address: address_of(metadata), layer, verdict, callsite }));
+            let address = address_of(metadata);
+            cell.set(Cached { callsite: Some(callsite), address, layer, verdict });
         }
     });
     (callsite, verdict)

@@ -69,7 +69,7 @@ impl LayerCore {
                     scratch.name.clear();
                     scratch.name.push_str(event.metadata().name());
                 }
-                let now = anchor.saturating_add(self.clock.elapsed()).as_unix_nanos();
+                let now = self.clock.now(anchor).as_unix_nanos();
                 self.encode_event(scratch, event, callsite, now, dropped);
             }
             self.slots.with(id, |slot| {

@@ -277,7 +277,7 @@ where
                 |slot| {
                     slot.begin(parent.as_ref(), trace_id, anchor);
                     let mut body = slot.lock();
-                    let start = anchor.saturating_add(since_clock_start);
+                    let start = Clock::after(anchor, since_clock_start);
                     body.begin(callsite, start, parent.as_ref().map_or(0, |(_, lineage)| lineage.span_id));
                     body.is_selected = verdict.is_selected;
                     core.apply_to(slot, &mut body, scratch, &changes);
@@ -358,7 +358,7 @@ where
         let id = id.into_u64();
         let before = current_span::enter(core.number, id);
         let began = core.slots.with(id, |slot| {
-            let now = slot.anchor().saturating_add(core.clock.elapsed());
+            let now = core.clock.now(slot.anchor());
             slot.lock().polls.enter(thread_ordinal(), now, std::thread::panicking(), before)
         });
         if began != Some(true) {
@@ -374,7 +374,7 @@ where
         let core = &*self.core;
         let id = id.into_u64();
         let ended = core.slots.with(id, |slot| {
-            let now = slot.anchor().saturating_add(core.clock.elapsed());
+            let now = core.clock.now(slot.anchor());
             slot.lock().polls.exit(thread_ordinal(), now, std::thread::panicking())
         });
         #[cfg(feature = "otlp")]

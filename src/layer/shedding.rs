@@ -5,8 +5,8 @@
 //! children stays as long as nodes do: without it what is below it would belong to no run.
 
 use crate::decode::otlp::node_of_attributes;
+use crate::encode::finished_span::FinishedSpan;
 use crate::encode::shedding::cut_long_texts;
-use crate::encode::span::SpanHead;
 use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
 use crate::span_record::Interner;
@@ -23,10 +23,10 @@ impl LayerCore {
         slot: &Slot,
         body: &mut Body,
         callsite: &Callsite,
-        head: &SpanHead,
+        span: &FinishedSpan,
         mut frame: FrameHead,
     ) {
-        let leave = |up_to, body: &mut Body, frame| self.leave(up_to, body, callsite, head, frame);
+        let leave = |up_to, body: &mut Body, frame| self.leave(up_to, body, callsite, span, frame);
         let is_exported = frame.flags & frame_flags::ANALYSIS_ONLY == 0;
         // What is not exported does not press on the delivery.
         if !is_exported && leave(UpTo::Half, body, frame).is_ok() {

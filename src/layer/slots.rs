@@ -40,7 +40,7 @@ pub(crate) struct Slots {
 /// The slots for spans that one thread creates.
 #[derive(Debug)]
 struct ThreadSlots {
-    first: Box<[Slot]>,
+    first: [Slot; FIRST as usize],
     segments: [OnceLock<Box<[Slot]>>; SEGMENTS],
 }
 
@@ -93,7 +93,7 @@ fn place_in_segments(address: u64) -> (usize, usize) {
 
 impl ThreadSlots {
     fn new() -> Self {
-        ThreadSlots { first: make_slots(FIRST as usize), segments: [const { OnceLock::new() }; SEGMENTS] }
+        ThreadSlots { first: std::array::from_fn(|_| Slot::default()), segments: [const { OnceLock::new() }; SEGMENTS] }
     }
 
     #[inline]
