@@ -69,22 +69,14 @@ impl Clock {
     /// The present moment, counted from `anchor`.
     #[inline]
     pub(crate) fn now(&self, anchor: Timestamp) -> Timestamp {
-        Self::after(anchor, self.elapsed())
-    }
-
-    /// The moment in which `elapsed` was read, counted from `anchor`. An anchor may lie before the epoch, where a system
-    /// began with its clock there: both sums go around.
-    #[inline]
-    pub(crate) fn after(anchor: Timestamp, elapsed: Duration) -> Timestamp {
-        Timestamp::from_unix_nanos(anchor.as_unix_nanos().wrapping_add(elapsed.as_nanos()))
+        anchor.saturating_add(self.elapsed())
     }
 
     /// Where the counter's zero lies, by the present reading of the system's clock.
     pub(crate) fn anchor(&self) -> Timestamp {
         match &self.source {
             Source::Counter { .. } => {
-                let now = Timestamp::from_system_time(SystemTime::now()).as_unix_nanos();
-                Timestamp::from_unix_nanos(now.wrapping_sub(self.elapsed().as_nanos()))
+                Timestamp::from_system_time(SystemTime::now()).saturating_sub(self.elapsed())
             }
             #[cfg(test)]
             Source::Manual { anchor, .. } => {

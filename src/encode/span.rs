@@ -29,16 +29,20 @@ const ARRAY_VALUE: u8 = 0x2a;
 /// An attribute's key as it stands in a `KeyValue`: tag, length, text, and the tag of the value that follows.
 #[derive(Debug)]
 pub(crate) struct EncodedKey {
-    /// Two bytes to be filled in, then a short key's bytes. Copying the whole array and cutting is cheaper than
-    /// copying as many bytes as there are.
+    /// Two bytes to be filled in, a short key's bytes, then room for a value. Copying the whole array and cutting is
+    /// cheaper than copying as many bytes as there are.
     template: [u8; TEMPLATE],
-    /// How many bytes of the template count; zero: the key is too long for it.
+    /// How many bytes of the template count; [`TOO_LONG`] if the key does not fit.
     template_len: u8,
     bytes: Box<[u8]>,
 }
 
-/// Long enough for the keys of the conventions.
-const TEMPLATE: usize = 48;
+/// Long enough for the keys of the conventions, and [`ROOM`].
+const TEMPLATE: usize = 64;
+/// Room for a value that is a number.
+const ROOM: usize = 16;
+/// As a part of an attribute's length makes that too long for one byte.
+const TOO_LONG: u8 = 0x80;
 
 impl EncodedKey {
     /// `key`, of which at most [`KEY_BYTES`] are kept.
@@ -48,10 +52,13 @@ impl EncodedKey {
         append_field(&mut bytes, 0x0a, key.as_bytes());
         bytes.push(0x12);
         let mut template = [0; TEMPLATE];
-        let mut template_len = 0;
-        if let Some(place) = template.get_mut(2..bytes.len().saturating_add(2)) {
+        let mut template_len = TOO_LONG;
+        let end = bytes.len().saturating_add(2);
+        if end <= TEMPLATE.saturating_sub(ROOM)
+            && let Some(place) = template.get_mut(2..end)
+        {
             place.copy_from_slice(&bytes);
-            template_len = bytes.len().saturating_add(2) as u8;
+            template_len = end as u8;
         }
         EncodedKey { template, template_len, bytes: bytes.into() }
     }
@@ -76,23 +83,42 @@ pub(crate) fn cut(text: &str, limit: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Appends a `KeyValue` up to its value, which takes `value_len` bytes with its own length not counted. Returns
-/// false if the key is long or a length needs more than one byte; nothing is appended then.
+/// Appends a `KeyValue` whose value is the first `value_len` bytes of `value`, its own length byte at the front, with
+/// `text_len` bytes of text to follow. Returns false if the key is long or the length needs more than one byte; nothing
+/// is appended then.
 #[inline]
-fn open_short(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value_len: usize) -> bool {
+fn append_short(
+    buffer: &mut Vec<u8>,
+    tag: u8,
+    key: &EncodedKey,
+    value: [u8; ROOM],
+    value_len: usize,
+    text_len: usize,
+) -> bool {
     let template_len = usize::from(key.template_len);
-    // The first two bytes do not count, the byte of the value's length does.
-    let len = template_len.wrapping_add(value_len).wrapping_sub(1);
-    if len >= 0x80 || template_len == 0 {
+    let before_text = template_len.wrapping_add(value_len);
+    // Tag and length themselves do not count.
+    let len = before_text.wrapping_add(text_len).wrapping_sub(2);
+    if len >= 0x80 {
         return false;
     }
-    let mut template = key.template;
-    let [first, second, ..] = &mut template;
-    (*first, *second) = (tag, len as u8);
-    let end = buffer.len().wrapping_add(template_len);
-    buffer.extend_from_slice(&template);
+    let end = buffer.len().wrapping_add(before_text);
+    buffer.extend_from_slice(&key.template);
+    if let Some(field) = buffer.last_chunk_mut::<TEMPLATE>() {
+        let [first, second, ..] = field;
+        (*first, *second) = (tag, len as u8);
+        if let Some(place) = field.get_mut(template_len..template_len.wrapping_add(ROOM)) {
+            place.copy_from_slice(&value);
+        }
+    }
     buffer.truncate(end);
     true
+}
+
+/// A value of the type `tag`, encoded in eight bytes at most: its length byte, the tag, the bytes.
+#[inline]
+fn short_value(tag: u8, bytes: u64, len: usize) -> [u8; ROOM] {
+    (u128::from(bytes) << 16 | u128::from(tag) << 8 | len.wrapping_add(1) as u128).to_le_bytes()
 }
 
 /// Appends a `KeyValue` whose value is `value` and then `text`, of any length.
@@ -116,9 +142,8 @@ pub(crate) fn append_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: 
     if text.len() > limit {
         return append_cut_str(buffer, tag, key, text, limit);
     }
-    let value_len = text.len().wrapping_add(2);
-    if open_short(buffer, tag, key, value_len) {
-        buffer.extend_from_slice(&[value_len as u8, TEXT_VALUE, text.len() as u8]);
+    let value = short_value(TEXT_VALUE, text.len() as u64 & 0x7f, text.len().wrapping_add(1));
+    if append_short(buffer, tag, key, value, 3, text.len()) {
         buffer.extend_from_slice(text.as_bytes());
     } else {
         append_long_str(buffer, tag, key, text);
@@ -145,16 +170,18 @@ fn append_cut_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str, l
 #[inline]
 pub(crate) fn append_int(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: i64) {
     if let Some((bytes, len)) = varint::encode_short(value as u64)
-        && open_short(buffer, tag, key, len.wrapping_add(1))
+        && append_short(
+            buffer,
+            tag,
+            key,
+            short_value(INT_VALUE, u64::from_le_bytes(bytes), len),
+            len.wrapping_add(2),
+            0,
+        )
     {
-        // Copying all eight and cutting is cheaper than copying as many as there are.
-        buffer.extend_from_slice(&[len.wrapping_add(1) as u8, INT_VALUE]);
-        let end = buffer.len().wrapping_add(len);
-        buffer.extend_from_slice(&bytes);
-        buffer.truncate(end);
-    } else {
-        append_long_int(buffer, tag, key, value);
+        return;
     }
+    append_long_int(buffer, tag, key, value);
 }
 
 /// Negative numbers take ten bytes, as int64 has it.
@@ -168,22 +195,16 @@ fn append_long_int(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: i64) 
 /// Appends a boolean attribute.
 #[inline]
 pub(crate) fn append_bool(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: bool) {
-    let value = [BOOL_VALUE, u8::from(value)];
-    if open_short(buffer, tag, key, 2) {
-        let [a, b] = value;
-        buffer.extend_from_slice(&[2, a, b]);
-    } else {
-        append_long(buffer, tag, key, &value, &[]);
+    if !append_short(buffer, tag, key, short_value(BOOL_VALUE, value.into(), 1), 3, 0) {
+        append_long(buffer, tag, key, &[BOOL_VALUE, u8::from(value)], &[]);
     }
 }
 
 /// Appends a floating-point attribute.
 #[inline]
 pub(crate) fn append_double(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: f64) {
-    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    if open_short(buffer, tag, key, 9) {
-        buffer.extend_from_slice(&[9, DOUBLE_VALUE, a, b, c, d, e, f, g, h]);
-    } else {
+    if !append_short(buffer, tag, key, short_value(DOUBLE_VALUE, value.to_bits(), 8), 10, 0) {
+        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
         append_long(buffer, tag, key, &[DOUBLE_VALUE, a, b, c, d, e, f, g, h], &[]);
     }
 }

@@ -67,7 +67,27 @@ pub(super) fn settle(slot: &Slot, body: &Body, now: Timestamp) -> Course {
     Course { first_run, end, held_open: now.saturating_since(end) }
 }
 
+impl Slot {
+    /// A child of this span ends.
+    #[inline(always)]
+    fn note_child(&self, child: &Course, is_detached: bool) {
+        let first_run = child.first_run.as_unix_nanos();
+        // Looking first is cheaper: of several children only one is the first.
+        if first_run < self.first_child_run.load(Relaxed) {
+            self.first_child_run.fetch_min(first_run, Relaxed);
+        }
+        if !is_detached {
+            self.last_child_end.fetch_max(child.end.as_unix_nanos(), Relaxed);
+        }
+    }
+}
+
 impl LayerCore {
+    #[cold]
+    fn note_child_of_overflowed(&self, parent: u64, child: &Course, is_detached: bool) {
+        self.slots.with_overflowed(parent, |parent| parent.note_child(child, is_detached));
+    }
+
     /// Writes the closing span in `slot` out and tells its parent.
     pub(super) fn finish(&self, slot: &Slot) {
         self.finish_locked(slot, &mut slot.lock());
@@ -79,16 +99,10 @@ impl LayerCore {
         body.polls.close(now);
         let course = settle(slot, body, now);
         if let Some(parent) = slot.parent() {
-            self.slots.with(parent, |parent| {
-                let first_run = course.first_run.as_unix_nanos();
-                // Looking first is cheaper: of several children only one is the first.
-                if first_run < parent.first_child_run.load(Relaxed) {
-                    parent.first_child_run.fetch_min(first_run, Relaxed);
-                }
-                if !body.is_detached {
-                    parent.last_child_end.fetch_max(course.end.as_unix_nanos(), Relaxed);
-                }
-            });
+            match self.slots.fixed(parent) {
+                Some(parent) => parent.note_child(&course, body.is_detached),
+                None => self.note_child_of_overflowed(parent, &course, body.is_detached),
+            }
         }
 
         if self.profilers.are_bound() {

@@ -17,6 +17,7 @@ mod current_span;
 mod events;
 mod eviction;
 pub(crate) mod fence;
+mod field_recorder;
 mod field_visitor;
 #[doc(hidden)]
 pub mod harness;
@@ -64,7 +65,9 @@ use callsite::{Callsite, LayerNumber};
 use closing::OwnKeys;
 use config::{LayerConfig, Verdict};
 use counters::LayerCounters;
-use field_visitor::{Changes, Scratch, SpanVisitor};
+use current_span::EnteredSpan;
+use field_recorder::FieldRecorder;
+use field_visitor::{Changes, Scratch};
 pub use in_node::{FutureExt, InNode, phase};
 use open_span::{Body, Lineage, Slot, flags};
 use slots::Slots;
@@ -147,6 +150,20 @@ impl LayerCore {
         (!verdict.is_ignored).then_some((callsite, verdict))
     }
 
+    #[inline(always)]
+    fn record(&self, slot: &Slot, values: &Record<'_>) {
+        let body = slot.lock();
+        let Some(callsite) = body.callsite else { return };
+        let mut recorder = FieldRecorder::new(self, slot, callsite, body);
+        values.record(&mut recorder);
+        recorder.finish();
+    }
+
+    #[cold]
+    fn record_overflowed(&self, id: u64, values: &Record<'_>) {
+        self.slots.with_overflowed(id, |slot| self.record(slot, values));
+    }
+
     /// Takes what a visit found into the open span `id`.
     fn apply(&self, id: u64, scratch: &mut Scratch, changes: &Changes) {
         self.slots.with(id, |slot| self.apply_to(slot, &mut slot.lock(), scratch, changes));
@@ -179,10 +196,34 @@ impl LayerCore {
     /// Counts a new child at span `id` and reads what the child takes over. `None` if it is not measured.
     #[inline]
     fn adopt(&self, id: u64) -> Option<(u64, Lineage)> {
-        self.slots.with(id, |slot| {
-            slot.children.fetch_add(1, Relaxed);
-            (id, slot.lineage())
-        })
+        match self.slots.fixed(id) {
+            Some(slot) => Some((id, slot.adopt_child())),
+            None => self.slots.with_overflowed(id, |slot| (id, slot.adopt_child())),
+        }
+    }
+
+    /// This thread enters the span in `slot`, having been inside of `before`. Returns whether a poll begins.
+    #[inline(always)]
+    fn begin_poll(&self, slot: &Slot, before: EnteredSpan) -> bool {
+        let now = self.clock.now(slot.anchor());
+        slot.lock().polls.enter(thread_ordinal(), now, std::thread::panicking(), before)
+    }
+
+    #[cold]
+    fn begin_poll_overflowed(&self, id: u64, before: EnteredSpan) -> bool {
+        self.slots.with_overflowed(id, |slot| self.begin_poll(slot, before)).unwrap_or(false)
+    }
+
+    /// This thread leaves the span in `slot`. If its poll ends, returns what it was inside of before.
+    #[inline(always)]
+    fn end_poll(&self, slot: &Slot) -> Option<EnteredSpan> {
+        let now = self.clock.now(slot.anchor());
+        slot.lock().polls.exit(thread_ordinal(), now, std::thread::panicking())
+    }
+
+    #[cold]
+    fn end_poll_overflowed(&self, id: u64) -> Option<EnteredSpan> {
+        self.slots.with_overflowed(id, |slot| self.end_poll(slot)).flatten()
     }
 
     fn disown(&self, parent: u64) {
@@ -257,47 +298,44 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let core = &*self.core;
         let Some((callsite, verdict)) = core.admit(attributes.metadata()) else { return };
-        let since_clock_start = core.clock.elapsed();
+        let since_counter_zero = core.clock.elapsed();
         let parent = self.parent_of(attributes, id, &context);
         if parent.is_none() && core.is_in_forked_child() {
             return core.counters.spans_after_fork.add(1);
         }
-        Scratch::lend(|scratch| {
-            core.append_origin(&mut scratch.attributes, callsite);
-            let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
-            attributes.record(&mut visitor);
-            let changes = visitor.changes;
-            let (trace_id, anchor) = match &parent {
-                Some((_, lineage)) => (lineage.trace_id, lineage.anchor),
-                None => ([random_id(), random_id()], core.clock.anchor()),
-            };
-            let claimed = core.slots.claim(
-                id.into_u64(),
-                || core.make_room(),
-                |slot| {
-                    slot.begin(parent.as_ref(), trace_id, anchor);
-                    let mut body = slot.lock();
-                    let start = Clock::after(anchor, since_clock_start);
-                    body.begin(callsite, start, parent.as_ref().map_or(0, |(_, lineage)| lineage.span_id));
-                    body.is_selected = verdict.is_selected;
-                    core.apply_to(slot, &mut body, scratch, &changes);
-                    drop(body);
-                    match &parent {
-                        None => core.settle_root(slot, attributes.is_contextual()),
-                        Some((id, lineage)) if lineage.flags & flags::FOREIGN_CONTEXT != 0 => {
-                            core.inherit_foreign_context(slot, *id);
-                        }
-                        Some(_) => {}
+        let (trace_id, anchor) = match &parent {
+            Some((_, lineage)) => (lineage.trace_id, lineage.anchor),
+            None => ([random_id(), random_id()], core.clock.anchor()),
+        };
+        let claimed = core.slots.claim(
+            id.into_u64(),
+            || core.make_room(),
+            |slot| {
+                slot.begin(parent.as_ref(), trace_id, anchor);
+                let mut body = slot.lock();
+                let start = anchor.saturating_add(since_counter_zero);
+                body.begin(callsite, start, parent.as_ref().map_or(0, |(_, lineage)| lineage.span_id));
+                body.is_selected = verdict.is_selected;
+                match &parent {
+                    Some((_, lineage)) if lineage.flags & flags::FOREIGN_CONTEXT == 0 => {}
+                    _ => {
+                        drop(body);
+                        core.settle_origin(slot, parent.as_ref().map(|(id, _)| *id), attributes);
+                        body = slot.lock();
                     }
-                },
-            );
-            if claimed.is_err() {
-                core.counters.spans_open_limit.add(1);
-                if let Some((parent, _)) = parent {
-                    core.disown(parent);
                 }
+                core.append_origin(&mut body.attributes, callsite);
+                let mut recorder = FieldRecorder::new(core, slot, callsite, body);
+                attributes.record(&mut recorder);
+                recorder.finish();
+            },
+        );
+        if claimed.is_err() {
+            core.counters.spans_open_limit.add(1);
+            if let Some((parent, _)) = parent {
+                core.disown(parent);
             }
-        });
+        }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
@@ -308,18 +346,10 @@ where
         if fence::is_up() {
             return core.counters.reentered.add(1);
         }
-        core.slots.with(id.into_u64(), |slot| {
-            let Some(callsite) = slot.lock().callsite else { return };
-            Scratch::lend(|scratch| {
-                let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
-                values.record(&mut visitor);
-                let changes = visitor.changes;
-                if changes.count == 0 && !changes.has_properties {
-                    return;
-                }
-                core.apply_to(slot, &mut slot.lock(), scratch, &changes);
-            });
-        });
+        match core.slots.fixed(id.into_u64()) {
+            Some(slot) => core.record(slot, values),
+            None => core.record_overflowed(id.into_u64(), values),
+        }
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
@@ -357,15 +387,15 @@ where
         let core = &*self.core;
         let id = id.into_u64();
         let before = current_span::enter(core.number, id);
-        let began = core.slots.with(id, |slot| {
-            let now = core.clock.now(slot.anchor());
-            slot.lock().polls.enter(thread_ordinal(), now, std::thread::panicking(), before)
-        });
-        if began != Some(true) {
-            current_span::forget();
+        let began = match core.slots.fixed(id) {
+            Some(slot) => core.begin_poll(slot, before),
+            None => core.begin_poll_overflowed(id, before),
+        };
+        if !began {
+            return current_span::forget();
         }
         #[cfg(feature = "otlp")]
-        if began == Some(true) && core.config.otel.is_used() {
+        if core.config.otel.is_used() {
             core.entered_in_otel(id);
         }
     }
@@ -373,18 +403,16 @@ where
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         let core = &*self.core;
         let id = id.into_u64();
-        let ended = core.slots.with(id, |slot| {
-            let now = core.clock.now(slot.anchor());
-            slot.lock().polls.exit(thread_ordinal(), now, std::thread::panicking())
-        });
+        let ended = match core.slots.fixed(id) {
+            Some(slot) => core.end_poll(slot),
+            None => core.end_poll_overflowed(id),
+        };
+        let Some(before) = ended else { return current_span::forget() };
         #[cfg(feature = "otlp")]
-        if ended.flatten().is_some() && core.config.otel.activates {
+        if core.config.otel.activates {
             otel_context::detach(core.number, id);
         }
-        match ended.flatten() {
-            Some(before) => current_span::leave(core.number, id, before),
-            None => current_span::forget(),
-        }
+        current_span::leave(core.number, id, before);
     }
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {

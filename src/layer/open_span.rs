@@ -3,7 +3,10 @@
 //! What other spans' callbacks need stands in atomics beside the lock, so that a child never locks its parent.
 //! Everything else is in the body. No user code runs while a body is locked.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -41,8 +44,10 @@ pub(crate) mod flags {
     pub(crate) const PARTIAL_WRITTEN: u32 = 64;
 }
 
-/// A place for one open span, used again and again.
+/// A place for one open span, used again and again. Aligned so that two never share a cache line: spans of one thread
+/// may run on others.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Slot {
     /// The registry's id of the span that has it; zero: free.
     pub(crate) id: AtomicU64,
@@ -111,6 +116,14 @@ impl Slot {
         self.body.try_lock()
     }
 
+    /// Counts a new child and tells what it takes over.
+    #[inline(always)]
+    pub(crate) fn adopt_child(&self) -> Lineage {
+        self.children.fetch_add(1, Relaxed);
+        self.lineage()
+    }
+
+    #[inline]
     pub(crate) fn lineage(&self) -> Lineage {
         Lineage {
             trace_id: self.trace_id(),
@@ -141,6 +154,11 @@ impl Slot {
     /// The registry's id of the nearest ancestor that is measured, if any.
     pub(crate) fn parent(&self) -> Option<u64> {
         Some(self.parent.load(Relaxed)).filter(|id| *id != 0)
+    }
+
+    /// Whether the slot, whose body this is, still is that of span `id`.
+    pub(crate) fn is_of(&self, id: u64, body: &Body) -> bool {
+        self.id.load(Acquire) == id && body.callsite.is_some()
     }
 
     pub(crate) fn has(&self, flag: u32) -> bool {
@@ -340,6 +358,18 @@ impl Body {
         self.rare.get_or_insert_default()
     }
 
+    /// Notes that the attribute of the field with this bit is about to be appended; not if its key may be there
+    /// already, or if there are `max` attributes.
+    #[inline]
+    pub(crate) fn note_plain(&mut self, bit: u64, max: u32) -> bool {
+        if self.has_other_keys || self.recorded & bit != 0 || self.attribute_count >= max {
+            return false;
+        }
+        self.recorded |= bit;
+        self.attribute_count = self.attribute_count.wrapping_add(1);
+        true
+    }
+
     /// Takes in the attributes a visitor read.
     #[inline(always)]
     pub(crate) fn apply(
@@ -453,6 +483,7 @@ impl Body {
         lost
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
         let rare = self.rare().map_or(0, |rare| rare.events.len().saturating_add(rare.links.len()));
         self.attributes.len().saturating_add(rare)

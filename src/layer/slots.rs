@@ -93,7 +93,10 @@ fn place_in_segments(address: u64) -> (usize, usize) {
 
 impl ThreadSlots {
     fn new() -> Self {
-        ThreadSlots { first: std::array::from_fn(|_| Slot::default()), segments: [const { OnceLock::new() }; SEGMENTS] }
+        ThreadSlots {
+            first: std::array::from_fn(|_| Slot::default()),
+            segments: [const { OnceLock::new() }; SEGMENTS],
+        }
     }
 
     #[inline]
@@ -132,19 +135,26 @@ impl Slots {
     /// Runs `f` with the slot of span `id`, if that has one.
     #[inline]
     pub(crate) fn with<R>(&self, id: u64, f: impl FnOnce(&Slot) -> R) -> Option<R> {
-        let overflowed;
-        // One call of `f`, so that it is inlined: this runs in every callback.
-        let slot = match self.hinted(id) {
-            Some(slot) if slot.id.load(Ordering::Acquire) == id => slot,
-            _ => {
-                overflowed = self.overflow.get(id)?;
-                &*overflowed
-            }
-        };
-        Some(f(slot))
+        match self.fixed(id) {
+            Some(slot) => Some(f(slot)),
+            None => self.with_overflowed(id, f),
+        }
     }
 
-    #[inline]
+    /// The slot of span `id`, unless that is in the map. For callbacks, which run what they do with it in place.
+    #[inline(always)]
+    pub(crate) fn fixed(&self, id: u64) -> Option<&Slot> {
+        self.hinted(id).filter(|slot| slot.id.load(Ordering::Acquire) == id)
+    }
+
+    /// Runs `f` with the slot of span `id`, if that is in the map.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn with_overflowed<R>(&self, id: u64, f: impl FnOnce(&Slot) -> R) -> Option<R> {
+        self.overflow.get(id).map(|slot| f(&slot))
+    }
+
+    #[inline(always)]
     fn hinted(&self, id: u64) -> Option<&Slot> {
         let (thread, address) = unpack(id);
         self.threads.get(thread)?.get()?.get(address)
@@ -237,20 +247,22 @@ impl Slots {
     /// Takes the slot of the closed span `id` back, after `end` has seen it.
     #[inline]
     pub(crate) fn release(&self, id: u64, end: impl FnOnce(&Slot)) {
-        let overflowed;
-        let (slot, is_overflowed) = match self.hinted(id) {
-            Some(slot) if slot.id.load(Ordering::Acquire) == id => (slot, false),
-            _ => {
-                let Some(slot) = self.overflow.remove(id) else { return };
-                overflowed = slot;
-                (&*overflowed, true)
+        match self.fixed(id) {
+            Some(slot) => {
+                end(slot);
+                slot.id.store(0, Ordering::Release);
             }
-        };
-        end(slot);
-        slot.id.store(0, Ordering::Release);
-        if is_overflowed {
-            self.settle_overflowed(slot);
+            None => self.release_overflowed(id, end),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn release_overflowed(&self, id: u64, end: impl FnOnce(&Slot)) {
+        let Some(slot) = self.overflow.remove(id) else { return };
+        end(&slot);
+        slot.id.store(0, Ordering::Release);
+        self.settle_overflowed(&slot);
     }
 
     /// Gives back what a slot took that is no longer in the map.

@@ -102,6 +102,11 @@ impl Pending {
         self.bytes.len().saturating_add(self.spans.len().saturating_mul(size_of::<PendingSpan>()))
     }
 
+    /// What its buffers take, full or not.
+    fn capacity(&self) -> usize {
+        self.bytes.capacity().saturating_add(self.spans.capacity().saturating_mul(size_of::<PendingSpan>()))
+    }
+
     /// Writes all of them out and forgets them.
     fn write_into(&mut self, chunk: &mut Chunk) {
         let Pending { bytes, spans } = self;
@@ -235,7 +240,7 @@ impl Shards {
     /// Leaves one span: `parts` one after the other, then what is to be written of `rest`, are its message. Of `head`
     /// only children and flags count. Refused if it would make its shard hold more than `up_to` says. Takes no longer
     /// than the copy, and wakes the io thread only if that has parked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push<const N: usize>(
         &self,
         up_to: UpTo,
@@ -325,7 +330,7 @@ impl Shards {
         };
         let mut chunk = std::mem::take(empty);
         taken.write_into(&mut chunk);
-        if taken.bytes.capacity() <= POOLED_BYTES {
+        if taken.capacity() <= POOLED_BYTES {
             shard.buffers.lock().spare = taken;
         }
         Some(chunk)
@@ -342,6 +347,12 @@ impl Shards {
         let mut empty = Chunk::default();
         let left = (0..self.count()).filter_map(|index| self.take(index, &mut empty));
         left.map(|chunk| chunk.heads.len() as u64).sum()
+    }
+
+    /// How many bytes all of them hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.shards.iter().map(|shard| shard.buffers.lock().pending.size()).sum()
     }
 
     /// How many shards there are.
