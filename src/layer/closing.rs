@@ -112,9 +112,8 @@ impl LayerCore {
             self.log_usage(slot, body, course.end);
         }
         let shadowed = body.has_other_keys || callsite.shadows_layer_keys;
-        let mut span = finished(slot, body, callsite, &course);
         if shadowed {
-            body.add_timing(&mut span);
+            body.add_timing(&course);
         }
         self.append_outcome(body, shadowed);
         if body.is_selected {
@@ -145,12 +144,12 @@ impl LayerCore {
             ..FrameHead::default()
         };
         let pushed = match self.shards.pressure().delivery() {
-            Level::Low => self.leave(UpTo::Half, body, callsite, &span, frame),
+            Level::Low => self.leave(UpTo::Half, slot, body, callsite, &course, frame),
             _ => Err(Refused::Full),
         };
         match pushed {
             Ok(()) => {}
-            Err(Refused::Full) => self.leave_under_pressure(slot, body, callsite, &span, frame),
+            Err(Refused::Full) => self.leave_under_pressure(slot, body, callsite, &course, frame),
             Err(refused) => self.count_refused(refused),
         }
         body.end(&self.slots.bytes);
@@ -174,29 +173,30 @@ impl LayerCore {
     pub(super) fn leave(
         &self,
         up_to: UpTo,
+        slot: &Slot,
         body: &Body,
-        callsite: &Callsite,
-        span: &FinishedSpan,
+        callsite: &'static Callsite,
+        course: &Course,
         frame: FrameHead,
     ) -> Result<(), Refused> {
-        if body.status == 0 && body.rare().is_none() {
-            self.shards.push(up_to, frame, [&body.attributes], Some(*span))
-        } else {
-            self.leave_with_rare(up_to, body, callsite, span, frame)
+        if body.status != 0 || body.rare().is_some() {
+            return self.leave_with_rare(up_to, slot, body, callsite, course, frame);
         }
+        self.shards.push(up_to, frame, [&body.attributes], || Some(finished(slot, body, callsite, course)))
     }
 
     #[cold]
     fn leave_with_rare(
         &self,
         up_to: UpTo,
+        slot: &Slot,
         body: &Body,
-        callsite: &Callsite,
-        span: &FinishedSpan,
+        callsite: &'static Callsite,
+        course: &Course,
         frame: FrameHead,
     ) -> Result<(), Refused> {
-        let span = FinishedSpan { name: None, ..*span };
-        self.shards.push(up_to, frame, [&body.attributes, &rare_fields(body, callsite)], Some(span))
+        let span = FinishedSpan { name: None, ..finished(slot, body, callsite, course) };
+        self.shards.push(up_to, frame, [&body.attributes, &rare_fields(body, callsite)], || Some(span))
     }
 
     #[inline]
@@ -292,7 +292,7 @@ pub(super) fn finished(
         name: Some(&callsite.encoded_name),
         flags: (span::flags::IS_REMOTE_KNOWN | sampled | remote) as u16,
         kind: body.kind,
-        has_timing: true,
+        has_timing: !body.has_other_keys && !callsite.shadows_layer_keys,
     }
 }
 
@@ -310,14 +310,12 @@ pub(super) fn timing_of(polls: &PollClock, course: &Course) -> Timing {
 }
 
 impl Body {
-    /// Writes the timing of `span` among the attributes, where the program may have written keys of ours itself: its
-    /// word stands.
+    /// Writes the timing among the attributes, where the program may have written keys of ours itself: its word stands.
     #[cold]
-    pub(super) fn add_timing(&mut self, span: &mut FinishedSpan) {
+    pub(super) fn add_timing(&mut self, course: &Course) {
         let mut fields = Vec::new();
-        timing::append(&mut fields, span.start, &span.timing);
+        timing::append(&mut fields, self.start.as_unix_nanos(), &timing_of(&self.polls, course));
         self.add_missing(&fields);
-        span.has_timing = false;
     }
 }
 

@@ -12,7 +12,9 @@ use parking_lot::MutexGuard;
 use tracing_core::Field;
 use tracing_core::field::Visit;
 
-use crate::encode::span::{KEY_BYTES, SPAN_ATTRIBUTE, append_bool, append_double, append_int, append_str};
+use crate::encode::span::{
+    KEY_BYTES, SPAN_ATTRIBUTE, append_bool, append_double, append_int, append_str, append_whole_str,
+};
 
 use super::LayerCore;
 use super::callsite::{Callsite, FieldInfo, Role, mode};
@@ -30,6 +32,19 @@ pub(super) struct FieldRecorder<'a> {
     body: MutexGuard<'a, Body>,
 }
 
+/// Which span has a slot. One that is still being made is not open, and nobody gives it up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Held {
+    id: u64,
+    is_open: bool,
+}
+
+impl Held {
+    fn of(slot: &Slot, body: &Body) -> Self {
+        Held { id: slot.id.load(Acquire), is_open: body.callsite.is_some() }
+    }
+}
+
 /// More than an attribute takes beside its text.
 const AROUND_TEXT: usize = KEY_BYTES + 64;
 
@@ -43,6 +58,13 @@ impl<'a> FieldRecorder<'a> {
         body: MutexGuard<'a, Body>,
     ) -> Self {
         FieldRecorder { core, slot, callsite, mode: mode::of(core.config.export), body }
+    }
+
+    /// Ends the making of the span.
+    #[inline(always)]
+    pub(super) fn open(mut self) {
+        self.body.callsite = Some(self.callsite);
+        self.finish();
     }
 
     /// Takes what was recorded into account.
@@ -80,7 +102,7 @@ impl<'a> FieldRecorder<'a> {
             return;
         }
         let (core, slot, callsite) = (self.core, self.slot, self.callsite);
-        let id = slot.id.load(Acquire);
+        let span = Held::of(slot, &self.body);
         self.unlocked(|| {
             Scratch::lend(|scratch| {
                 let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
@@ -88,7 +110,7 @@ impl<'a> FieldRecorder<'a> {
                 let changes = visitor.changes;
                 if changes.count > 0 || changes.has_properties {
                     let mut body = slot.lock();
-                    if slot.is_of(id, &body) {
+                    if span == Held::of(slot, &body) {
                         core.apply_to(slot, &mut body, scratch, &changes);
                     }
                 }
@@ -98,23 +120,27 @@ impl<'a> FieldRecorder<'a> {
 
     /// Runs `f` without the lock. Others may give the span up meanwhile: then nothing more is recorded.
     fn unlocked<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        let id = self.slot.id.load(Acquire);
+        let span = Held::of(self.slot, &self.body);
         let result = MutexGuard::unlocked(&mut self.body, f);
-        if !self.slot.is_of(id, &self.body) {
+        if span != Held::of(self.slot, &self.body) {
             self.mode = 0;
         }
         result
     }
 
-    /// Records text that may hold a secret.
+    /// Records text that may hold a secret or be too long.
     #[inline(never)]
     fn long_text(&mut self, info: &FieldInfo, text: &str) {
         let (limits, counters) = (&self.core.config.limits, &self.core.counters);
-        let masked = self.unlocked(|| masked(text, limits.value_bytes, limits, counters));
+        let is_searched = text.len() >= limits.masked_from;
+        let masked = match is_searched {
+            true => self.unlocked(|| masked(text, limits.value_bytes, limits, counters)),
+            false => text.into(),
+        };
         if self.mode == 0 {
             return;
         }
-        match self.admit(info, masked.len()) {
+        match self.admit(info, masked.len().min(limits.value_bytes)) {
             Some(buffer) => append_str(buffer, SPAN_ATTRIBUTE, &info.key, &masked, limits.value_bytes),
             None => self.otherwise(|visitor| visitor.masked_text(info, &masked)),
         }
@@ -131,12 +157,11 @@ impl Visit for FieldRecorder<'_> {
         if info.written_in & self.mode == 0 {
             return;
         }
-        let limits = &self.core.config.limits;
-        if value.len() >= limits.masked_from {
+        if value.len() >= self.core.short_text {
             return self.long_text(info, value);
         }
         match self.admit(info, value.len()) {
-            Some(buffer) => append_str(buffer, SPAN_ATTRIBUTE, &info.key, value, limits.value_bytes),
+            Some(buffer) => append_whole_str(buffer, SPAN_ATTRIBUTE, &info.key, value),
             None => self.otherwise(|visitor| visitor.record_str(field, value)),
         }
     }

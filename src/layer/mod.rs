@@ -99,6 +99,8 @@ pub(crate) struct LayerCore {
     /// Whether this is a child that was forked, as far as somebody looked.
     is_forked: AtomicBool,
     slots: Slots,
+    /// Text with fewer bytes is neither searched nor cut.
+    short_text: usize,
     own_keys: OwnKeys,
     pub(crate) profilers: profilers::Profilers,
     pub(crate) usage_logs: usage_log::UsageLogs,
@@ -113,7 +115,12 @@ impl LayerCore {
 
     fn with_clock(config: LayerConfig, shards: Arc<Shards>, clock: Clock) -> Self {
         LayerCore {
-            slots: Slots::new(config.max_open_spans, open_bytes::budget(config.max_open_spans)),
+            slots: Slots::new(
+                config.max_open_spans,
+                open_bytes::budget(config.max_open_spans),
+                slots::near_for(shards.count(), config.max_open_spans),
+            ),
+            short_text: config.limits.masked_from.min(config.limits.value_bytes.saturating_add(1)),
             config,
             shards,
             counters: LayerCounters::default(),
@@ -191,6 +198,17 @@ impl LayerCore {
         if !body.charge(&self.slots.bytes, &self.config.limits, &self.counters) {
             self.counters.open_bytes_limit.add(1);
         }
+    }
+
+    /// What a root hands down: as yet only a trace. `None` in a forked child, where nothing is taken.
+    #[cold]
+    fn begin_trace(&self) -> Option<Lineage> {
+        if self.is_in_forked_child() {
+            self.counters.spans_after_fork.add(1);
+            return None;
+        }
+        let trace_id = [random_id(), random_id()];
+        Some(Lineage { trace_id, span_id: 0, anchor: self.clock.anchor(), flags: 0 })
     }
 
     /// Counts a new child at span `id` and reads what the child takes over. `None` if it is not measured.
@@ -274,6 +292,12 @@ impl LongpoleLayer {
     where
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
+        if event.is_contextual()
+            && let Some(id) = current_span::get(self.core.number)
+            && self.core.slots.with(id, |_| ()).is_some()
+        {
+            return Some(id);
+        }
         let mut scope = context.event_scope(event)?;
         scope.find_map(|span| {
             let id = span.id().into_u64();
@@ -299,40 +323,36 @@ where
         let core = &*self.core;
         let Some((callsite, verdict)) = core.admit(attributes.metadata()) else { return };
         let since_counter_zero = core.clock.elapsed();
-        let parent = self.parent_of(attributes, id, &context);
-        if parent.is_none() && core.is_in_forked_child() {
-            return core.counters.spans_after_fork.add(1);
-        }
-        let (trace_id, anchor) = match &parent {
-            Some((_, lineage)) => (lineage.trace_id, lineage.anchor),
-            None => ([random_id(), random_id()], core.clock.anchor()),
+        let (parent, lineage) = match self.parent_of(attributes, id, &context) {
+            Some(found) => found,
+            None => match core.begin_trace() {
+                Some(lineage) => (0, lineage),
+                None => return,
+            },
         };
         let claimed = core.slots.claim(
             id.into_u64(),
             || core.make_room(),
             |slot| {
-                slot.begin(parent.as_ref(), trace_id, anchor);
+                slot.begin(parent, &lineage);
                 let mut body = slot.lock();
-                let start = anchor.saturating_add(since_counter_zero);
-                body.begin(callsite, start, parent.as_ref().map_or(0, |(_, lineage)| lineage.span_id));
+                let start = lineage.anchor.saturating_add(since_counter_zero);
+                body.begin(callsite, start, lineage.span_id);
                 body.is_selected = verdict.is_selected;
-                match &parent {
-                    Some((_, lineage)) if lineage.flags & flags::FOREIGN_CONTEXT == 0 => {}
-                    _ => {
-                        drop(body);
-                        core.settle_origin(slot, parent.as_ref().map(|(id, _)| *id), attributes);
-                        body = slot.lock();
-                    }
+                if parent == 0 || lineage.flags & flags::FOREIGN_CONTEXT != 0 {
+                    drop(body);
+                    core.settle_origin(slot, parent, attributes);
+                    body = slot.lock();
                 }
                 core.append_origin(&mut body.attributes, callsite);
                 let mut recorder = FieldRecorder::new(core, slot, callsite, body);
                 attributes.record(&mut recorder);
-                recorder.finish();
+                recorder.open();
             },
         );
         if claimed.is_err() {
             core.counters.spans_open_limit.add(1);
-            if let Some((parent, _)) = parent {
+            if parent != 0 {
                 core.disown(parent);
             }
         }

@@ -93,7 +93,7 @@ impl LayerCore {
             let root = if span.is_local_root { frame_flags::LOCAL_ROOT } else { 0 };
             let flags = root | frame_flags::SAMPLED | frame_flags::HAD_PARTIAL;
             let head = FrameHead { children: span.children, flags, ..FrameHead::default() };
-            if self.shards.push(UpTo::Reserve, head, [span.message], None).is_err() {
+            if self.shards.push(UpTo::Reserve, head, [span.message], || None).is_err() {
                 refused = refused.saturating_add(1);
             }
         });
@@ -112,7 +112,7 @@ impl LayerCore {
         copy.polls.close(course.end);
         span.timing = timing_of(&copy.polls, course);
         if copy.has_other_keys || callsite.shadows_layer_keys {
-            copy.add_timing(&mut span);
+            copy.add_timing(course);
         }
         copy.remove_attribute(&self.own_keys.outcome);
         self.append_own_text(&mut copy, &self.own_keys.outcome, "partial");

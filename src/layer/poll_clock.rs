@@ -142,7 +142,7 @@ impl PollClock {
 
     #[inline]
     fn end_poll(&mut self, since: Timestamp, now: Timestamp) {
-        self.polls = self.polls.saturating_add(1);
+        self.polls = self.polls.wrapping_add(1);
         self.longest_poll = self.longest_poll.max(now.saturating_since(since));
         self.last_exit = self.last_exit.max(now);
         self.threads_inside = self.threads_inside.saturating_sub(1);

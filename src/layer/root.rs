@@ -11,10 +11,10 @@ use super::open_span::{Slot, flags};
 impl LayerCore {
     /// Settles where a span comes from that was just begun and is a root here, or came with something from outside.
     #[cold]
-    pub(super) fn settle_origin(&self, slot: &Slot, parent: Option<u64>, attributes: &Attributes<'_>) {
+    pub(super) fn settle_origin(&self, slot: &Slot, parent: u64, attributes: &Attributes<'_>) {
         match parent {
-            None => self.settle_root(slot, attributes.is_contextual()),
-            Some(parent) => self.inherit_foreign_context(slot, parent),
+            0 => self.settle_root(slot, attributes.is_contextual()),
+            parent => self.inherit_foreign_context(slot, parent),
         }
     }
 

@@ -130,7 +130,7 @@ impl LayerCore {
         append_name(&mut message, &phase);
         let flags = frame_flags::MAY_BE_CALL | self.export_flags(is_unsampled);
         let frame = FrameHead { flags, ..FrameHead::default() };
-        if let Err(refused) = self.shards.push(UpTo::Full, frame, [&message], None) {
+        if let Err(refused) = self.shards.push(UpTo::Full, frame, [&message], || None) {
             self.count_refused(refused);
         }
         true

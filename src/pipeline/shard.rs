@@ -82,11 +82,13 @@ impl Chunk {
 struct Pending {
     /// The encoded parts of all of them, one after the other.
     bytes: Vec<u8>,
+    /// The first so many count.
+    len: usize,
     spans: Vec<PendingSpan>,
 }
 
 /// A finished span as it was left.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct PendingSpan {
     /// What is still to be written; `None`: its bytes are a whole message.
     rest: Option<FinishedSpan>,
@@ -99,7 +101,7 @@ struct PendingSpan {
 impl Pending {
     /// What all of them take.
     fn size(&self) -> usize {
-        self.bytes.len().saturating_add(self.spans.len().saturating_mul(size_of::<PendingSpan>()))
+        self.bytes.len().saturating_add(self.len.saturating_mul(size_of::<PendingSpan>()))
     }
 
     /// What its buffers take, full or not.
@@ -109,11 +111,12 @@ impl Pending {
 
     /// Writes all of them out and forgets them.
     fn write_into(&mut self, chunk: &mut Chunk) {
-        let Pending { bytes, spans } = self;
+        let spans = self.spans.get(..self.len).unwrap_or_default();
+        let bytes = &mut self.bytes;
         chunk.heads.reserve(spans.len());
         chunk.bytes.reserve(bytes.len().saturating_add(spans.len().saturating_mul(TYPICAL_REST)));
         let mut left = bytes.as_slice();
-        for span in spans.drain(..) {
+        for span in spans {
             let Some((part, others)) = left.split_at_checked(span.len as usize) else { break };
             left = others;
             let tag = chunk.bytes.len();
@@ -135,6 +138,23 @@ impl Pending {
             });
         }
         bytes.clear();
+        self.len = 0;
+    }
+
+    /// The place of the next span.
+    #[inline(always)]
+    fn next_span(&mut self) -> Option<&mut PendingSpan> {
+        if self.len >= self.spans.len() {
+            self.make_places();
+        }
+        let place = self.spans.get_mut(self.len)?;
+        self.len = self.len.wrapping_add(1);
+        Some(place)
+    }
+
+    #[cold]
+    fn make_places(&mut self) {
+        self.spans.resize(self.spans.len().saturating_mul(2).max(16), PendingSpan::default());
     }
 }
 
@@ -246,7 +266,7 @@ impl Shards {
         up_to: UpTo,
         head: FrameHead,
         parts: [&[u8]; N],
-        rest: Option<FinishedSpan>,
+        rest: impl FnOnce() -> Option<FinishedSpan>,
     ) -> Result<(), Refused> {
         let limit = match up_to {
             UpTo::Half => self.half,
@@ -272,7 +292,9 @@ impl Shards {
                 pending.bytes.extend_from_slice(part);
             }
             let FrameHead { children, flags, .. } = head;
-            pending.spans.push(PendingSpan { rest, len: len as u32, children, flags });
+            if let Some(span) = pending.next_span() {
+                *span = PendingSpan { rest: rest(), len: len as u32, children, flags };
+            }
         }
         if let Some(after_push) = self.after_push.get() {
             after_push();
@@ -323,7 +345,7 @@ impl Shards {
         let shard = self.shards.get(index)?;
         let mut taken = {
             let Buffers { pending, spare } = &mut *shard.buffers.lock();
-            if pending.spans.is_empty() {
+            if pending.len == 0 {
                 return None;
             }
             std::mem::replace(pending, std::mem::take(spare))
