@@ -31,7 +31,7 @@ pub struct Case {
 }
 
 /// What became of it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Told {
     /// Spans in the runs that count.
     pub measured: u64,
@@ -39,17 +39,17 @@ pub struct Told {
     pub made: u64,
     /// Spans that were exported; `None` if nothing is.
     pub exported: Option<u64>,
-    /// Spans known to be lost.
-    pub lost: u64,
+    /// What is known to be lost, in words.
+    pub lost: Option<String>,
 }
 
 impl Told {
     /// What makes figures of this case worthless; `None` if nothing does. `is_exported`: whether the set-up is to
     /// export what is made.
     pub fn problem(&self, is_exported: bool) -> Option<String> {
-        let Told { made, exported, lost, .. } = *self;
+        let Told { made, exported, lost, .. } = self;
         match exported {
-            _ if lost > 0 => Some(format!("{lost} of {made} spans were lost")),
+            _ if lost.is_some() => lost.clone(),
             Some(exported) if is_exported && exported != made => {
                 Some(format!("{exported} of {made} spans were exported"))
             }
@@ -173,11 +173,11 @@ mod tests {
 
     #[test]
     fn figures_of_cases_that_lose_spans_are_worthless() {
-        let told = Told { measured: 10, made: 20, exported: Some(20), lost: 0 };
+        let told = Told { measured: 10, made: 20, exported: Some(20), lost: None };
         assert_eq!(told.problem(true), None);
-        assert!(Told { lost: 1, ..told }.problem(true).is_some());
-        assert!(Told { exported: Some(19), ..told }.problem(true).is_some());
-        assert_eq!(Told { exported: Some(0), ..told }.problem(false), None);
+        assert!(Told { lost: Some("1 span".to_owned()), ..told.clone() }.problem(true).is_some());
+        assert!(Told { exported: Some(19), ..told.clone() }.problem(true).is_some());
+        assert_eq!(Told { exported: Some(0), ..told.clone() }.problem(false), None);
         assert_eq!(Told { exported: None, ..told }.problem(true), None);
     }
 }

@@ -48,7 +48,8 @@ pub enum CountError {
 pub struct Counted {
     /// Instructions, on all threads.
     pub instructions: u64,
-    /// Calls of the allocator for memory, on all threads.
+    /// Calls of the allocator for memory, on all threads, from functions that were counted. Calls are counted outside
+    /// of the function that is counted too.
     pub allocations: u64,
     /// What the program printed.
     pub printed: String,

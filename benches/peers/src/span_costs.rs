@@ -5,6 +5,7 @@
 //! what the spans cost. In that the threads of an exporter work beside those that make spans, and queues are as large as
 //! it takes for nothing to be lost.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -118,10 +119,11 @@ impl Programs {
 
     /// What the threads cost that make the spans.
     fn hot(&self, case: Case, cost: &mut SpanCost) -> anyhow::Result<()> {
-        let counted = count(&self.command(&self.case, case, None), Some(MEASURED), self.folder.path())?;
-        let spans = told(&case, &counted.printed)?.measured as f64;
-        cost.hot_instructions = Some(counted.instructions as f64 / spans);
-        cost.hot_allocations = Some(counted.allocations as f64 / spans);
+        let counted = count(&self.command(&self.case, case, None)?, Some(MEASURED), self.folder.path())?;
+        let told = told(&case, &counted.printed)?;
+        cost.hot_instructions = Some(counted.instructions as f64 / told.measured as f64);
+        // Calls are counted in the runs before too.
+        cost.hot_allocations = Some(counted.allocations as f64 / told.made as f64);
         if !case.setup.has_threads {
             cost.all_instructions = cost.hot_instructions;
             cost.all_allocations = cost.hot_allocations;
@@ -137,7 +139,7 @@ impl Programs {
         let mut counts = [(0, 0); 2];
         for (known, runs) in counts.iter_mut().zip([FEW_RUNS, MANY_RUNS]) {
             let case = Case { runs, catches_up: false, ..case };
-            let command = self.command(&self.case, case, Some(LARGE_QUEUE));
+            let command = self.command(&self.case, case, Some(LARGE_QUEUE))?;
             let counted = count(&command, None, self.folder.path())?;
             *known = (counted.instructions, told(&case, &counted.printed)?.made);
         }
@@ -153,7 +155,7 @@ impl Programs {
         let mut counts = [(Allocated { times: 0, bytes: 0 }, 0); 2];
         for (known, runs) in counts.iter_mut().zip([FEW_RUNS, MANY_RUNS]) {
             let case = Case { runs, ..case };
-            let output = self.command(counting, case, None).output()?;
+            let output = self.command(counting, case, None)?.output()?;
             let printed = String::from_utf8_lossy(&output.stdout);
             let (first, second) =
                 printed.split_once('\n').context("the counting program prints two lines")?;
@@ -166,16 +168,18 @@ impl Programs {
         Ok(())
     }
 
-    fn command(&self, program: &Path, case: Case, queue: Option<usize>) -> Command {
+    /// Each with a folder of its own: spans that one leaves there are the next one's to send.
+    fn command(&self, program: &Path, case: Case, queue: Option<usize>) -> io::Result<Command> {
+        let folder = tempfile::tempdir_in(self.folder.path())?.keep();
         let mut command = Command::new(program);
-        command.arg("case").args(case.to_arguments()).arg(self.acknowledger.url()).arg(self.folder.path());
+        command.arg("case").args(case.to_arguments()).arg(self.acknowledger.url()).arg(folder);
         command.arg(queue.map_or_else(|| "-".to_owned(), |queue| queue.to_string()));
         // Nothing of the user's settings.
         for (key, _) in std::env::vars_os().filter(|(key, _)| is_setting(&key.to_string_lossy())) {
             command.env_remove(key);
         }
         command.envs(case.setup.environment.iter().copied());
-        command
+        Ok(command)
     }
 }
 

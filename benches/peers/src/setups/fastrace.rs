@@ -26,7 +26,7 @@ pub(super) fn reporting(_: &Surroundings) -> anyhow::Result<Installed> {
         catch_up: Box::new(fastrace::flush),
         finish: Box::new(move || {
             fastrace::flush();
-            Outcome { exported: Some(exported.load(Ordering::Relaxed)), lost: 0 }
+            Outcome { exported: Some(exported.load(Ordering::Relaxed)), lost: None }
         }),
     })
 }

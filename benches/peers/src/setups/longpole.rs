@@ -1,11 +1,16 @@
 //! longpole as a program sets it up, with its pipeline, sending over OTLP/HTTP.
 
+use std::time::Duration;
+
 use longpole::{Builder, Longpole};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
 use super::{Installed, Outcome, Surroundings};
+
+/// Under callgrind everything takes fifty times as long.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) fn analysis(_: &Surroundings) -> anyhow::Result<Installed> {
     installed(longpole::builder().workflow("bench"))
@@ -25,7 +30,15 @@ pub(super) fn lean(surroundings: &Surroundings) -> anyhow::Result<Installed> {
 }
 
 pub(super) fn full(surroundings: &Surroundings) -> anyhow::Result<Installed> {
-    installed(exporting(surroundings).with_location(true).with_threads(true).with_target(true))
+    installed(full_content(surroundings))
+}
+
+fn full_content(surroundings: &Surroundings) -> Builder {
+    exporting(surroundings).with_location(true).with_threads(true).with_target(true)
+}
+
+pub(super) fn full_export_only(surroundings: &Surroundings) -> anyhow::Result<Installed> {
+    installed(full_content(surroundings).export_only())
 }
 
 pub(super) fn otel_context(surroundings: &Surroundings) -> anyhow::Result<Installed> {
@@ -59,11 +72,12 @@ fn ends_with(longpole: Longpole) -> Installed {
     let flushed = longpole.clone();
     Installed {
         catch_up: Box::new(move || {
-            flushed.flush();
+            flushed.flush_within(PATIENCE);
         }),
         finish: Box::new(move || {
-            let report = longpole.shutdown().flush;
-            let lost = report.lost.values().sum::<u64>() + report.rejected + report.pending;
+            let report = longpole.shutdown_within(PATIENCE).flush;
+            let is_lossless = report.lost.is_empty() && report.rejected == 0 && report.pending == 0;
+            let lost = (!is_lossless).then(|| report.to_string());
             let is_exporting = !longpole.destinations().is_empty();
             Outcome { exported: is_exporting.then_some(report.acknowledged), lost }
         }),

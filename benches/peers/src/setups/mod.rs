@@ -57,12 +57,12 @@ pub struct Installed {
 }
 
 /// What became of the spans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Spans that were handed over or acknowledged; `None` if nothing is exported.
     pub exported: Option<u64>,
-    /// Spans known to be lost.
-    pub lost: u64,
+    /// What is known to be lost, in words.
+    pub lost: Option<String>,
 }
 
 impl Installed {
@@ -157,6 +157,12 @@ pub const SETUPS: &[Setup] = &[
             longpole::full,
         ),
         &[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "1000000")],
+    ),
+    setup(
+        "longpole-export-only",
+        "longpole, exporting the same, without reports: `export_only()`",
+        MAIN,
+        longpole::full_export_only,
     ),
     setup(
         "longpole-otel-context",

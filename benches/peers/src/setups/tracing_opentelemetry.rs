@@ -155,7 +155,7 @@ fn ends_with(provider: SdkTracerProvider, exported: Arc<AtomicU64>) -> Installed
         finish: Box::new(move || {
             let _ = provider.force_flush();
             let _ = provider.shutdown();
-            Outcome { exported: Some(exported.load(Ordering::Relaxed)), lost: 0 }
+            Outcome { exported: Some(exported.load(Ordering::Relaxed)), lost: None }
         }),
     }
 }

@@ -11,6 +11,7 @@ use longpole::span_record::SpanRecord;
 use longpole::time::Timestamp;
 use longpole_benches::trace_file;
 use longpole_benches::workloads::{Workload, one_run};
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
@@ -58,16 +59,25 @@ pub(crate) enum Work {
     Each(fn(u64) -> anyhow::Result<usize>),
 }
 
-/// Does the work of a case and returns how many spans or calls were measured.
-pub(crate) fn work(name: &str, turns: u64) -> anyhow::Result<usize> {
+/// How often something was done in a process.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// Spans or calls in the function that is counted.
+    pub(crate) measured: u64,
+    /// All spans, if what they allocate is of interest.
+    pub(crate) made: Option<u64>,
+}
+
+/// Does the work of a case.
+pub(crate) fn work(name: &str, turns: u64) -> anyhow::Result<Done> {
     match CASES.iter().find(|(known, _)| *known == name) {
         Some((_, Work::Spans(workload, content))) => spans(*workload, *content, turns),
-        Some((_, Work::Each(work))) => work(turns),
+        Some((_, Work::Each(work))) => Ok(Done { measured: work(turns)? as u64, made: None }),
         None => bail!("no case is called {name:?}"),
     }
 }
 
-fn spans(workload: Workload, content: Content, turns: u64) -> anyhow::Result<usize> {
+fn spans(workload: Workload, content: Content, turns: u64) -> anyhow::Result<Done> {
     let mut harness = Harness::new(content);
     tracing::subscriber::set_global_default(registry().with(harness.layer()))?;
     let text = workload.text();
@@ -83,7 +93,8 @@ fn spans(workload: Workload, content: Content, turns: u64) -> anyhow::Result<usi
             bail!("{arrived} of {spans} spans arrived");
         }
     }
-    Ok(MEASURED_RUNS * spans)
+    let all = |runs: usize| (runs * spans) as u64;
+    Ok(Done { measured: all(MEASURED_RUNS), made: Some(all(WARM_UP_RUNS + MEASURED_RUNS)) })
 }
 
 fn decode_protobuf(turns: u64) -> anyhow::Result<usize> {

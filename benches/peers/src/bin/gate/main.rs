@@ -15,7 +15,7 @@ use anyhow::Context;
 use longpole_benches::baseline::{Baseline, Compared, Counts, TOLERATED_PERCENT, Verdict, compiler};
 use longpole_benches::instructions::{count, valgrind_version};
 
-use crate::cases::{CASES, work};
+use crate::cases::{CASES, Done, work};
 
 const UPDATE: &str = "cargo run --release -p longpole-benches --bin gate -- --update";
 /// What one turn of the planted loop costs.
@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     if let Some(name) = value("--case") {
         let turns = value("--turns").unwrap_or("0").parse().context("--turns takes a number")?;
-        println!("{}", work(name, turns)?);
+        println!("{}", serde_json::to_string(&work(name, turns)?)?);
         return Ok(ExitCode::SUCCESS);
     }
     let percent: u64 = value("--plant").unwrap_or("0").parse().context("--plant takes per cents")?;
@@ -82,14 +82,14 @@ fn tell(all: &[Compared], before: &Baseline, now: &Baseline) -> ExitCode {
     let failed = of(&[Verdict::Worse, Verdict::New]);
     let better = of(&[Verdict::Better]);
     if !better.is_empty() {
-        println!("\n{} cases cost less than the baseline says; keep that: {UPDATE}", better.len());
+        println!("\n{} of the cases cost less than the baseline says; keep that: {UPDATE}", better.len());
         better.iter().for_each(|compared| println!("  {compared}"));
     }
     if failed.is_empty() {
         println!("\n{} cases within {TOLERATED_PERCENT} % of the baseline", all.len() - better.len());
         return ExitCode::SUCCESS;
     }
-    println!("\nFAILED: {} cases cost more than the baseline says", failed.len());
+    println!("\nFAILED: {} of the cases cost more than the baseline says", failed.len());
     failed.iter().for_each(|compared| println!("  {compared}"));
     if before.rust != now.rust {
         println!("The baseline was counted with rustc {}, this is {}.", before.rust, now.rust);
@@ -104,10 +104,9 @@ fn counts(name: &str, turns: u64) -> anyhow::Result<Counts> {
     command.args(["--case", name, "--turns", &turns.to_string()]);
     let counted = count(&command, Some(cases::MEASURED), &std::env::temp_dir())
         .with_context(|| format!("cannot count {name:?}"))?;
-    let spans: u64 = counted.printed.trim().parse().context("a case prints how many spans it made")?;
-    let spans = spans.max(1);
+    let done: Done = serde_json::from_str(&counted.printed).context("a case prints what it did")?;
     Ok(Counts {
-        instructions: counted.instructions / spans,
-        allocations_per_1000: counted.allocations * 1000 / spans,
+        instructions: counted.instructions / done.measured.max(1),
+        allocations_per_1000: done.made.map(|made| counted.allocations * 1000 / made.max(1)),
     })
 }
