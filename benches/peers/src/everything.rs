@@ -198,7 +198,10 @@ fn run_bench(arguments: &[&str], root: &Path, bench: &mut Bench) -> anyhow::Resu
     let data = folder.path().join("figures");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["bench", "--locked", "-q", "-p", "longpole", "--bench"]).args(arguments).current_dir(root);
+    command
+        .args(["bench", "--locked", "-q", "--profile", "release", "-p", "longpole", "--bench"])
+        .args(arguments)
+        .current_dir(root);
     let output = command.env("LONGPOLE_BENCH_JSON", &data).output()?;
     bench.printed = String::from_utf8(output.stdout)?;
     let said = String::from_utf8_lossy(&output.stderr);
