@@ -38,11 +38,11 @@ pub(crate) struct EncodedKey {
 }
 
 /// Long enough for the keys of the conventions, and [`ROOM`].
-const TEMPLATE: usize = 80;
+pub(crate) const TEMPLATE: usize = 80;
 /// Room for a value that is a number or a short text.
 const ROOM: usize = 32;
 /// Texts of so many bytes are written without a call.
-const SHORT_TEXT: usize = 16;
+pub(crate) const SHORT_TEXT: usize = 16;
 /// As a part of an attribute's length makes that too long for one byte.
 const TOO_LONG: u8 = 0x80;
 
@@ -144,8 +144,12 @@ fn fill_text(place: &mut [u8; ROOM], text: &[u8]) {
         put_at(place, 3, front);
         put_at(place, len.wrapping_sub(1), back);
     } else {
-        for (place, byte) in place.iter_mut().skip(3).zip(text) {
-            *place = *byte;
+        let [_, _, _, first, second, third, ..] = place;
+        match *text {
+            [a] => *first = a,
+            [a, b] => (*first, *second) = (a, b),
+            [a, b, c] => (*first, *second, *third) = (a, b, c),
+            _ => {}
         }
     }
 }
@@ -182,17 +186,26 @@ pub(crate) fn append_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: 
 }
 
 /// The same for a text that is not too long.
-#[inline(always)]
-pub(crate) fn append_whole_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) {
-    let bytes = text.as_bytes();
-    if bytes.len() <= SHORT_TEXT {
-        if append_short(buffer, tag, key, bytes.len().wrapping_add(3), 0, |place| fill_text(place, bytes)) {
-            return;
-        }
-    } else if append_short(buffer, tag, key, 3, bytes.len(), |place| fill_text(place, bytes)) {
-        return buffer.extend_from_slice(bytes);
+#[inline]
+fn append_whole_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) {
+    if text.len() <= SHORT_TEXT {
+        return append_short_str(buffer, tag, key, text);
     }
-    append_long_str(buffer, tag, key, text, "");
+    let bytes = text.as_bytes();
+    if append_short(buffer, tag, key, 3, bytes.len(), |place| fill_text(place, bytes)) {
+        buffer.extend_from_slice(bytes);
+    } else {
+        append_long_str(buffer, tag, key, text, "");
+    }
+}
+
+/// The same for a text of at most [`SHORT_TEXT`] bytes.
+#[inline(always)]
+pub(crate) fn append_short_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) {
+    let bytes = text.as_bytes();
+    if !append_short(buffer, tag, key, bytes.len().wrapping_add(3), 0, |place| fill_text(place, bytes)) {
+        append_long_str(buffer, tag, key, text, "");
+    }
 }
 
 /// Appends a text attribute of any length: `text`, and `mark` behind it.

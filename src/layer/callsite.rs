@@ -51,6 +51,8 @@ pub(crate) struct FieldInfo {
     pub(crate) treatment: Treatment,
     /// Text is written as it is: it has no other role, and nothing is withheld.
     pub(crate) is_plain: bool,
+    /// In which modes text is written as it is.
+    pub(crate) plain_in: u8,
     /// In which modes a value is written, not regarding its treatment.
     pub(crate) written_in: u8,
     /// In which modes a value that is no text is written as it is.
@@ -127,12 +129,14 @@ impl Callsite {
             let role = if is_log_location { Role::LogLocation } else { role_of(key) };
             let written_in = mode::writing(fact_of(key).is_some());
             let is_kept = matches!(treatment, Treatment::Plain | Treatment::Content);
+            let is_plain = role == Role::Attribute && treatment == Treatment::Plain;
             FieldInfo {
                 role,
                 key: EncodedKey::new(key),
                 bit: 1u64.wrapping_shl(first_spelling.min(63) as u32),
                 treatment,
-                is_plain: role == Role::Attribute && treatment == Treatment::Plain,
+                is_plain,
+                plain_in: if is_plain { written_in } else { 0 },
                 written_in,
                 kept_in: if is_kept { written_in } else { 0 },
             }

@@ -15,7 +15,7 @@ use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
 use super::callsite::Callsite;
-use super::open_span::{Body, Slot, flags};
+use super::open_span::{Body, Slot, flags, marks};
 use super::poll_clock::PollClock;
 
 /// Keys the layer writes or looks for when a span closes, encoded.
@@ -105,19 +105,15 @@ impl LayerCore {
             }
         }
 
-        if self.profilers.are_bound() {
-            self.record_in_profiler(slot, body, callsite.name, &course);
+        if self.is_watched.load(Relaxed) {
+            self.tell_watchers(slot, body, callsite.name, &course);
         }
-        if self.usage_logs.are_bound() {
-            self.log_usage(slot, body, course.end);
-        }
-        let shadowed = body.has_other_keys || callsite.shadows_layer_keys;
-        if shadowed {
+        if body.has_other_keys {
             body.add_timing(&course);
         }
-        self.append_outcome(body, shadowed);
-        if body.is_selected {
-            self.append_selected_id(body, callsite.name);
+        let never_ran = body.polls.first_enter().is_none();
+        if never_ran || body.polls.panicked() || body.marks != 0 {
+            self.append_marks(body, callsite.name);
         }
         let is_local_root = slot.parent().is_none();
         let is_outermost_marked = self.settle_workflow(slot, body, is_local_root);
@@ -132,7 +128,7 @@ impl LayerCore {
             flags_of_frame |= frame_flags::OUTERMOST_MARKED;
         }
         flags_of_frame |= self.export_flags(is_unsampled);
-        if callsite.may_be_call | body.has_other_keys {
+        if callsite.may_be_call || body.has_other_keys {
             flags_of_frame |= frame_flags::MAY_BE_CALL;
         }
         if slot_flags & flags::PARTIAL_WRITTEN != 0 {
@@ -199,21 +195,38 @@ impl LayerCore {
         self.shards.push(up_to, frame, [&body.attributes, &rare_fields(body, callsite)], || Some(span))
     }
 
-    #[inline]
-    fn append_outcome(&self, body: &mut Body, shadowed: bool) {
+    /// Tells whoever is bound to a span above.
+    #[cold]
+    fn tell_watchers(&self, slot: &Slot, body: &Body, callsite_name: &'static str, course: &Course) {
+        if self.profilers.are_bound() {
+            self.record_in_profiler(slot, body, callsite_name, course);
+        }
+        if self.usage_logs.are_bound() {
+            self.log_usage(slot, body, course.end);
+        }
+    }
+
+    /// Appends how the span ended, if that is not told by its status, and what makes it a node.
+    #[inline(never)]
+    fn append_marks(&self, body: &mut Body, callsite_name: &'static str) {
         let closed_by_panic =
             body.polls.first_enter().is_none() && !body.created_panicking && std::thread::panicking();
         let outcome = if body.polls.panicked() || closed_by_panic {
-            "panicked"
-        } else if body.is_cancelled {
-            "cancelled"
-        } else if body.is_given_up {
-            "partial"
+            Some("panicked")
+        } else if body.has(marks::CANCELLED) {
+            Some("cancelled")
+        } else if body.has(marks::GIVEN_UP) {
+            Some("partial")
         } else {
-            return;
+            None
         };
-        if !shadowed || !body.has_attribute(&self.own_keys.outcome) {
+        if let Some(outcome) = outcome
+            && !(body.has_other_keys && body.has_attribute(&self.own_keys.outcome))
+        {
             self.append_own_text(body, &self.own_keys.outcome, outcome);
+        }
+        if body.has(marks::SELECTED) {
+            self.append_selected_id(body, callsite_name);
         }
     }
 
@@ -292,7 +305,7 @@ pub(super) fn finished(
         name: Some(&callsite.encoded_name),
         flags: (span::flags::IS_REMOTE_KNOWN | sampled | remote) as u16,
         kind: body.kind,
-        has_timing: !body.has_other_keys && !callsite.shadows_layer_keys,
+        has_timing: !body.has_other_keys,
     }
 }
 

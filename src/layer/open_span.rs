@@ -44,6 +44,16 @@ pub(crate) mod flags {
     pub(crate) const PARTIAL_WRITTEN: u32 = 64;
 }
 
+/// Bits of [`Body::marks`].
+pub(crate) mod marks {
+    /// A selector makes it a node.
+    pub(crate) const SELECTED: u8 = 1;
+    /// The future it stands for was dropped before it was ready.
+    pub(crate) const CANCELLED: u8 = 2;
+    /// It ends because others need its place.
+    pub(crate) const GIVEN_UP: u8 = 4;
+}
+
 /// A place for one open span, used again and again. Aligned so that two never share a cache line: spans of one thread
 /// may run on others.
 #[derive(Debug, Default)]
@@ -198,12 +208,10 @@ pub(crate) struct Body {
     pub(crate) callsite: Option<&'static Callsite>,
     pub(crate) start: Timestamp,
     pub(crate) polls: PollClock,
-    pub(crate) is_selected: bool,
     pub(crate) created_panicking: bool,
-    pub(crate) is_cancelled: bool,
     pub(crate) is_detached: bool,
-    /// It ends because others need its place.
-    pub(crate) is_given_up: bool,
+    /// Bits of [`marks`].
+    pub(crate) marks: u8,
     /// Keys that are no field of the callsite, or that the layer wrote itself, may be in `attributes`.
     pub(crate) has_other_keys: bool,
     pub(super) has_rare: bool,
@@ -282,9 +290,8 @@ impl Body {
         self.start = start;
         self.polls.reset();
         self.created_panicking = std::thread::panicking();
-        self.is_cancelled = false;
         self.is_detached = false;
-        self.is_given_up = false;
+        self.marks = 0;
         self.has_other_keys = callsite.shadows_layer_keys;
         self.kind = INTERNAL;
         self.status = 0;
@@ -360,6 +367,10 @@ impl Body {
     fn rare_mut(&mut self) -> &mut Rare {
         self.has_rare = true;
         self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn has(&self, mark: u8) -> bool {
+        self.marks & mark != 0
     }
 
     /// Notes that the attribute of the field with this bit is about to be appended; not if its key may be there

@@ -10,7 +10,7 @@ use crate::time::Duration;
 use super::LayerCore;
 use super::callsite::Callsite;
 use super::closing::{Course, finished, rare_fields, settle, timing_of};
-use super::open_span::{Body, Slot, flags, trace_id_bytes};
+use super::open_span::{Body, Slot, flags, marks, trace_id_bytes};
 
 /// An open span, written as if it ended now with the outcome `partial`.
 #[derive(Clone, Copy, Debug)]
@@ -111,12 +111,12 @@ impl LayerCore {
     ) -> Vec<u8> {
         copy.polls.close(course.end);
         span.timing = timing_of(&copy.polls, course);
-        if copy.has_other_keys || callsite.shadows_layer_keys {
+        if copy.has_other_keys {
             copy.add_timing(course);
         }
         copy.remove_attribute(&self.own_keys.outcome);
         self.append_own_text(&mut copy, &self.own_keys.outcome, "partial");
-        if copy.is_selected {
+        if copy.has(marks::SELECTED) {
             self.append_selected_id(&mut copy, callsite.name);
         }
         if slot.parent().is_none() {

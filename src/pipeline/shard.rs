@@ -101,7 +101,8 @@ struct PendingSpan {
 impl Pending {
     /// What all of them take.
     fn size(&self) -> usize {
-        self.bytes.len().saturating_add(self.len.saturating_mul(size_of::<PendingSpan>()))
+        // Of what is in memory: no overflow.
+        self.bytes.len().wrapping_add(self.len.wrapping_mul(size_of::<PendingSpan>()))
     }
 
     /// What its buffers take, full or not.
@@ -285,7 +286,7 @@ impl Shards {
                 return Err(Refused::Closed);
             }
             let pending = &mut buffers.pending;
-            if pending.size().saturating_add(len).saturating_add(size_of::<PendingSpan>()) > limit {
+            if pending.size().wrapping_add(len).wrapping_add(size_of::<PendingSpan>()) > limit {
                 return Err(Refused::Full);
             }
             for part in parts {
