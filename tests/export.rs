@@ -65,6 +65,35 @@ fn program() {
 }
 
 #[test]
+fn export_only_sends_every_span_at_once_and_analyses_nothing() {
+    let sink = Sink::accepting();
+    let (layer, longpole) = longpole::builder()
+        .otlp_endpoint(sink.url())
+        .durability(longpole::Durability::Memory)
+        .export_only()
+        .on_run(|_| panic!("there is no analysis"))
+        .build()
+        .unwrap();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), program);
+    let flushed = longpole.flush();
+    assert!(flushed.is_complete && flushed.lost.is_empty(), "{flushed}");
+    assert_eq!((flushed.closed, flushed.acknowledged, flushed.pending), (3, 3, 0));
+    assert!(longpole.last_run().is_none());
+    let told = longpole.diagnostics().notes;
+    assert!(told.iter().any(|note| note.contains("export_only() leaves nothing for on_run")), "{told:?}");
+    let spans = sink.spans();
+    assert_eq!(spans.len(), 3);
+    let fetch = attributes(&named(&spans, "fetch it").attributes);
+    assert_eq!(fetch["longpole.cost.usd"], &Value::DoubleValue(0.25));
+    let root = named(&spans, "run");
+    assert!(root.parent_span_id.is_empty());
+    let root = attributes(&root.attributes);
+    assert_eq!(root["longpole.workflow.name"], &text("desk"));
+    assert!(!root.keys().any(|key| key.starts_with("longpole.run.")), "{root:?}");
+    longpole.shutdown();
+}
+
+#[test]
 fn a_backend_gets_every_span_once_and_the_verdict_on_the_root() {
     let sink = Sink::accepting();
     let (layer, longpole) = longpole::builder()

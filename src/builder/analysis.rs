@@ -40,6 +40,34 @@ impl Builder {
         self
     }
 
+    /// Sends spans and analyses nothing in this process: no reports, no metrics of nodes, no callbacks, and roots carry
+    /// no verdict; calls of models still carry what they cost. For services with so many spans that the analysis,
+    /// which takes more time than all the rest, belongs elsewhere: the tool reads the same spans from a file or a
+    /// backend's export. What asks for reports is told in [`Diagnostics::notes`](crate::Diagnostics::notes) and sees
+    /// none.
+    pub fn export_only(mut self) -> Self {
+        self.analyses = false;
+        self
+    }
+
+    /// Says what was asked for that only an analysis can give, and asks for it no longer.
+    pub(super) fn settle_export_only(&mut self, notes: &mut Vec<String>) {
+        if self.analyses {
+            return;
+        }
+        let asked = [
+            (self.keep_runs.take().is_some(), "keep_runs"),
+            (!std::mem::take(&mut self.on_run).is_empty(), "on_run or report_to_stderr"),
+            (!std::mem::take(&mut self.on_run_spans).is_empty(), "on_run_spans"),
+            (!self.report.budgets.is_empty() || !self.on_budget.is_empty(), "budgets"),
+        ];
+        self.report.budgets = Default::default();
+        self.on_budget.clear();
+        for (_, what) in asked.iter().filter(|(is_asked, _)| *is_asked) {
+            notes.push(format!("export_only() leaves nothing for {what} to work on"));
+        }
+    }
+
     /// How a run is made of its spans, where several readings are reasonable.
     pub fn run_options(mut self, options: RunOptions) -> Self {
         self.report.run = options;

@@ -47,6 +47,7 @@ use crate::terminal;
 pub struct Builder {
     layer: LayerConfig,
     exports_spans: bool,
+    analyses: bool,
     #[cfg(feature = "otlp")]
     reads_parent: bool,
     service_name: Option<String>,
@@ -176,6 +177,7 @@ pub fn builder() -> Builder {
     Builder {
         layer: LayerConfig::default(),
         exports_spans: true,
+        analyses: true,
         #[cfg(feature = "otlp")]
         reads_parent: false,
         service_name: None,
@@ -390,6 +392,7 @@ impl Builder {
         let mut notes = std::mem::take(&mut self.environment.problems);
         let limits = self.environment.limits;
         self.settle_privacy();
+        self.settle_export_only(&mut notes);
         #[cfg(feature = "mlflow")]
         self.settle_mlflow_traces(&mut notes);
         let prices = self.settle_prices(&mut notes);
@@ -411,6 +414,10 @@ impl Builder {
             true => None,
             false => self.start_mlflow(&mut destinations, &mut notes)?,
         };
+        #[cfg(feature = "mlflow")]
+        if mlflow.is_some() && !self.analyses {
+            notes.push("export_only() leaves MLflow no runs to log".to_owned());
+        }
         self.layer.export = delivery.as_ref().is_some_and(|delivery| delivery.takes_spans());
         self.layer.limits.apply(&limits);
         self.layer.max_open_spans = limits.open_spans.unwrap_or(self.layer.max_open_spans);
@@ -451,6 +458,7 @@ impl Builder {
             let settings = PipelineSettings {
                 is_strict: self.durability == Some(Durability::Strict)
                     && delivery.as_ref().is_some_and(|delivery| delivery.has_spool()),
+                analyses: self.analyses,
                 prices,
                 telling: LossTelling {
                     layer_losses: losses_of(&core),

@@ -57,6 +57,8 @@ pub(crate) enum IoRequest {
 pub(crate) struct PipelineSettings {
     /// Whether a span that has closed has been passed on, to disk where there is a spool.
     pub(crate) is_strict: bool,
+    /// Whether spans are analysed, not only delivered.
+    pub(crate) analyses: bool,
     pub(crate) prices: PriceSettings,
     pub(crate) telling: LossTelling,
 }
@@ -80,8 +82,11 @@ impl Pipeline {
         let outputs = Arc::new(Outputs::default());
         let (to_run, for_run) = crossbeam_channel::unbounded();
         let (to_io, for_io) = crossbeam_channel::unbounded();
+        // Where every closing thread drains, nobody looks again after it; and budgets are watched while runs go on.
+        let holds = !settings.is_strict && config.budgets.is_none();
         let drain =
-            Arc::new(Drain::new(shards.clone(), to_run, outputs.clone(), delivery.clone(), settings.prices));
+            Drain::new(shards.clone(), to_run, outputs.clone(), delivery.clone(), settings.prices, holds);
+        let drain = Arc::new(if settings.analyses { drain } else { drain.without_analysis() });
         run_thread::spawn(config, for_run, shards.clone(), outputs.clone(), delivery.clone())
             .map_err(|source| SpawnError { name: run_thread::NAME, source })?;
         io_thread::spawn(drain.clone(), for_io, settings.telling)

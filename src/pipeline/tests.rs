@@ -55,7 +55,7 @@ fn pipeline(shards: &Arc<Shards>, io_panics: Arc<AtomicBool>) -> Pipeline {
         shards.clone(),
         None,
         config,
-        PipelineSettings { is_strict: false, prices: Default::default(), telling },
+        PipelineSettings { is_strict: false, analyses: true, prices: Default::default(), telling },
     )
     .unwrap()
 }

@@ -16,7 +16,6 @@ mod scheduling;
 mod spread;
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
 
 use self::catalogue::insight;
 use super::analysed::Analysed;
@@ -28,6 +27,7 @@ use super::{
 use crate::analysis::critical_path::Entry;
 use crate::analysis::replay::Changes;
 use crate::analysis::variability::threshold_severity;
+use crate::hashing::{QuickMap, QuickSet};
 use crate::money::Money;
 use crate::report::build::ReportOptions;
 use crate::run::SpanIx;
@@ -48,7 +48,7 @@ pub(super) struct Case<'a> {
     /// Path time of each span with all below it.
     path_below: Vec<Duration>,
     /// How the path came into each span on it.
-    entries: HashMap<SpanIx, Entry>,
+    entries: QuickMap<SpanIx, Entry>,
 }
 
 /// A finding, and the change its first suggestion stands for.
@@ -82,7 +82,7 @@ pub(super) fn findings(case: &Case<'_>) -> (Vec<Finding>, Option<Combined>) {
         order(a).cmp(&order(b)).then_with(|| (&a.code, &a.subject).cmp(&(&b.code, &b.subject)))
     });
     // Of one rule about one node the finding that saves most is told; gaps are all about the run.
-    let mut told = HashSet::new();
+    let mut told = QuickSet::default();
     found.retain(|it| {
         it.finding.code == "LP112" || told.insert((it.finding.code.clone(), it.finding.subject.clone()))
     });
