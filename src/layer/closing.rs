@@ -10,7 +10,7 @@ use crate::encode::span::{
 };
 use crate::encode::timing::{self, Timing};
 use crate::pipeline::pressure::Level;
-use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
+use crate::pipeline::shard::{Left, Refused, UpTo, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
@@ -134,11 +134,7 @@ impl LayerCore {
         if slot_flags & flags::PARTIAL_WRITTEN != 0 {
             flags_of_frame |= frame_flags::HAD_PARTIAL;
         }
-        let frame = FrameHead {
-            children: slot.children.load(Relaxed),
-            flags: flags_of_frame,
-            ..FrameHead::default()
-        };
+        let frame = Left { children: slot.children.load(Relaxed), flags: flags_of_frame };
         let pushed = match self.shards.pressure().delivery() {
             Level::Low => self.leave(UpTo::Half, slot, body, callsite, &course, frame),
             _ => Err(Refused::Full),
@@ -173,7 +169,7 @@ impl LayerCore {
         body: &Body,
         callsite: &'static Callsite,
         course: &Course,
-        frame: FrameHead,
+        frame: Left,
     ) -> Result<(), Refused> {
         if body.status != 0 || body.rare().is_some() {
             return self.leave_with_rare(up_to, slot, body, callsite, course, frame);
@@ -189,7 +185,7 @@ impl LayerCore {
         body: &Body,
         callsite: &'static Callsite,
         course: &Course,
-        frame: FrameHead,
+        frame: Left,
     ) -> Result<(), Refused> {
         let span = FinishedSpan { name: None, ..finished(slot, body, callsite, course) };
         self.shards.push(up_to, frame, [&body.attributes, &rare_fields(body, callsite)], || Some(span))

@@ -77,10 +77,12 @@ impl<'a> FieldRecorder<'a> {
         }
     }
 
-    /// What is known of the field, if something of it is written.
-    #[inline(always)]
-    fn info(&self, field: &Field) -> Option<&'static FieldInfo> {
-        self.callsite.fields.get(field.index()).filter(|info| info.written_in & self.mode != 0)
+    /// Has `visit` read a number that is not written as it is, if something of it is.
+    #[inline(never)]
+    fn withheld(&mut self, info: &FieldInfo, visit: impl FnOnce(&mut SpanVisitor<'_>)) {
+        if info.written_in & self.mode != 0 {
+            self.otherwise(visit);
+        }
     }
 
     /// Whether a short attribute can be appended without making room for it first. Who asks before appending leaves
@@ -95,7 +97,7 @@ impl<'a> FieldRecorder<'a> {
     #[cold]
     #[inline(never)]
     fn again(&mut self, record: impl FnOnce(&mut Self)) {
-        self.body.attributes.reserve(4 * TEMPLATE);
+        self.body.attributes.reserve(TEMPLATE);
         record(self);
     }
 
@@ -106,7 +108,7 @@ impl<'a> FieldRecorder<'a> {
         let limits = &self.core.config.limits;
         let body = &mut *self.body;
         let most = body.bytes().wrapping_add(len).wrapping_add(AROUND_TEXT);
-        if most > limits.span_bytes || !body.note_plain(info.bit, limits.attributes) {
+        if most > limits.span_bytes || !body.note_plain(info.bit) {
             return None;
         }
         Some(&mut body.attributes)
@@ -189,13 +191,14 @@ impl Visit for FieldRecorder<'_> {
 
     #[inline]
     fn record_i64(&mut self, field: &Field, value: i64) {
-        let Some(info) = self.info(field) else { return };
+        let Some(info) = self.callsite.fields.get(field.index()) else { return };
+        if info.kept_in & self.mode == 0 {
+            return self.withheld(info, |visitor| visitor.record_i64(field, value));
+        }
         if !self.has_room() {
             return self.again(|recorder| recorder.record_i64(field, value));
         }
-        if info.kept_in & self.mode != 0
-            && let Some(buffer) = self.admit(info, 0)
-        {
+        if let Some(buffer) = self.admit(info, 0) {
             return append_int(buffer, SPAN_ATTRIBUTE, &info.key, value);
         }
         self.otherwise(|visitor| visitor.record_i64(field, value));
@@ -211,13 +214,14 @@ impl Visit for FieldRecorder<'_> {
 
     #[inline]
     fn record_f64(&mut self, field: &Field, value: f64) {
-        let Some(info) = self.info(field) else { return };
+        let Some(info) = self.callsite.fields.get(field.index()) else { return };
+        if info.kept_in & self.mode == 0 {
+            return self.withheld(info, |visitor| visitor.record_f64(field, value));
+        }
         if !self.has_room() {
             return self.again(|recorder| recorder.record_f64(field, value));
         }
-        if info.kept_in & self.mode != 0
-            && let Some(buffer) = self.admit(info, 0)
-        {
+        if let Some(buffer) = self.admit(info, 0) {
             return append_double(buffer, SPAN_ATTRIBUTE, &info.key, value);
         }
         self.otherwise(|visitor| visitor.record_f64(field, value));
@@ -225,12 +229,14 @@ impl Visit for FieldRecorder<'_> {
 
     #[inline]
     fn record_bool(&mut self, field: &Field, value: bool) {
-        let Some(info) = self.info(field) else { return };
+        let Some(info) = self.callsite.fields.get(field.index()) else { return };
+        if info.kept_in & self.mode == 0 {
+            return self.withheld(info, |visitor| visitor.record_bool(field, value));
+        }
         if !self.has_room() {
             return self.again(|recorder| recorder.record_bool(field, value));
         }
-        if info.kept_in & self.mode != 0
-            && info.role != Role::Detached
+        if info.role != Role::Detached
             && let Some(buffer) = self.admit(info, 0)
         {
             return append_bool(buffer, SPAN_ATTRIBUTE, &info.key, value);

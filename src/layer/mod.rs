@@ -366,7 +366,7 @@ where
                 slot.begin(parent, &lineage);
                 let mut body = slot.lock();
                 let start = lineage.anchor.saturating_add(since_counter_zero);
-                body.begin(callsite, start, lineage.span_id);
+                body.begin(callsite, start, lineage.span_id, core.config.limits.attributes);
                 if verdict.is_selected {
                     body.marks = marks::SELECTED;
                 }

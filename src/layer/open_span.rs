@@ -219,7 +219,8 @@ pub(crate) struct Body {
     pub(crate) kind: u8,
     /// As OTLP numbers them.
     pub(crate) status: u8,
-    attribute_count: u32,
+    /// How many attributes may still be recorded.
+    attributes_left: u32,
     /// Bytes of buffers taken into account.
     pub(super) charged: u32,
     /// Bits of the fields whose keys are in `attributes`; see [`super::callsite::FieldInfo::bit`].
@@ -283,7 +284,13 @@ impl Body {
     /// buffers are empty, see [`Body::end`], unless the last one was given up just when its program had something to
     /// add.
     #[inline]
-    pub(crate) fn begin(&mut self, callsite: &'static Callsite, start: Timestamp, parent_span_id: u64) {
+    pub(crate) fn begin(
+        &mut self,
+        callsite: &'static Callsite,
+        start: Timestamp,
+        parent_span_id: u64,
+        max_attributes: u32,
+    ) {
         if !self.attributes.is_empty() || self.has_rare {
             self.clear(KEPT_CAPACITY);
         }
@@ -295,7 +302,7 @@ impl Body {
         self.has_other_keys = callsite.shadows_layer_keys;
         self.kind = INTERNAL;
         self.status = 0;
-        self.attribute_count = 0;
+        self.attributes_left = max_attributes;
         // Keys that are no field's may be any field's.
         self.recorded = if callsite.shadows_layer_keys { u64::MAX } else { 0 };
         self.parent_span_id = parent_span_id;
@@ -374,14 +381,14 @@ impl Body {
     }
 
     /// Notes that the attribute of the field with this bit is about to be appended; not if its key may be there
-    /// already, or if there are `max` attributes.
+    /// already, or if there are too many.
     #[inline]
-    pub(crate) fn note_plain(&mut self, bit: u64, max: u32) -> bool {
-        if self.recorded & bit != 0 || self.attribute_count >= max {
+    pub(crate) fn note_plain(&mut self, bit: u64) -> bool {
+        if self.recorded & bit != 0 || self.attributes_left == 0 {
             return false;
         }
         self.recorded |= bit;
-        self.attribute_count = self.attribute_count.wrapping_add(1);
+        self.attributes_left = self.attributes_left.wrapping_sub(1);
         true
     }
 
@@ -394,11 +401,10 @@ impl Body {
         limits: &Limits,
         counters: &LayerCounters,
     ) {
-        let count = self.attribute_count.saturating_add(changes.count);
         let is_plain = !changes.has_other_keys
             && !self.has_other_keys
             && self.recorded & changes.bits == 0
-            && count <= limits.attributes
+            && changes.count <= self.attributes_left
             && self.bytes().saturating_add(scratch.attributes.len()) <= limits.span_bytes;
         if is_plain {
             if self.attributes.is_empty() {
@@ -406,7 +412,7 @@ impl Body {
             } else {
                 self.attributes.extend_from_slice(&scratch.attributes);
             }
-            self.attribute_count = count;
+            self.attributes_left = self.attributes_left.saturating_sub(changes.count);
         } else {
             self.merge(&scratch.attributes, limits, counters);
             self.has_other_keys |= changes.has_other_keys;
@@ -436,12 +442,12 @@ impl Body {
         for attribute in attributes(encoded) {
             if let Some(old) = find_attribute(&self.attributes, attribute.key) {
                 self.attributes.drain(old);
-                self.attribute_count = self.attribute_count.saturating_sub(1);
+                self.attributes_left = self.attributes_left.saturating_add(1);
             }
             let field = encoded.get(attribute.place).unwrap_or_default();
-            if self.attribute_count < limits.attributes && self.make_room(field.len(), limits, counters) {
+            if self.attributes_left > 0 && self.make_room(field.len(), limits, counters) {
                 self.attributes.extend_from_slice(field);
-                self.attribute_count = self.attribute_count.saturating_add(1);
+                self.attributes_left = self.attributes_left.saturating_sub(1);
             } else {
                 self.note_dropped_attribute(counters);
             }
@@ -474,7 +480,7 @@ impl Body {
                 .max_by_key(|attribute| attribute.place.len());
             let Some(place) = longest.map(|attribute| attribute.place) else { return false };
             self.attributes.drain(place);
-            self.attribute_count = self.attribute_count.saturating_sub(1);
+            self.attributes_left = self.attributes_left.saturating_add(1);
             self.note_dropped_attribute(counters);
         }
         true

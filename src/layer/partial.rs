@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::encode::finished_span::FinishedSpan;
 use crate::ids::{SpanId, TraceId};
-use crate::pipeline::shard::{FrameHead, UpTo, flags as frame_flags};
+use crate::pipeline::shard::{Left, UpTo, flags as frame_flags};
 use crate::time::Duration;
 
 use super::LayerCore;
@@ -92,7 +92,7 @@ impl LayerCore {
         let left_out = self.write_open_spans(Duration::ZERO, max_bytes, &mut |span| {
             let root = if span.is_local_root { frame_flags::LOCAL_ROOT } else { 0 };
             let flags = root | frame_flags::SAMPLED | frame_flags::HAD_PARTIAL;
-            let head = FrameHead { children: span.children, flags, ..FrameHead::default() };
+            let head = Left { children: span.children, flags };
             if self.shards.push(UpTo::Reserve, head, [span.message], || None).is_err() {
                 refused = refused.saturating_add(1);
             }

@@ -441,6 +441,37 @@ mod tests {
         assert_eq!(slots.open_count(), 1);
     }
 
+    /// Of two spans whose ids name the same of the near slots the later one has a slot of its thread, or is in the map.
+    #[test]
+    fn spans_that_would_share_a_near_slot_are_kept_apart() {
+        let slots = Slots::new(1000, 1 << 20, 64);
+        let of_thread = |thread: u64, address: u64| (thread << ADDRESS_BITS) + address + 1;
+        let ids: Vec<u64> =
+            (0..6).flat_map(|thread| (0..40).map(move |address| of_thread(thread, address))).collect();
+        for (id, children) in ids.iter().zip(0..) {
+            claim(&slots, *id, children).unwrap();
+        }
+        for (id, children) in ids.iter().zip(0..) {
+            assert_eq!(children_of(&slots, *id), Some(children));
+        }
+        assert_eq!(slots.open_count(), 240);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..60 {
+            seen.extend(slots.look_further(40).into_iter().map(|(id, _)| id));
+        }
+        assert!(seen.iter().eq(ids.iter().collect::<std::collections::BTreeSet<_>>()));
+        for (done, id) in (1..).zip(&ids) {
+            slots.release(*id, |_| ());
+            assert_eq!((children_of(&slots, *id), slots.open_count()), (None, 240 - done));
+        }
+    }
+
+    #[test]
+    fn few_slots_are_made_where_few_spans_may_be_open() {
+        assert_eq!([near_for(2, 100_000), near_for(64, 100_000), near_for(2, 1000)], [64, 512, 8]);
+        assert_eq!(near_for(2, 63), 0);
+    }
+
     #[test]
     fn an_id_whose_slot_is_taken_or_cannot_be_goes_into_the_map() {
         let slots = Slots::new(1000, 1 << 20, 0);
