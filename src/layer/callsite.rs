@@ -304,12 +304,8 @@ struct Cached {
 }
 
 impl Cached {
-    const NOTHING: Cached = Cached {
-        callsite: None,
-        address: 0,
-        layer: LayerNumber::NONE,
-        verdict: Verdict { is_ignored: false, is_selected: false },
-    };
+    const NOTHING: Cached =
+        Cached { callsite: None, address: 0, layer: LayerNumber::NONE, verdict: Verdict::TAKEN };
 }
 
 thread_local! {

@@ -164,7 +164,7 @@ impl LayerCore {
             return None;
         }
         let (callsite, verdict) = callsite::look_up(metadata, self.number, &self.config);
-        (!verdict.is_ignored).then_some((callsite, verdict))
+        if verdict.is_ignored() { None } else { Some((callsite, verdict)) }
     }
 
     #[inline(always)]
@@ -351,7 +351,6 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let core = &*self.core;
         let Some((callsite, verdict)) = core.admit(attributes.metadata()) else { return };
-        let since_counter_zero = core.clock.elapsed();
         let (parent, lineage) = match self.parent_of(attributes, id, &context) {
             Some(found) => found,
             None => match core.begin_trace() {
@@ -359,15 +358,15 @@ where
                 None => return,
             },
         };
+        let start = core.clock.now(lineage.anchor);
         let claimed = core.slots.claim(
             id.into_u64(),
             || core.make_room(),
             |slot| {
                 slot.begin(parent, &lineage);
                 let mut body = slot.lock();
-                let start = lineage.anchor.saturating_add(since_counter_zero);
                 body.begin(callsite, start, lineage.span_id, core.config.limits.attributes);
-                if verdict.is_selected {
+                if verdict.is_selected() {
                     body.marks = marks::SELECTED;
                 }
                 if parent == 0 || lineage.flags & flags::FOREIGN_CONTEXT != 0 {

@@ -15,7 +15,7 @@ use crate::encode::shedding::drop_unread_links;
 use crate::encode::span::{
     EncodedKey, LinkMeaning, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute,
 };
-use crate::random::random_id;
+use crate::random::random_span_id;
 use crate::time::Timestamp;
 
 use super::callsite::Callsite;
@@ -106,7 +106,7 @@ impl Slot {
     #[inline]
     pub(crate) fn begin(&self, parent: u64, lineage: &Lineage) {
         self.set_trace_id(lineage.trace_id);
-        self.span_id.store(random_id(), Relaxed);
+        self.span_id.store(random_span_id(), Relaxed);
         self.anchor.store(lineage.anchor.as_unix_nanos(), Relaxed);
         self.parent.store(parent, Relaxed);
         self.first_child_run.store(u64::MAX, Relaxed);

@@ -152,7 +152,9 @@ impl PollClock {
         self.last_exit = self.last_exit.max(now);
         self.threads_inside = self.threads_inside.saturating_sub(1);
         if self.threads_inside == 0 {
-            self.busy = self.busy.saturating_add(now.saturating_since(self.busy_since));
+            let busy = now.saturating_since(self.busy_since).as_nanos();
+            // At most the time that passed: no overflow.
+            self.busy = Duration::from_nanos(self.busy.as_nanos().wrapping_add(busy));
         }
     }
 

@@ -29,6 +29,8 @@ const SEGMENTS: usize = 19;
 pub(crate) struct Slots {
     /// Where nearly every open span is: the low bits of thread and address say where. A power of two, or none.
     near: Box<[Slot]>,
+    /// Which bits say where.
+    near_mask: u64,
     threads: Box<[OnceLock<Box<ThreadSlots>>]>,
     /// Slots made so far.
     made: AtomicUsize,
@@ -139,6 +141,7 @@ impl Slots {
         bytes.take_anyway(near.saturating_mul(size_of::<Slot>()));
         Slots {
             near: make_slots(near),
+            near_mask: near.saturating_sub(1) as u64,
             threads: (0..MAX_THREADS).map(|_| OnceLock::new()).collect(),
             made: AtomicUsize::new(near),
             max_open,
@@ -169,8 +172,8 @@ impl Slots {
     #[inline(always)]
     fn near(&self, id: u64) -> Option<&Slot> {
         // Threads begin 32 apart.
-        let index = (id ^ id >> ADDRESS_BITS.wrapping_sub(5)) as usize & self.near.len().wrapping_sub(1);
-        self.near.get(index)
+        let index = (id ^ id >> ADDRESS_BITS.wrapping_sub(5)) & self.near_mask;
+        self.near.get(index as usize)
     }
 
     #[inline(never)]
