@@ -15,6 +15,7 @@ use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
 use super::callsite::Callsite;
+use super::config::LayerConfig;
 use super::open_span::{Body, Slot, flags, marks};
 use super::poll_clock::PollClock;
 
@@ -67,6 +68,20 @@ pub(super) fn settle(slot: &Slot, body: &Body, now: Timestamp) -> Course {
     Course { first_run, end, held_open: now.saturating_since(end) }
 }
 
+impl LayerConfig {
+    /// What a frame says about whether its span is exported.
+    pub(super) fn export_flags(&self, is_unsampled: bool) -> u8 {
+        let mut flags = 0;
+        if !self.export || is_unsampled {
+            flags |= frame_flags::ANALYSIS_ONLY;
+        }
+        if !is_unsampled && (self.export || self.otel.takes_ids) {
+            flags |= frame_flags::SAMPLED;
+        }
+        flags
+    }
+}
+
 impl Slot {
     /// A child of this span ends.
     #[inline(always)]
@@ -108,8 +123,10 @@ impl LayerCore {
         if self.is_watched.load(Relaxed) {
             self.tell_watchers(slot, body, callsite.name, &course);
         }
+        let mut flags_of_frame = callsite.frame_flags;
         if body.has_other_keys {
             body.add_timing(&course);
+            flags_of_frame |= frame_flags::MAY_BE_CALL;
         }
         let never_ran = body.polls.first_enter().is_none();
         if never_ran || body.polls.panicked() || body.marks != 0 {
@@ -119,17 +136,15 @@ impl LayerCore {
         let is_outermost_marked = self.settle_workflow(slot, body, is_local_root);
 
         let slot_flags = slot.flags.load(Relaxed);
-        let is_unsampled = slot_flags & flags::UNSAMPLED != 0;
-        let mut flags_of_frame = 0;
+        flags_of_frame |= match slot_flags & flags::UNSAMPLED {
+            0 => self.sampled_flags,
+            _ => self.config.export_flags(true),
+        };
         if is_local_root {
             flags_of_frame |= frame_flags::LOCAL_ROOT;
         }
         if is_outermost_marked {
             flags_of_frame |= frame_flags::OUTERMOST_MARKED;
-        }
-        flags_of_frame |= self.export_flags(is_unsampled);
-        if callsite.may_be_call || body.has_other_keys {
-            flags_of_frame |= frame_flags::MAY_BE_CALL;
         }
         if slot_flags & flags::PARTIAL_WRITTEN != 0 {
             flags_of_frame |= frame_flags::HAD_PARTIAL;
@@ -145,19 +160,6 @@ impl LayerCore {
             Err(refused) => self.count_refused(refused),
         }
         body.end(&self.slots.bytes);
-    }
-
-    /// What a frame says about whether its span is exported.
-    #[inline]
-    pub(super) fn export_flags(&self, is_unsampled: bool) -> u8 {
-        let mut flags = 0;
-        if !self.config.export || is_unsampled {
-            flags |= frame_flags::ANALYSIS_ONLY;
-        }
-        if !is_unsampled && (self.config.export || self.config.otel.takes_ids) {
-            flags |= frame_flags::SAMPLED;
-        }
-        flags
     }
 
     /// Leaves a span that ended, if its shard then is no fuller than `up_to`.

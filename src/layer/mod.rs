@@ -101,6 +101,8 @@ pub(crate) struct LayerCore {
     slots: Slots,
     /// Text with fewer bytes is neither searched nor cut, and short.
     short_text: usize,
+    /// What a frame says about the export of a span that is sampled.
+    sampled_flags: u8,
     /// Where a span was made is written.
     has_origin: bool,
     /// Somebody was ever bound to an open span.
@@ -129,6 +131,7 @@ impl LayerCore {
                 .masked_from
                 .min(config.limits.value_bytes.saturating_add(1))
                 .min(SHORT_TEXT.saturating_add(1)),
+            sampled_flags: config.export_flags(false),
             has_origin: config.export && (config.location || config.threads || config.target),
             is_watched: AtomicBool::new(false),
             config,

@@ -128,7 +128,7 @@ impl LayerCore {
         };
         head.append(&mut message);
         append_name(&mut message, &phase);
-        let flags = frame_flags::MAY_BE_CALL | self.export_flags(is_unsampled);
+        let flags = frame_flags::MAY_BE_CALL | self.config.export_flags(is_unsampled);
         let frame = Left { children: 0, flags };
         if let Err(refused) = self.shards.push(UpTo::Full, frame, [&message], || None) {
             self.count_refused(refused);
