@@ -11,11 +11,11 @@ mod told_cost;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::conventions::{Dialect, Fact, USAGE_PREFIX, meaning_of, operation_of_kind};
+use crate::conventions::{Dialect, Fact, KeyMeaning, USAGE_PREFIX, operation_of_kind};
 use crate::prices::Unit;
 use crate::span_record::{Interner, NodeFacts, Outcome, SpanRecord};
 use crate::time::Duration;
-use told_call::{Rank, ToldBy, ToldCall, told};
+use told_call::{Rank, ToldBy, ToldCall};
 
 /// Reads the attributes of one span into its record, whoever wrote them.
 ///
@@ -48,7 +48,7 @@ enum SpanSort {
 impl Default for AttributeReader {
     fn default() -> Self {
         AttributeReader {
-            told_by: [None; Fact::COUNT],
+            told_by: ToldBy::default(),
             span_kind: None,
             entity_name: None,
             system: None,
@@ -74,8 +74,21 @@ impl AttributeReader {
         value: &AttributeValue<'_>,
         interner: &mut Interner,
     ) {
-        let Some((mut fact, dialect)) = meaning_of(key) else { return };
-        let rank = Rank::of(key, dialect);
+        if let Some(meaning) = interner.meaning_of(key.as_bytes()) {
+            self.take(record, (key.as_bytes(), meaning), value, interner);
+        }
+    }
+
+    /// Takes in an attribute of which it is known what its key means.
+    pub(crate) fn take(
+        &mut self,
+        record: &mut SpanRecord,
+        (key, meaning): (&[u8], KeyMeaning),
+        value: &AttributeValue<'_>,
+        interner: &mut Interner,
+    ) {
+        let KeyMeaning { mut fact, dialect, .. } = meaning;
+        let rank = Rank::of(meaning);
         // MLflow writes texts as JSON.
         let unquoted = match value {
             AttributeValue::Str(text) if dialect == Dialect::Mlflow => {
@@ -89,11 +102,11 @@ impl AttributeReader {
         }
         let mut unit = token_counts::unit_of(fact);
         if fact == Fact::UnitUsage {
-            unit = key.strip_prefix(USAGE_PREFIX).and_then(Unit::from_name);
+            let name = key.strip_prefix(USAGE_PREFIX.as_bytes());
+            unit = name.and_then(|name| Unit::from_name(std::str::from_utf8(name).ok()?));
             fact = unit.and_then(token_counts::fact_of).unwrap_or(fact);
         }
-        let Some(told_by) = self.told_by.get_mut(fact as usize) else { return };
-        if self.call.takes_whole(fact, unit, rank, value) || told_by.is_some_and(|told_by| told_by < rank) {
+        if self.call.takes_whole(fact, unit, rank, value) || self.told_by.has_better(fact, rank) {
             return;
         }
         let is_read = match fact {
@@ -106,7 +119,7 @@ impl AttributeReader {
             },
         };
         if is_read {
-            *told_by = Some(rank);
+            self.told_by.set(fact, rank);
         }
     }
 
@@ -135,13 +148,11 @@ impl AttributeReader {
             }
         }
         forget_partial_input(&self.told_by, record);
-        if interner.keeps_attributes
-            && self.call.scope_leaves_out
-            && told(&self.told_by, Fact::Scope).is_none()
+        if interner.keeps_attributes && self.call.scope_leaves_out && self.told_by.get(Fact::Scope).is_none()
         {
             kept::keep_scope(&mut self.kept, token_counts::SCOPE_THAT_LEAVES_OUT);
         }
-        self.call.finish(self.told_by, record);
+        self.call.finish(&mut self.told_by, record);
         record.settle();
         if !self.kept.is_empty() {
             record.facts.get_or_insert_default().told = Some(self.kept.into());
@@ -151,7 +162,7 @@ impl AttributeReader {
 
 /// Drops the hash of an input that may not have been all there was, unless longpole's own key told it.
 fn forget_partial_input(told_by: &ToldBy, record: &mut SpanRecord) {
-    let is_own = told(told_by, Fact::InputHash).is_some_and(|rank| rank.dialect == Dialect::Longpole);
+    let is_own = told_by.get(Fact::InputHash).is_some_and(|rank| rank.dialect == Dialect::Longpole);
     if let Some(facts) = record.facts.as_mut().filter(|_| !is_own) {
         let is_whole = facts.operation.as_deref().is_some_and(|operation| GIVEN_IN_FULL.contains(&operation));
         facts.input_hash = facts.input_hash.filter(|_| is_whole);
@@ -224,7 +235,14 @@ impl SpanRecord {
                 timing.longest_poll = timing.busy.unwrap_or_default();
             }
         }
-        if self.facts.as_deref() == Some(&NodeFacts::default()) {
+        // Most that tell anything tell one of these.
+        let may_tell_nothing =
+            |facts: &NodeFacts| facts.operation.is_none() && facts.node_id.is_none() && !facts.is_http;
+        if self
+            .facts
+            .as_deref()
+            .is_some_and(|facts| may_tell_nothing(facts) && *facts == NodeFacts::default())
+        {
             self.facts = None;
         }
     }

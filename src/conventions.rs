@@ -572,6 +572,25 @@ fn family_of(key: &str) -> Option<(Fact, Dialect)> {
     Some((*fact, *dialect))
 }
 
+/// What an attribute tells, whose word it is, and which of the dialect's spellings of the fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyMeaning {
+    pub(crate) fact: Fact,
+    pub(crate) dialect: Dialect,
+    /// The key's length and the sum of its bytes: of one dialect's spellings of a fact the lesser counts.
+    pub(crate) spelling: [u8; 2],
+}
+
+impl KeyMeaning {
+    /// What `key` tells; `None` if the analysis does not read it.
+    pub(crate) fn of(key: &str) -> Option<Self> {
+        let (fact, dialect) = meaning_of(key)?;
+        let sum = key.bytes().fold(0u8, u8::wrapping_add);
+        let spelling = [u8::try_from(key.len()).unwrap_or(u8::MAX), sum];
+        Some(KeyMeaning { fact, dialect, spelling })
+    }
+}
+
 /// What the attribute `key` tells, or `None` if the analysis does not read it.
 pub fn fact_of(key: &str) -> Option<Fact> {
     meaning_of(key).map(|(fact, _)| fact)

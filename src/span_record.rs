@@ -4,7 +4,8 @@
 //! attribute map: attributes stay in the OTLP bytes. It is made in one place only, by decoding those bytes, so
 //! what a running program sees and what its exported file says cannot differ.
 
-use std::collections::HashSet;
+mod interner;
+
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use crate::ids::{SpanId, TraceId};
 use crate::money::{CostParts, Money};
 use crate::prices::{Unit, Unpriced};
 use crate::time::{Duration, Timestamp};
+
+pub use interner::Interner;
 
 /// One finished span.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -372,32 +375,5 @@ impl SpanRecord {
             size_of::<NodeFacts>() + facts.call.as_ref().map_or(0, |_| size_of::<CallDetails>()) + told
         });
         size_of::<Self>() + facts + links
-    }
-}
-
-/// Keeps one copy of each name, so that a million spans of twenty names hold twenty strings.
-///
-/// Bounded: past [`Interner::CAPACITY`] distinct names, new ones get a copy each.
-#[derive(Debug, Default)]
-pub struct Interner {
-    names: HashSet<Arc<str>>,
-    /// Whether records keep the attributes they were made of, in [`NodeFacts::told`].
-    pub keeps_attributes: bool,
-}
-
-impl Interner {
-    /// How many distinct names are kept.
-    pub const CAPACITY: usize = 10_000;
-
-    /// The shared copy of `name`.
-    pub fn intern(&mut self, name: &str) -> Arc<str> {
-        if let Some(shared) = self.names.get(name) {
-            return shared.clone();
-        }
-        let shared: Arc<str> = name.into();
-        if self.names.len() < Self::CAPACITY {
-            self.names.insert(shared.clone());
-        }
-        shared
     }
 }

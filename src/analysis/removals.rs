@@ -23,21 +23,28 @@ impl EventGraph<'_> {
     pub fn walls_without(&self, groups: usize, group_of: impl Fn(SpanIx) -> Option<usize>) -> Vec<Duration> {
         let group: Vec<usize> = self.run.indices().map(|ix| group_of(ix).unwrap_or(usize::MAX)).collect();
         let mut walls = Vec::with_capacity(groups);
+        // Of each span the latest of its start and its children's ends so far; its own end once that has come.
+        let mut latest: Vec<Points> = vec![[0; LANES]; self.run.spans.len()];
+        let has_declared = !self.run.dependencies.is_empty();
+        let mut starts: Vec<Points> = if has_declared { latest.clone() } else { Vec::new() };
         for first in (0..groups).step_by(LANES) {
             let lane_of = |ix: SpanIx| group[ix.index()].wrapping_sub(first);
-            let ends = self.ends_without(lane_of);
+            let ends = self.ends_without(lane_of, &mut latest, &mut starts);
             walls.extend(ends.iter().take(groups - first).map(|end| Duration::from_nanos(*end)));
         }
         walls
     }
 
     /// When the run ends in each replay, if each leaves out the own time of the spans of its lane.
-    fn ends_without(&self, lane_of: impl Fn(SpanIx) -> usize) -> Points {
-        let spans = self.run.spans.len();
-        // Of each span the latest of its start and its children's ends so far; its own end once that has come.
-        let mut latest: Vec<Points> = vec![[0; LANES]; spans];
-        let has_declared = !self.run.dependencies.is_empty();
-        let mut starts: Vec<Points> = if has_declared { latest.clone() } else { Vec::new() };
+    /// `latest` and `starts` have a place for each span, `starts` only where something was declared.
+    fn ends_without(
+        &self,
+        lane_of: impl Fn(SpanIx) -> usize,
+        latest: &mut [Points],
+        starts: &mut [Points],
+    ) -> Points {
+        latest.fill([0; LANES]);
+        starts.fill([0; LANES]);
         for event in &self.events {
             let span = event.span.index();
             match (event.kind, event.parent) {
@@ -58,8 +65,8 @@ impl EventGraph<'_> {
                     };
                     let start = later(base, event.own_time, lane_of(parent));
                     latest[span] = start;
-                    if has_declared {
-                        starts[span] = start;
+                    if let Some(of) = starts.get_mut(span) {
+                        *of = start;
                     }
                 }
                 (EventKind::Creation, _) | (EventKind::Start | EventKind::QueuedStart, None) => {}
@@ -71,6 +78,9 @@ impl EventGraph<'_> {
 
 /// The points so much later, but for the lane that leaves it out.
 fn later(points: Points, by: Duration, left_out: usize) -> Points {
+    if by.is_zero() {
+        return points;
+    }
     let mut moved = points.map(|point| point.saturating_add(by.as_nanos()));
     if let (Some(moved), Some(point)) = (moved.get_mut(left_out), points.get(left_out)) {
         *moved = *point;

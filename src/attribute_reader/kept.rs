@@ -8,7 +8,7 @@ use crate::conventions::Fact;
 use crate::otlp_bytes::{append_field, append_varint};
 
 /// Appends an attribute that tells `fact` as a `Span.attributes` field; nothing for values that tell nothing.
-pub(super) fn keep(kept: &mut Vec<u8>, fact: Fact, key: &str, value: &AttributeValue<'_>) {
+pub(super) fn keep(kept: &mut Vec<u8>, fact: Fact, key: &[u8], value: &AttributeValue<'_>) {
     let hash = AttributeValue::Int(value.as_hash().unwrap_or_default().cast_signed());
     let address = match value {
         AttributeValue::Str(text) => AttributeValue::Str(text.split(['?', '#']).next().unwrap_or_default()),
@@ -49,12 +49,12 @@ pub(super) fn keep(kept: &mut Vec<u8>, fact: Fact, key: &str, value: &AttributeV
         AttributeValue::Other => {}
     }
     let mut attribute = Vec::new();
-    append_field(&mut attribute, 1, key.as_bytes());
+    append_field(&mut attribute, 1, key);
     append_field(&mut attribute, 2, &encoded);
     append_field(kept, 9, &attribute);
 }
 
 /// Appends who wrote the span, which its scope told.
 pub(super) fn keep_scope(kept: &mut Vec<u8>, name: &str) {
-    keep(kept, Fact::Scope, "otel.scope.name", &AttributeValue::Str(name));
+    keep(kept, Fact::Scope, b"otel.scope.name", &AttributeValue::Str(name));
 }

@@ -51,10 +51,11 @@ pub(super) fn scope_leaves_out(scope: &str) -> bool {
 /// Makes the input inclusive where it certainly is not, likewise the output where it lacks the reasoning, and counts
 /// what a total has that nothing else tells.
 pub(super) fn settle(facts: &mut NodeFacts, evidence: Evidence) -> u64 {
-    let api_leaves_out = api_leaves_out(facts);
     let is_embedding = facts.operation.as_deref() == Some("embeddings");
+    let TokenCounts { cache_read, cache_write, .. } = facts.tokens;
+    let cached = cache_read.unwrap_or(0).saturating_add(cache_write.unwrap_or(0));
+    let api_leaves_out = cached > 0 && api_leaves_out(facts);
     let tokens = &mut facts.tokens;
-    let cached = tokens.cache_read.unwrap_or(0).saturating_add(tokens.cache_write.unwrap_or(0));
     // Some libraries write zero where they know nothing.
     let total = evidence.total.filter(|total| *total > 0);
     if is_embedding && tokens.input.is_none() {

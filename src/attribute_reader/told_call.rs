@@ -5,12 +5,46 @@ use std::sync::Arc;
 use super::token_counts::{self, Count, Evidence, count_of, counts_in};
 use super::told_cost::ToldCost;
 use super::{AttributeValue, put, read_text, set};
-use crate::conventions::{Dialect, Fact};
+use crate::conventions::{Dialect, Fact, KeyMeaning};
 use crate::prices::Unit;
 use crate::span_record::{CallDetails, Interner, SpanRecord};
 
 /// Who told each fact.
-pub(super) type ToldBy = [Option<Rank>; Fact::COUNT];
+#[derive(Clone, Debug)]
+pub(super) struct ToldBy {
+    /// A bit for each fact, by its number.
+    is_told: u128,
+    /// Who, where it is told.
+    ranks: [Rank; Fact::COUNT],
+}
+
+const _: () = assert!(Fact::COUNT <= u128::BITS as usize, "every fact has a bit");
+
+impl Default for ToldBy {
+    fn default() -> Self {
+        // All zero, which is quick to make.
+        ToldBy { is_told: 0, ranks: [Rank { dialect: Dialect::Longpole, key: [0; 2] }; Fact::COUNT] }
+    }
+}
+
+impl ToldBy {
+    pub(super) fn get(&self, fact: Fact) -> Option<Rank> {
+        let is_told = self.is_told >> (fact as u32) & 1 == 1;
+        self.ranks.get(fact as usize).filter(|_| is_told).copied()
+    }
+
+    pub(super) fn set(&mut self, fact: Fact, rank: Rank) {
+        self.is_told |= 1 << (fact as u32);
+        if let Some(of) = self.ranks.get_mut(fact as usize) {
+            *of = rank;
+        }
+    }
+
+    /// Whether somebody told this fact whose word counts for more.
+    pub(super) fn has_better(&self, fact: Fact, rank: Rank) -> bool {
+        self.get(fact).is_some_and(|told_by| told_by < rank)
+    }
+}
 
 /// What is told about a call of a model, until it is known whether the span is one.
 #[derive(Clone, Debug, Default)]
@@ -43,9 +77,8 @@ pub(super) struct Rank {
 impl Rank {
     /// Two spellings of one fact in one dialect differ in their length or in the sum of their bytes; a test sees to
     /// it.
-    pub(super) fn of(key: &str, dialect: Dialect) -> Self {
-        let sum = key.bytes().fold(0u8, u8::wrapping_add);
-        Rank { dialect, key: [u8::try_from(key.len()).unwrap_or(u8::MAX), sum] }
+    pub(super) const fn of(meaning: KeyMeaning) -> Self {
+        Rank { dialect: meaning.dialect, key: meaning.spelling }
     }
 }
 
@@ -114,24 +147,22 @@ impl ToldCall {
 impl ToldCall {
     /// Puts what is told about a call into the record: the cost and the counts of any span, the rest of a call of a
     /// model only.
-    pub(super) fn finish(mut self, mut told_by: ToldBy, record: &mut SpanRecord) {
-        self.read_usage_json(&mut told_by, record);
-        let is_first_chunk_told = told(&told_by, Fact::FirstChunk).is_some();
+    pub(super) fn finish(mut self, told_by: &mut ToldBy, record: &mut SpanRecord) {
+        self.read_usage_json(told_by, record);
+        let is_first_chunk_told = told_by.get(Fact::FirstChunk).is_some();
         let evidence = Evidence {
             total: self.total_tokens,
             uncached: self.uncached_tokens,
             scope_leaves_out: self.scope_leaves_out,
-            cached_by: told(&told_by, Fact::CacheReadTokens).map(|rank| rank.dialect),
+            cached_by: told_by.get(Fact::CacheReadTokens).map(|rank| rank.dialect),
         };
-        let mut details = CallDetails {
-            has_bad_count: self.has_bad_count,
-            has_bad_cost: self.cost.has_bad_amount(),
-            ..CallDetails::default()
-        };
+        let has_bad_cost = self.cost.has_bad_amount();
         let settled = self.cost.settle();
-        if record.facts.is_none() && settled.is_none() && details == CallDetails::default() {
+        if record.facts.is_none() && settled.is_none() && !self.has_bad_count && !has_bad_cost {
             return;
         }
+        let mut details =
+            CallDetails { has_bad_count: self.has_bad_count, has_bad_cost, ..CallDetails::default() };
         let facts = record.facts.get_or_insert_default();
         details.other_usage = other_usage(self.usage);
         if facts.tokens.cache_write.is_none() {
@@ -163,15 +194,14 @@ impl ToldCall {
     fn read_usage_json(&mut self, told_by: &mut ToldBy, record: &mut SpanRecord) {
         let Some((rank, counts)) = self.usage_json.take() else { return };
         for (fact, count) in counts {
-            let Some(by) = told_by.get_mut(fact as usize) else { continue };
             let Count::Is(count) = count_of(&AttributeValue::Double(count)) else {
                 self.has_bad_count = true;
                 continue;
             };
-            if by.is_some_and(|by| by < rank) {
+            if told_by.has_better(fact, rank) {
                 continue;
             }
-            *by = Some(rank);
+            told_by.set(fact, rank);
             let tokens = &mut record.facts.get_or_insert_default().tokens;
             let slot = match fact {
                 Fact::InputTokens => &mut tokens.input,
@@ -196,10 +226,6 @@ fn other_usage(mut usage: Vec<(Unit, Rank, u64)>) -> Vec<(Unit, u64)> {
     usage.sort_unstable();
     usage.dedup_by_key(|(unit, ..)| *unit);
     usage.into_iter().map(|(unit, _, count)| (unit, count)).collect()
-}
-
-pub(super) fn told(told_by: &ToldBy, fact: Fact) -> Option<Rank> {
-    told_by.get(fact as usize).copied().flatten()
 }
 
 /// Whether it is a common kind of tokens, which has a place of its own in the record.

@@ -88,6 +88,9 @@ impl ToldCost {
     /// What counts: longpole's own amount; else the first dialect's that is not zero, since libraries write zero for
     /// models they have no price of; else zero, if somebody told it.
     pub(super) fn settle(mut self) -> Option<Settled> {
+        if self.amounts.is_empty() {
+            return None;
+        }
         self.amounts.sort_unstable_by_key(|(rank, fact, _)| (rank.dialect, *fact as usize, rank.key));
         let by_dialect = || self.amounts.chunk_by(|(a, ..), (b, ..)| a.dialect == b.dialect);
         let told = || by_dialect().filter_map(|told| Some((told.first()?.0.dialect, Told(told))));

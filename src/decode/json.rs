@@ -14,7 +14,7 @@ use super::error::shortened;
 use super::jaeger::{JaegerTrace, Processes};
 use super::json_value::Scalar;
 use super::otlp::Place;
-use super::otlp_json::{Resource, Scope, Span};
+use super::otlp_json::{Resource, Scope, plain_span};
 use super::sink::Sink;
 use crate::attribute_reader::AttributeReader;
 use crate::span_record::{Origin, SpanRecord};
@@ -69,7 +69,8 @@ struct Reader<'r, 's> {
 impl Reader<'_, '_> {
     fn otlp_span(&mut self, json: &RawValue) {
         let place = self.place;
-        let span = match serde_json::from_str::<Span<'_>>(json.get()) {
+        let parsed = plain_span(json.get()).map_or_else(|| serde_json::from_str(json.get()), Ok);
+        let span = match parsed {
             Ok(span) => {
                 let origin = self.origin.clone().unwrap_or_default();
                 let reader = AttributeReader::of_scope(&self.scope);

@@ -42,8 +42,12 @@ pub(super) fn read(input: &mut Input<'_>, limits: &Limits, sink: &mut Sink<'_>) 
                 }
             });
         } else {
-            // Text that is not all UTF-8 is read too; what is not turns into replacement characters.
-            read_document(&String::from_utf8_lossy(document.trim_ascii_end()), line, sink);
+            let document = document.trim_ascii_end();
+            match std::str::from_utf8(document) {
+                Ok(text) => read_document(text, line, sink),
+                // Text that is not all UTF-8 is read too; what is not turns into replacement characters.
+                Err(_) => read_document(&String::from_utf8_lossy(document), line, sink),
+            }
         }
         line = line.saturating_add(newlines(document));
         input.consume(found.length);
@@ -59,7 +63,10 @@ fn json_error(line: usize, what: String) -> DecodeError {
 }
 
 fn newlines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
+    // Small counts are quicker to add up.
+    let few =
+        |chunk: &[u8]| chunk.iter().fold(0u8, |lines, byte| lines.wrapping_add(u8::from(*byte == b'\n')));
+    bytes.chunks(usize::from(u8::MAX)).map(|chunk| usize::from(few(chunk))).sum()
 }
 
 /// Goes to the next byte that is no white space; `false` if there is none.
@@ -166,6 +173,17 @@ enum Event {
     LongString,
 }
 
+/// The bytes that mean something outside of strings.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < special.len() {
+        special[byte] = matches!(byte as u8, b'"' | b'{' | b'[' | b'}' | b']' | b'\n');
+        byte += 1;
+    }
+    special
+};
+
 impl Scanner<'_> {
     fn scan(&mut self, bytes: &[u8]) -> Option<Event> {
         loop {
@@ -199,8 +217,7 @@ impl Scanner<'_> {
                 continue;
             }
             let rest = bytes.get(self.at..).unwrap_or_default();
-            let special =
-                rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']' | b'\n'));
+            let special = rest.iter().position(|byte| SPECIAL.get(usize::from(*byte)) == Some(&true));
             let Some(special) = special else {
                 self.at = bytes.len();
                 return None;
@@ -228,7 +245,7 @@ impl Scanner<'_> {
 }
 
 /// How many bytes there are before the first that may end a string or escape another.
-fn plain_in_string(bytes: &[u8]) -> usize {
+pub(super) fn plain_in_string(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut plain = 0usize;
     for word in words {

@@ -63,7 +63,7 @@ impl Place {
 pub(super) fn read_resource_spans(message: &[u8], offset: usize, resource: usize, sink: &mut Sink<'_>) {
     // The resource may stand behind the spans, so it is looked for first.
     let mut origin = Origin::default();
-    for field in Fields::new(message, offset).map_while(Result::ok) {
+    for field in Fields::whole(message) {
         if let Field { number: 1, value: Value::Bytes(resource) } = field {
             origin = decode_origin(resource, &mut sink.interner);
         }
@@ -100,8 +100,8 @@ pub(super) fn read_resource_spans(message: &[u8], offset: usize, resource: usize
 /// The name of the instrumentation that wrote the spans of a `ScopeSpans` message.
 fn scope_name(message: &[u8]) -> Option<&str> {
     let bytes_of = |message, number| {
-        let fields = Fields::new(message, 0).map_while(Result::ok);
-        fields.filter(|field| field.number == number).filter_map(|field| field.value.bytes()).next()
+        let fields = Fields::whole(message).filter(|field| field.number == number);
+        fields.filter_map(|field| field.value.bytes()).next()
     };
     std::str::from_utf8(bytes_of(bytes_of(message, 1)?, 1)?).ok()
 }
@@ -110,9 +110,9 @@ fn scope_name(message: &[u8]) -> Option<&str> {
 fn decode_origin(resource: &[u8], interner: &mut Interner) -> Origin {
     let mut origin = Origin::default();
     let (mut host_ip, mut host_name) = (None, None);
-    for field in Fields::new(resource, 0).map_while(Result::ok) {
+    for field in Fields::whole(resource) {
         let Field { number: 1, value: Value::Bytes(attribute) } = field else { continue };
-        let Some((key, value)) = attribute_of(attribute) else { continue };
+        let Some((key, value)) = text_attribute_of(attribute) else { continue };
         let text = match &value {
             AttributeValue::Str(text) => Some(text),
             AttributeValue::Strings(texts) if key == "host.ip" => texts.first(),
@@ -155,8 +155,8 @@ fn decode_span_at(
     let mut record = empty_record(origin);
     let (mut has_trace_id, mut has_span_id) = (false, false);
     let mut links = Vec::new();
-    for field in Fields::new(message, offset) {
-        let Field { number, value } = field?;
+    let mut fields = Fields::new(message, offset);
+    while let Some(Field { number, value }) = fields.read().map_err(|what| fields.error(what))? {
         match (number, value) {
             (1, Value::Bytes(id)) => {
                 record.trace_id = TraceId::from_slice(id).ok_or_else(|| wrong_id(place, "traceId", id))?;
@@ -171,14 +171,12 @@ fn decode_span_at(
                 let parent = SpanId::from_slice(id).ok_or_else(|| wrong_id(place, "parentSpanId", id))?;
                 record.parent_id = Some(parent).filter(|id| !id.is_zero());
             }
-            (5, Value::Bytes(name)) => record.name = interner.intern(&String::from_utf8_lossy(name)),
+            (5, Value::Bytes(name)) => record.name = interner.intern_bytes(name),
             (6, Value::Varint(kind)) => record.kind = SpanKind::from_otlp(kind),
             (7, Value::Fixed64(start)) => record.start = Timestamp::from_unix_nanos(start),
             (8, Value::Fixed64(end)) => record.end = Timestamp::from_unix_nanos(end),
             (9, Value::Bytes(attribute)) => {
-                if let Some((key, value)) = attribute_of(attribute) {
-                    attributes.read(&mut record, key, &value, interner);
-                }
+                read_attribute(attribute, &mut attributes, &mut record, interner);
             }
             (13, Value::Bytes(link)) if links.len() < Link::MAX => links.extend(link_of(link)),
             (15, Value::Bytes(status)) => record.status = status_of(status),
@@ -214,11 +212,9 @@ pub(crate) fn record_of_attributes(fields: &[u8], name: &str, interner: &mut Int
     let mut record = empty_record(&Arc::default());
     record.name = interner.intern(name);
     let mut attributes = AttributeReader::default();
-    for field in Fields::new(fields, 0).map_while(Result::ok) {
-        if let Field { number: 9, value: Value::Bytes(attribute) } = field
-            && let Some((key, value)) = attribute_of(attribute)
-        {
-            attributes.read(&mut record, key, &value, interner);
+    for field in Fields::whole(fields) {
+        if let Field { number: 9, value: Value::Bytes(attribute) } = field {
+            read_attribute(attribute, &mut attributes, &mut record, interner);
         }
     }
     attributes.finish(&mut record, interner);
@@ -228,7 +224,7 @@ pub(crate) fn record_of_attributes(fields: &[u8], name: &str, interner: &mut Int
 /// The keys of a `Span` message's attributes, as far as it is whole.
 #[cfg(feature = "layer")]
 pub(crate) fn attribute_keys(message: &[u8]) -> impl Iterator<Item = &str> {
-    let attributes = Fields::new(message, 0).map_while(Result::ok).filter(|field| field.number == 9);
+    let attributes = Fields::whole(message).filter(|field| field.number == 9);
     attributes.filter_map(|field| {
         let mut fields = Fields::new(field.value.bytes()?, 0).map_while(Result::ok);
         let key = fields.find(|field| field.number == 1)?.value.bytes()?;
@@ -259,7 +255,7 @@ pub(super) fn empty_record(origin: &Arc<Origin>) -> SpanRecord {
 #[cfg(feature = "layer")]
 pub(crate) fn span_ids(message: &[u8]) -> Option<(TraceId, SpanId)> {
     let (mut trace_id, mut span_id) = (None, None);
-    for field in Fields::new(message, 0).map_while(Result::ok) {
+    for field in Fields::whole(message) {
         match field {
             Field { number: 1, value: Value::Bytes(id) } => trace_id = TraceId::from_slice(id),
             Field { number: 2, value: Value::Bytes(id) } => span_id = SpanId::from_slice(id),
@@ -286,7 +282,7 @@ fn link_of(message: &[u8]) -> Option<Link> {
             Field { number: 1, value: Value::Bytes(id) } => trace_id = TraceId::from_slice(id),
             Field { number: 2, value: Value::Bytes(id) } => span_id = SpanId::from_slice(id),
             Field { number: 4, value: Value::Bytes(attribute) } => {
-                let attribute = attribute_of(attribute);
+                let attribute = text_attribute_of(attribute);
                 is_dependency |= attribute.is_some_and(|(key, value)| is_dependency_edge(key, &value));
             }
             _ => {}
@@ -306,7 +302,7 @@ pub(super) fn boxed_links(links: Vec<Link>) -> Option<Box<[Link]>> {
 }
 
 fn status_of(message: &[u8]) -> Status {
-    let codes = Fields::new(message, 0).map_while(Result::ok);
+    let codes = Fields::whole(message);
     let code = codes.filter(|field| field.number == 3).filter_map(|field| field.value.varint()).last();
     match code {
         Some(1) => Status::Ok,
@@ -315,34 +311,79 @@ fn status_of(message: &[u8]) -> Status {
     }
 }
 
-/// Key and value of a `KeyValue` message; `None` if the key is missing or no text, or the message damaged.
-fn attribute_of(message: &[u8]) -> Option<(&str, AttributeValue<'_>)> {
-    let (mut key, mut value) = (None, AttributeValue::Other);
-    for field in Fields::new(message, 0) {
-        match field.ok()? {
-            Field { number: 1, value: Value::Bytes(bytes) } => key = Some(std::str::from_utf8(bytes).ok()?),
-            Field { number: 2, value: Value::Bytes(bytes) } => value = any_value(bytes),
+/// Takes in a `KeyValue` message. Few attributes are read: the values of others are not looked at.
+fn read_attribute(
+    message: &[u8],
+    attributes: &mut AttributeReader,
+    record: &mut SpanRecord,
+    interner: &mut Interner,
+) {
+    if let Some((key, value)) = attribute_of(message)
+        && let Some(meaning) = interner.meaning_of(key)
+    {
+        attributes.take(record, (key, meaning), &any_value(value), interner);
+    }
+}
+
+/// The heads of a `KeyValue`'s fields, and of a text or a number in an `AnyValue`.
+const KEY: u8 = 1 << 3 | 2;
+const VALUE: u8 = 2 << 3 | 2;
+const TEXT: u8 = 1 << 3 | 2;
+const INT: u8 = 3 << 3;
+/// From here on a length, or a number, has more than one byte.
+const LONG: usize = 0x80;
+
+/// Key and value of a `KeyValue` message; `None` if the key is missing or the message damaged. A missing value has no
+/// bytes.
+fn attribute_of(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    // As everybody writes it: the key, the value, nothing else, both short.
+    if let [KEY, length, rest @ ..] = message
+        && let Some((key, [VALUE, length, value @ ..])) = rest.split_at_checked(usize::from(*length))
+        && value.len() == usize::from(*length)
+        && key.len() < LONG
+        && value.len() < LONG
+    {
+        return Some((key, value));
+    }
+    let (mut key, mut value) = (None, &[][..]);
+    let mut fields = Fields::new(message, 0);
+    while let Some(field) = fields.read().ok()? {
+        match field {
+            Field { number: 1, value: Value::Bytes(bytes) } => key = Some(bytes),
+            Field { number: 2, value: Value::Bytes(bytes) } => value = bytes,
             _ => {}
         }
     }
     Some((key?, value))
 }
 
+/// The same, with the key as text and the value as far as it is read.
+fn text_attribute_of(message: &[u8]) -> Option<(&str, AttributeValue<'_>)> {
+    let (key, value) = attribute_of(message)?;
+    Some((std::str::from_utf8(key).ok()?, any_value(value)))
+}
+
 /// An `AnyValue` as far as the analysis reads it: maps, bytes and arrays in arrays are not looked into, so nothing
 /// here recurses.
 fn any_value(message: &[u8]) -> AttributeValue<'_> {
-    let last = Fields::new(message, 0).map_while(Result::ok).last();
-    match last {
-        Some(Field { number: 1, value: Value::Bytes(text) }) => {
-            std::str::from_utf8(text).map_or(AttributeValue::Other, AttributeValue::Str)
+    let as_text = |text| std::str::from_utf8(text).map_or(AttributeValue::Other, AttributeValue::Str);
+    match message {
+        [TEXT, length, text @ ..] if text.len() == usize::from(*length) && text.len() < LONG => {
+            return as_text(text);
         }
+        [INT, number] if usize::from(*number) < LONG => return AttributeValue::Int(i64::from(*number)),
+        _ => {}
+    }
+    let last = Fields::whole(message).last();
+    match last {
+        Some(Field { number: 1, value: Value::Bytes(text) }) => as_text(text),
         Some(Field { number: 2, value: Value::Varint(flag) }) => AttributeValue::Bool(flag != 0),
         Some(Field { number: 3, value: Value::Varint(number) }) => AttributeValue::Int(number.cast_signed()),
         Some(Field { number: 4, value: Value::Fixed64(bits) }) => {
             AttributeValue::Double(f64::from_bits(bits))
         }
         Some(Field { number: 5, value: Value::Bytes(array) }) => {
-            let values = Fields::new(array, 0).map_while(Result::ok).filter(|field| field.number == 1);
+            let values = Fields::whole(array).filter(|field| field.number == 1);
             let strings = values.filter_map(|field| string_value(field.value.bytes()?));
             AttributeValue::Strings(strings.take(MAX_STRINGS).collect())
         }
@@ -351,7 +392,7 @@ fn any_value(message: &[u8]) -> AttributeValue<'_> {
 }
 
 fn string_value(message: &[u8]) -> Option<&str> {
-    match Fields::new(message, 0).map_while(Result::ok).last()? {
+    match Fields::whole(message).last()? {
         Field { number: 1, value: Value::Bytes(text) } => std::str::from_utf8(text).ok(),
         _ => None,
     }

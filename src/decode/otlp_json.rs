@@ -3,6 +3,8 @@
 //! The specification wants lowerCamelCase keys, hex ids, 64-bit numbers as strings and enums as numbers. Backends
 //! write snake_case, base64 ids, plain numbers and enum names too; all of it is read. Unknown fields are skipped.
 
+mod plain;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use crate::attribute_reader::{AttributeReader, AttributeValue};
 use crate::ids::{SpanId, TraceId};
 use crate::span_record::{Interner, Link, Origin, SpanKind, SpanRecord, Status};
 use crate::time::Timestamp;
+
+pub(super) use plain::plain_span;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -30,6 +34,7 @@ pub(super) struct Scope<'j> {
     pub(super) name: Scalar<'j>,
 }
 
+#[cfg_attr(test, derive(Debug, PartialEq))]
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct Span<'j> {
@@ -55,6 +60,7 @@ pub(super) struct Span<'j> {
     status: Option<JsonStatus<'j>>,
 }
 
+#[cfg_attr(test, derive(Debug, PartialEq))]
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct JsonLink<'j> {
@@ -66,6 +72,7 @@ struct JsonLink<'j> {
     attributes: Option<Vec<KeyValue<'j>>>,
 }
 
+#[cfg_attr(test, derive(Debug, PartialEq))]
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct JsonStatus<'j> {
@@ -73,6 +80,7 @@ struct JsonStatus<'j> {
     code: Scalar<'j>,
 }
 
+#[cfg_attr(test, derive(Debug, PartialEq))]
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct KeyValue<'j> {
@@ -83,6 +91,7 @@ struct KeyValue<'j> {
 }
 
 /// The value of an attribute, small, as a span's attributes are held until the record takes them.
+#[cfg_attr(test, derive(Debug, PartialEq))]
 enum Value<'j> {
     Text(Cow<'j, str>),
     Flag(bool),

@@ -1,7 +1,7 @@
 //! What was found once for a name is found again without a search, for a bounded number of names.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{PoisonError, RwLock};
 
 use super::Unpriced;
@@ -21,8 +21,28 @@ pub(super) struct LookupCache {
 /// By hash; the entry says for what exactly.
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<u64, Entry>,
-    old: HashMap<u64, Entry>,
+    young: ByHash,
+    old: ByHash,
+}
+
+type ByHash = HashMap<u64, Entry, BuildHasherDefault<Hashed>>;
+
+/// What is hashed already, with a key nobody knows, is its own hash.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
@@ -60,7 +80,7 @@ impl LookupCache {
     /// The answer, and whether it is of the young generation.
     fn read(&self, hash: u64, asked: &Asked<'_>) -> Option<(Result<Found, Unpriced>, bool)> {
         let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
-        let in_one = |generation: &HashMap<u64, Entry>| {
+        let in_one = |generation: &ByHash| {
             generation.get(&hash).filter(|entry| entry.is_for(asked)).map(|entry| entry.answer)
         };
         let young = in_one(&generations.young).map(|answer| (answer, true));

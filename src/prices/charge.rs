@@ -40,6 +40,10 @@ impl Rates {
 
     /// These, but where `other` has a price too, that one.
     pub(super) fn overridden<'r>(&'r self, other: &[(Unit, &'r Rate)]) -> Vec<(Unit, &'r Rate)> {
+        if other.is_empty() {
+            // In that order already.
+            return self.iter().collect();
+        }
         let is_free = |unit: Unit| other.iter().all(|(overridden, _)| *overridden != unit);
         let mut rates: Vec<_> =
             self.iter().filter(|(unit, _)| is_free(*unit)).chain(other.iter().copied()).collect();
@@ -205,9 +209,13 @@ impl Exact {
     }
 
     fn plus(self, other: Exact) -> Option<Exact> {
+        // Each fraction is less than one whole.
         let fraction = self.fraction.checked_add(other.fraction)?;
-        let whole = self.whole.checked_add(other.whole)?.checked_add(fraction / FINENESS)?;
-        Some(Exact { whole, fraction: fraction % FINENESS })
+        let (carry, fraction) = match fraction.checked_sub(FINENESS) {
+            Some(rest) => (1, rest),
+            None => (0, fraction),
+        };
+        Some(Exact { whole: self.whole.checked_add(other.whole)?.checked_add(carry)?, fraction })
     }
 }
 
@@ -216,6 +224,9 @@ struct Sums([Exact; 5]);
 
 impl Sums {
     fn add(&mut self, unit: Unit, price: Decimal, count: u64) -> Result<(), Unpriced> {
+        if count == 0 {
+            return Ok(());
+        }
         let amount = Exact::of(price, count, unit.per()).ok_or(Unpriced::TooLarge)?;
         if let Some(sum) = self.0.get_mut(part_of(unit)) {
             *sum = sum.plus(amount).ok_or(Unpriced::TooLarge)?;
@@ -234,15 +245,17 @@ impl Sums {
         }
         let mut amounts = self.0.map(|part| part.whole);
         let mut missing = rounded.saturating_sub(amounts.iter().sum());
-        let mut by_fraction: Vec<(u128, &mut u128)> =
-            self.0.iter().map(|part| part.fraction).zip(&mut amounts).collect();
-        by_fraction.sort_by_key(|(fraction, _)| std::cmp::Reverse(*fraction));
-        for (_, amount) in by_fraction {
-            if missing == 0 {
-                break;
+        if missing > 0 {
+            let mut by_fraction: Vec<(u128, &mut u128)> =
+                self.0.iter().map(|part| part.fraction).zip(&mut amounts).collect();
+            by_fraction.sort_by_key(|(fraction, _)| std::cmp::Reverse(*fraction));
+            for (_, amount) in by_fraction {
+                if missing == 0 {
+                    break;
+                }
+                *amount += 1;
+                missing -= 1;
             }
-            *amount += 1;
-            missing -= 1;
         }
         let money = |amount: u128| i128::try_from(amount).map(Money::from_picodollars);
         let [input, output, cache_read, cache_write, other] = amounts.map(money);

@@ -20,14 +20,22 @@ pub fn json_line(report: &Report) -> String {
 }
 
 /// `value` with its keys in order, whatever order the map of this build of `serde_json` keeps.
-pub(super) fn sorted(value: Value) -> Value {
+pub(super) fn sorted(mut value: Value) -> Value {
+    sort(&mut value);
+    value
+}
+
+fn sort(value: &mut Value) {
     match value {
         Value::Object(object) => {
-            let mut entries: Vec<_> = object.into_iter().collect();
-            entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect::<Map<_, _>>())
+            object.values_mut().for_each(sort);
+            if !object.keys().is_sorted() {
+                let mut entries: Vec<_> = std::mem::take(object).into_iter().collect();
+                entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+                *object = entries.into_iter().collect::<Map<_, _>>();
+            }
         }
-        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
-        other => other,
+        Value::Array(values) => values.iter_mut().for_each(sort),
+        _ => {}
     }
 }

@@ -9,6 +9,7 @@ use crate::analysis::critical_path::{CriticalPath, critical_path};
 use crate::analysis::event_graph::EventGraph;
 use crate::analysis::replay::Changes;
 use crate::analysis::time_breakdown::self_times;
+use crate::money::Money;
 use crate::run::{Run, SpanIx};
 use crate::time::{Duration, Timestamp};
 
@@ -23,6 +24,7 @@ pub(crate) struct Analysed<'r> {
     pub(crate) slack: Vec<Option<Duration>>,
     pub(crate) free_float: Vec<Option<Duration>>,
     savings: OnceCell<Vec<(NodeIx, Duration)>>,
+    costs_with_nested: OnceCell<Vec<Option<Money>>>,
     /// The nearest execution above each execution, by span.
     pub(crate) caller: Vec<Option<SpanIx>>,
 }
@@ -40,8 +42,25 @@ impl<'r> Analysed<'r> {
         let (slack, free_float) = (graph.slack(), graph.free_float());
         let above = |ix: SpanIx| run.span(ix).parent.and_then(|parent| booking.execution_of[parent.index()]);
         let caller = run.indices().map(above).collect();
-        let savings = OnceCell::new();
-        Analysed { run, self_times, booking, critical, path, graph, slack, free_float, savings, caller }
+        let (savings, costs_with_nested) = (OnceCell::new(), OnceCell::new());
+        Analysed {
+            run,
+            self_times,
+            booking,
+            critical,
+            path,
+            graph,
+            slack,
+            free_float,
+            savings,
+            costs_with_nested,
+            caller,
+        }
+    }
+
+    /// What each node cost with everything inside its executions; see [`Booking::costs_with_nested`].
+    pub(crate) fn costs_with_nested(&self) -> &[Option<Money>] {
+        self.costs_with_nested.get_or_init(|| self.booking.costs_with_nested())
     }
 
     /// What the run would save if each node took no time, for the nodes with the most time on the path. Found when

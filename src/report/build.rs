@@ -354,7 +354,7 @@ fn node_reports(
 ) -> Vec<NodeReport> {
     let Analysed { run, booking, path, .. } = analysed;
     let savings = analysed.savings();
-    let with_nested = booking.costs_with_nested();
+    let with_nested = analysed.costs_with_nested();
     let sum: Duration = summed_nodes(run, booking).map(|tally| tally.durations.sum()).sum();
     let least = |floats: &[Option<Duration>], tally: &NodeTally| {
         tally.executions.iter().filter_map(|ix| floats[ix.index()]).min()

@@ -31,6 +31,8 @@ pub(crate) struct Charges {
     pub(crate) roll_ups: Vec<RollUp>,
     /// By span the last one below it, if anything is charged.
     ends: Vec<u32>,
+    /// By span how many costs are of spans before it, if anything is charged; of all spans at the end.
+    costs_before: Vec<u32>,
     /// The sums of the first costs: of none, of one…
     sums: Vec<i128>,
 }
@@ -164,11 +166,11 @@ impl Charges {
         charges
     }
 
-    /// What is charged to a span and everything below it; `None` if nothing is. O(log n).
+    /// What is charged to a span and everything below it; `None` if nothing is.
     pub(crate) fn within(&self, span: SpanIx) -> Option<Money> {
-        let end = SpanIx::new(*self.ends.get(span.index())? as usize);
-        let first = self.costs.partition_point(|(at, _)| *at < span);
-        let after = self.costs.partition_point(|(at, _)| *at <= end);
+        let end = *self.ends.get(span.index())? as usize;
+        let first = *self.costs_before.get(span.index())? as usize;
+        let after = *self.costs_before.get(end + 1)? as usize;
         let (before, whole) = (self.sums.get(first)?, self.sums.get(after)?);
         (first < after).then(|| Money::from_picodollars(whole.saturating_sub(*before)))
     }
@@ -189,6 +191,16 @@ impl Charges {
                 self.ends[parent.index()] = self.ends[parent.index()].max(self.ends[ix.index()]);
             }
         }
+        self.costs_before = Vec::with_capacity(run.spans.len() + 1);
+        let mut before = 0u32;
+        let mut costs = self.costs.iter().peekable();
+        for ix in run.indices() {
+            self.costs_before.push(before);
+            while costs.next_if(|(at, _)| *at == ix).is_some() {
+                before += 1;
+            }
+        }
+        self.costs_before.push(before);
         let mut sum = 0i128;
         self.sums.push(sum);
         for (_, cost) in &self.costs {

@@ -1,7 +1,7 @@
 //! What a run's calls cost, added up by model, node, depth and source.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::analysed::Analysed;
@@ -60,6 +60,22 @@ struct Sums {
 }
 
 impl Sums {
+    fn add(&mut self, other: &Sums) {
+        self.calls += other.calls;
+        self.priced += other.priced;
+        self.unpriced += other.unpriced;
+        self.partly_priced += other.partly_priced;
+        self.failed += other.failed;
+        self.cost = add_money(self.cost, other.cost);
+        self.on_path = add_money(self.on_path, other.on_path);
+        self.off_path = add_money(self.off_path, other.off_path);
+        self.retries = add_money(self.retries, other.retries);
+        self.tokens.add_sums(&other.tokens);
+        self.timed_calls += other.timed_calls;
+        self.output_time = self.output_time.saturating_add(other.output_time);
+        self.timed_output = self.timed_output.saturating_add(other.timed_output);
+    }
+
     fn is_lower_bound(&self) -> bool {
         self.unpriced > 0 || self.partly_priced > 0
     }
@@ -71,6 +87,25 @@ type ModelKey<'a> = (Option<&'a Arc<str>>, Option<&'a Arc<str>>);
 /// Who says so, in which attribute, or by which table of prices.
 type SourceKey<'a> = (&'static str, Option<&'static str>, Option<&'a Arc<str>>);
 
+/// What spans of one model, at one depth, in one node come to. Rows are sums of these.
+struct Group<'a> {
+    model: ModelKey<'a>,
+    depth: Option<u32>,
+    node: Option<usize>,
+    sums: Sums,
+}
+
+/// What tells groups apart: a model by where its names are in memory, which is mostly one place for each.
+type GroupKey = (usize, usize, Option<u32>, Option<usize>);
+
+/// Charges one after the other that the same source says.
+struct InARow<'a> {
+    source: CostSource,
+    table: Option<&'a Arc<str>>,
+    charges: u64,
+    cost: Money,
+}
+
 struct Rows<'a> {
     analysed: &'a Analysed<'a>,
     path_below: Vec<Duration>,
@@ -79,13 +114,14 @@ struct Rows<'a> {
     in_retry: Vec<bool>,
     in_lost_try: Vec<bool>,
     section: CostSection,
-    models: BTreeMap<ModelKey<'a>, Sums>,
-    nodes: BTreeMap<usize, Sums>,
-    depth_sums: BTreeMap<Option<u32>, Sums>,
+    groups: Vec<Group<'a>>,
+    group_by_key: HashMap<GroupKey, usize>,
+    /// By span, for those that were looked at.
+    group_of: Vec<Option<u32>>,
+    in_a_row: Option<InARow<'a>>,
     sources: BTreeMap<SourceKey<'a>, (u64, Money)>,
     tables: BTreeSet<&'a Arc<str>>,
     unpriced: BTreeMap<(&'static str, ModelKey<'a>), UnpricedRow>,
-    all: Sums,
 }
 
 impl<'a> Rows<'a> {
@@ -113,13 +149,13 @@ impl<'a> Rows<'a> {
             in_retry: inside(retries),
             in_lost_try: inside(lost),
             section: CostSection::default(),
-            models: BTreeMap::new(),
-            nodes: BTreeMap::new(),
-            depth_sums: BTreeMap::new(),
+            groups: Vec::new(),
+            group_by_key: HashMap::new(),
+            group_of: vec![None; run.spans.len()],
+            in_a_row: None,
             sources: BTreeMap::new(),
             tables: BTreeSet::new(),
             unpriced: BTreeMap::new(),
-            all: Sums::default(),
         }
     }
 
@@ -127,16 +163,40 @@ impl<'a> Rows<'a> {
         self.analysed.run.span(ix).record.facts.as_deref()
     }
 
-    /// Adds to every row a span counts in.
+    /// Adds to the group a span belongs to, and so to every row it counts in.
     fn add(&mut self, ix: SpanIx, add: impl Fn(&mut Sums)) {
+        let group = match self.group_of[ix.index()] {
+            Some(group) => group as usize,
+            None => {
+                let group = self.find_group(ix);
+                self.group_of[ix.index()] = u32::try_from(group).ok();
+                group
+            }
+        };
+        add(&mut self.groups[group].sums);
+    }
+
+    fn find_group(&mut self, ix: SpanIx) -> usize {
         let booking = &self.analysed.booking;
-        add(&mut self.all);
-        add(self.models.entry(model_key(self.facts(ix))).or_default());
+        let model = model_key(self.facts(ix));
         let depth = booking.execution_of[ix.index()].map(|execution| self.depths[execution.index()]);
-        add(self.depth_sums.entry(depth).or_default());
-        if let Some(node) = booking.node_of[ix.index()] {
-            add(self.nodes.entry(node).or_default());
-        }
+        let node = booking.node_of[ix.index()];
+        let place = |text: Option<&Arc<str>>| text.map_or(0, |text| text.as_ptr().addr());
+        let groups = &mut self.groups;
+        *self.group_by_key.entry((place(model.0), place(model.1), depth, node)).or_insert_with(|| {
+            groups.push(Group { model, depth, node, sums: Sums::default() });
+            groups.len() - 1
+        })
+    }
+
+    /// Books the charges that were in a row.
+    fn end_row(&mut self) {
+        let Some(InARow { source, table, charges, cost }) = self.in_a_row.take() else { return };
+        let key = (source.as_str(), (source != CostSource::Estimated).then_some(source.key()), table);
+        let (sum_of_charges, sum) = self.sources.entry(key).or_insert((0, Money::ZERO));
+        *sum_of_charges += charges;
+        *sum = sum.saturating_add(cost);
+        self.tables.extend(table);
     }
 
     fn add_cost(&mut self, ix: SpanIx, cost: Money) {
@@ -156,11 +216,20 @@ impl<'a> Rows<'a> {
         let source = facts.and_then(|facts| facts.cost_source).unwrap_or(CostSource::Recorded);
         let is_estimate = source == CostSource::Estimated;
         let table = facts.and_then(|facts| facts.cost_table.as_ref()).filter(|_| is_estimate);
-        let key = (source.as_str(), (!is_estimate).then_some(source.key()), table);
-        let (charges, sum) = self.sources.entry(key).or_insert((0, Money::ZERO));
-        *charges += 1;
-        *sum = sum.saturating_add(cost);
-        self.tables.extend(table);
+        let is_same = |row: &InARow<'_>| {
+            let place = |table: Option<&Arc<str>>| table.map(Arc::as_ptr);
+            row.source == source && place(row.table) == place(table)
+        };
+        match self.in_a_row.as_mut().filter(|row| is_same(row)) {
+            Some(row) => {
+                row.charges += 1;
+                row.cost = row.cost.saturating_add(cost);
+            }
+            None => {
+                self.end_row();
+                self.in_a_row = Some(InARow { source, table, charges: 1, cost });
+            }
+        }
         if facts.and_then(|facts| facts.call.as_deref()).is_some_and(|details| details.told_free) {
             self.warn("told_free");
         }
@@ -249,8 +318,20 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn into_section(self) -> CostSection {
-        let all = self.all;
+    fn into_section(mut self) -> CostSection {
+        self.end_row();
+        let mut all = Sums::default();
+        let mut models: BTreeMap<ModelKey<'_>, Sums> = BTreeMap::new();
+        let mut nodes: BTreeMap<usize, Sums> = BTreeMap::new();
+        let mut depths: BTreeMap<Option<u32>, Sums> = BTreeMap::new();
+        for Group { model, depth, node, sums } in &self.groups {
+            all.add(sums);
+            models.entry(*model).or_default().add(sums);
+            depths.entry(*depth).or_default().add(sums);
+            if let Some(node) = node {
+                nodes.entry(*node).or_default().add(sums);
+            }
+        }
         let total = all.cost;
         let mut section = CostSection {
             total_usd: total,
@@ -264,14 +345,13 @@ impl<'a> Rows<'a> {
             retries_usd: all.retries,
             failed_calls: all.failed,
             tokens: all.tokens,
-            models: self.models.iter().map(|(key, sums)| model_cost(*key, sums, total)).collect(),
-            depths: self.depth_sums.iter().map(|(depth, sums)| depth_cost(*depth, sums)).collect(),
+            models: models.iter().map(|(key, sums)| model_cost(*key, sums, total)).collect(),
+            depths: depths.iter().map(|(depth, sums)| depth_cost(*depth, sums)).collect(),
             unpriced: self.unpriced.into_values().collect(),
             ..self.section
         };
-        let with_nested = self.analysed.booking.costs_with_nested();
+        let with_nested = self.analysed.costs_with_nested();
         let (booking, path, run) = (&self.analysed.booking, &self.analysed.path, self.analysed.run);
-        let mut nodes = self.nodes;
         // What only nested nodes cost is a row, too.
         for node in (0..with_nested.len()).filter(|node| with_nested[*node].is_some()) {
             nodes.entry(node).or_default();

@@ -103,6 +103,12 @@ pub struct TokenSums {
 }
 
 impl TokenSums {
+    /// Adds what others come to.
+    pub(super) fn add_sums(&mut self, other: &TokenSums) {
+        let TokenSums { input, output, cache_read, cache_write, reasoning } = *other;
+        self.add(&TokenCounts { input, output, cache_read, cache_write, reasoning });
+    }
+
     /// Adds what one call tells.
     pub(crate) fn add(&mut self, counts: &TokenCounts) {
         self.input = add_count(self.input, counts.input);

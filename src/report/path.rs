@@ -1,7 +1,5 @@
 //! The critical path of a run, booked to its nodes.
 
-use std::collections::HashMap;
-
 use crate::analysis::critical_path::{CriticalPath, Segment};
 use crate::money::Money;
 use crate::report::booking::{Booking, NodeIx, add_money};
@@ -89,11 +87,13 @@ impl BookedPath {
 
     pub(crate) fn rows(&self, run: &Run, booking: &Booking) -> Vec<PathRow> {
         let longest = self.nodes.iter().map(|path_node| path_node.time).max();
-        let mut cost_of: HashMap<SpanIx, Money> = HashMap::new();
+        // By span; of none if nothing is charged.
+        let mut cost_of: Vec<Option<Money>> = Vec::new();
         for (ix, cost) in &booking.charges.costs {
             if let Some(execution) = booking.execution_of[ix.index()] {
-                let sum = cost_of.entry(execution).or_default();
-                *sum = sum.saturating_add(*cost);
+                cost_of.resize(run.spans.len(), None);
+                let sum = &mut cost_of[execution.index()];
+                *sum = add_money(*sum, Some(*cost));
             }
         }
         let mut is_longest_named = false;
@@ -103,7 +103,7 @@ impl BookedPath {
             let is_longest = !is_longest_named && Some(path_node.time) == longest;
             is_longest_named |= is_longest;
             let records = || path_node.executions.iter().map(|ix| &run.span(*ix).record);
-            let charged = path_node.executions.iter().map(|ix| cost_of.get(ix).copied());
+            let charged = path_node.executions.iter().map(|ix| cost_of.get(ix.index()).copied().flatten());
             let cost: Option<Money> = charged.fold(None, add_money);
             rows.push(PathRow {
                 node: tally.name.to_string(),
