@@ -126,7 +126,7 @@ fn the_run_thread_is_woken_for_roots_and_for_many_spans_together() {
         let shards = Arc::new(Shards::new(1, 1 << 20));
         let (to_run, run) = crossbeam_channel::unbounded();
         let drain = Drain::new(shards.clone(), to_run, Default::default(), None, Default::default(), holds);
-        let close = |head| shards.push(UpTo::Full, head, &[b"span"]).unwrap();
+        let close = |head| shards.push(UpTo::Full, head, [b"span"], || None).unwrap();
         // Two drains a moment apart; what is held is due after 25 ms, which a slow machine may take.
         let began = Instant::now();
         close(FrameHead::default());
