@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use tracing::info_span;
 use tracing_subscriber::prelude::*;
 
-use super::io_thread::LossTelling;
-use super::run_thread::RunThreadConfig;
-use super::shard::{Chunk, Left, Shards, UpTo};
+use super::io_thread::{Drain, LossTelling};
+use super::run_thread::{Batch, RunThreadConfig};
+use super::shard::{Chunk, Left, Shards, UpTo, flags};
 use super::{Pipeline, PipelineSettings};
 use crate::layer::config::LayerConfig;
 use crate::layer::{LayerCore, LongpoleLayer};
@@ -171,5 +172,50 @@ fn what_is_left_in_a_shard_is_written_out_as_it_goes_onto_the_wire() {
             (&[0, 0, 0, 0, 0, 0, 0, 3][..], 0)
         );
         assert_eq!((all[1].kind, all[1].flags, all[1].trace_id[7], all[1].trace_id[15]), (1, 0x101, 1, 2));
+    }
+}
+
+/// What the run thread gets, in spans by batch.
+fn batches(from: &Receiver<Batch>) -> Vec<Vec<usize>> {
+    let spans = |batch| match batch {
+        Batch::Spans(chunks) => chunks.iter().map(|chunk| chunk.heads.len()).collect(),
+        Batch::Flush(_) | Batch::Stop(_) => panic!("nobody asked"),
+    };
+    from.try_iter().map(spans).collect()
+}
+
+#[test]
+fn the_run_thread_is_woken_for_roots_and_for_many_spans_together() {
+    let root = Left { children: 0, flags: flags::LOCAL_ROOT };
+    let other = Left { children: 0, flags: 0 };
+    for (holds, few, with_root, many) in [
+        (true, vec![], vec![vec![1, 1, 1]], vec![vec![1024]]),
+        (false, vec![vec![1], vec![1]], vec![vec![1]], vec![vec![1024]]),
+    ] {
+        let shards = Arc::new(Shards::new(1, 1 << 20));
+        let (to_run, run) = crossbeam_channel::unbounded();
+        let drain = Drain::new(shards.clone(), to_run, Default::default(), None, Default::default(), holds);
+        let close = |head| shards.push(UpTo::Full, head, [b"span"], || None).unwrap();
+        // Two drains a moment apart; what is held is due after 25 ms, which a slow machine may take.
+        let began = Instant::now();
+        close(other);
+        assert!(drain.drain());
+        close(other);
+        assert!(drain.drain());
+        let told = batches(&run);
+        let was_quick = began.elapsed() < Duration::from_millis(25);
+        if was_quick || !holds {
+            assert_eq!(told, few);
+        }
+        close(root);
+        assert!(drain.drain());
+        let told = batches(&run);
+        if was_quick || !holds {
+            assert_eq!(told, with_root);
+        }
+        (0..1024).for_each(|_| close(other));
+        assert!(drain.drain());
+        assert_eq!(batches(&run), many);
+        assert!(!drain.drain());
     }
 }
