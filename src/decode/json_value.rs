@@ -79,7 +79,7 @@ impl<'j> Scalar<'j> {
             Scalar::Double(number) if number.fract() == 0.0 && *number >= 0.0 && *number < 1.8e19 => {
                 Some(*number as u64)
             }
-            Scalar::Text(text) => text.trim().parse().ok(),
+            Scalar::Text(text) => digits(text).or_else(|| text.trim().parse().ok()),
             _ => None,
         }
     }
@@ -87,7 +87,10 @@ impl<'j> Scalar<'j> {
     pub(super) fn as_i64(&self) -> Option<i64> {
         match self {
             Scalar::Signed(number) => Some(*number),
-            Scalar::Text(text) => text.trim().parse().ok(),
+            Scalar::Text(text) => match digits(text) {
+                Some(number) => i64::try_from(number).ok(),
+                None => text.trim().parse().ok(),
+            },
             Scalar::Double(number) if number.fract() == 0.0 && number.abs() < 9.2e18 => Some(*number as i64),
             other => other.as_u64().and_then(|number| i64::try_from(number).ok()),
         }
@@ -138,6 +141,18 @@ impl<'j> Scalar<'j> {
     }
 }
 
+/// A number of nothing but digits, as most are written; `None` for others, and where it may be too large.
+fn digits(text: &str) -> Option<u64> {
+    const MOST: usize = 19;
+    if text.is_empty() || text.len() > MOST {
+        return None;
+    }
+    text.bytes().try_fold(0u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| number.wrapping_mul(10).wrapping_add(u64::from(digit)))
+    })
+}
+
 /// The bytes of an id in hex, as the specification wants it, or in base64, as protobuf's own JSON mapping does.
 pub(super) fn id_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() == N.saturating_mul(2) {
@@ -152,13 +167,20 @@ pub(super) fn id_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
-        b'a'..=b'f' => Some(digit.wrapping_sub(b'a').wrapping_add(10)),
-        b'A'..=b'F' => Some(digit.wrapping_sub(b'A').wrapping_add(10)),
-        _ => None,
-    }
+    HEX_DIGITS.get(usize::from(digit)).copied().filter(|value| *value < 16)
 }
+
+/// The value of each byte that is a hex digit of either case, else something above all of them.
+const HEX_DIGITS: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 /// The bytes of an id in hex that may leave out zeros in front; one that is no hex stands for its own characters.
 pub(super) fn short_id_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {

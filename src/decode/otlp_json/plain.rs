@@ -34,6 +34,9 @@ pub(in crate::decode) fn plain_span(json: &str) -> Option<Span<'_>> {
     text.rest.is_empty().then_some(span)
 }
 
+/// Room for as many attributes is made at first.
+const USUAL_ATTRIBUTES: usize = 8;
+
 /// What was told of an object: a bit for each key that is read.
 struct Told(u16);
 
@@ -202,7 +205,7 @@ impl<'j> Text<'j> {
                 .then_some(None);
         }
         self.pass(1);
-        let mut attributes = Vec::new();
+        let mut attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
         if self.peek()? == b']' {
             self.pass(1);
             return Some(Some(attributes));

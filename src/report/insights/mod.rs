@@ -17,7 +17,7 @@ mod spread;
 
 use std::cell::OnceCell;
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use self::catalogue::insight;
 use super::analysed::Analysed;
@@ -81,7 +81,7 @@ pub(super) fn findings(case: &Case<'_>) -> (Vec<Finding>, Option<Combined>) {
         order(a).cmp(&order(b)).then_with(|| (&a.code, &a.subject).cmp(&(&b.code, &b.subject)))
     });
     // Of one rule about one node the finding that saves most is told; gaps are all about the run.
-    let mut told: HashSet<(&str, &str)> = HashSet::new();
+    let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
     let is_of_the_run = |it: &Candidate| it.finding.code == "LP112";
     let is_first: Vec<bool> = found
         .iter()
