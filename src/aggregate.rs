@@ -3,7 +3,6 @@
 //! Sums are kept, never averages of percentages: every share is a quotient of two sums at the moment it is asked for.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use crate::analysis::variability::{
     DurationFigure, FIRST_TIMEOUT, Severity, ThresholdError, VarianceOptions, VarianceRule, high_variance,
     slow_execution, suggest_timeout,
 };
+use crate::hashing::QuickMap;
 use crate::histogram::DurationStats;
 use crate::money::Money;
 use crate::report::booking::add_money;
@@ -85,7 +85,7 @@ pub struct SlaCheck {
 pub struct Aggregates {
     /// In order of first recording.
     nodes: Vec<Row>,
-    index: HashMap<Arc<str>, usize>,
+    index: QuickMap<Arc<str>, usize>,
     wall: Duration,
 }
 

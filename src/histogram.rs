@@ -29,6 +29,9 @@ pub fn index_at_scale(value: NonZeroU64, scale: i32) -> i32 {
     if scale <= 0 {
         return exponent as i32 >> -scale;
     }
+    if scale == SCALE {
+        return exponent as i32 * (1 << SCALE) + bucket_in_doubling(value.get() << (63 - exponent));
+    }
     // Digits of log₂(value / 2^exponent): squaring a number of [1, 2) doubles its logarithm, whose whole part is
     // the next digit. Between powers of two the edges of buckets are irrational, so equality does not occur; the
     // 2⁻¹⁰⁶ that 20 truncations add up to is far less than what can lie between a 64-bit value and an edge.
@@ -41,6 +44,50 @@ pub fn index_at_scale(value: NonZeroU64, scale: i32) -> i32 {
         index = index * 2 + i32::from(is_two_or_more);
     }
     index
+}
+
+/// ⌊2^(63 + i/32)⌋ for i = 1…31, worked out with 60 digits: the last 64-bit values below the edges of the buckets
+/// of [`SCALE`].
+const EDGES: [u64; 31] = [
+    9425337585438007767,
+    9631725603661576980,
+    9842632931000616231,
+    10058158527438640870,
+    10278403519900636096,
+    10503471249702896438,
+    10733467321041881441,
+    10968499650544839023,
+    11208678517905446200,
+    11454116617628225965,
+    11704929111906019352,
+    11961233684655323370,
+    12223150596734848760,
+    12490802742373206726,
+    12764315706832201103,
+    13043817825332782212,
+    13329440243271311081,
+    13621316977754388158,
+    13919584980481119318,
+    14224384202002324189,
+    14535857657386837922,
+    14854151493325717731,
+    15179415056705840218,
+    15511800964685064948,
+    15851465176301844309,
+    16198567065652879633,
+    16553269496673159336,
+    16915738899553466670,
+    17286145348831213003,
+    17664662643191237676,
+    18051468387014017850,
+];
+
+/// Which of the buckets between two powers of two holds `mantissa`, whose highest bit is set. The logarithm is at most
+/// three buckets ahead of the straight line it starts and ends with.
+fn bucket_in_doubling(mantissa: u64) -> i32 {
+    let line = ((mantissa >> (63 - SCALE)) & ((1 << SCALE) - 1)) as usize;
+    let passed = EDGES.iter().skip(line).take_while(|edge| **edge < mantissa).count();
+    (line + passed) as i32
 }
 
 /// The upper and the lower half of a square.
@@ -275,42 +322,6 @@ impl DurationStats {
 mod tests {
     use super::*;
 
-    /// ⌊2^(63 + i/32)⌋ for i = 1…31, worked out with 60 digits: the last 64-bit values below the edges of the buckets
-    /// of scale 5.
-    const EDGES: [u64; 31] = [
-        9425337585438007767,
-        9631725603661576980,
-        9842632931000616231,
-        10058158527438640870,
-        10278403519900636096,
-        10503471249702896438,
-        10733467321041881441,
-        10968499650544839023,
-        11208678517905446200,
-        11454116617628225965,
-        11704929111906019352,
-        11961233684655323370,
-        12223150596734848760,
-        12490802742373206726,
-        12764315706832201103,
-        13043817825332782212,
-        13329440243271311081,
-        13621316977754388158,
-        13919584980481119318,
-        14224384202002324189,
-        14535857657386837922,
-        14854151493325717731,
-        15179415056705840218,
-        15511800964685064948,
-        15851465176301844309,
-        16198567065652879633,
-        16553269496673159336,
-        16915738899553466670,
-        17286145348831213003,
-        17664662643191237676,
-        18051468387014017850,
-    ];
-
     fn index(value: u64) -> i32 {
         index_at_scale(NonZeroU64::new(value).unwrap(), SCALE)
     }
@@ -320,6 +331,17 @@ mod tests {
         for (edge, below) in (63 * 32..).zip(EDGES) {
             assert_eq!(index(below), edge);
             assert_eq!(index(below + 1), edge + 1);
+        }
+    }
+
+    #[test]
+    fn the_table_of_edges_agrees_with_digits_of_the_logarithm() {
+        let mut value = 1u64;
+        for _ in 0..100_000 {
+            value = value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            for value in [value, value >> (value & 63)].into_iter().filter_map(NonZeroU64::new) {
+                assert_eq!(index_at_scale(value, SCALE), index_at_scale(value, SCALE + 1) >> 1, "{value}");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Trace and span ids, written as lower-case hex.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -19,7 +20,7 @@ const HEX: [[u8; 2]; 256] = {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
         pub struct $name([u8; $bytes]);
 
         impl $name {
@@ -62,6 +63,14 @@ macro_rules! id {
             /// Whether every byte is zero, which OpenTelemetry calls invalid and means "none".
             pub fn is_zero(self) -> bool {
                 self.0 == [0; $bytes]
+            }
+        }
+
+        impl Hash for $name {
+            #[inline]
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                // Without its length, which is always the same.
+                state.write(&self.0);
             }
         }
 

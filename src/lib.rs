@@ -94,6 +94,7 @@ mod encode;
 mod environment;
 #[cfg(feature = "layer")]
 mod handle;
+mod hashing;
 #[cfg(feature = "layer")]
 mod layer;
 #[cfg(all(test, feature = "otlp"))]

@@ -1,19 +1,35 @@
 //! What the hand-over of finished spans between threads is made of. `tests/shard_schedules.rs` puts loom's primitives
 //! in their place and tries the schedules there are.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicU32;
 pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) use std::thread::Thread;
 
 pub(crate) use parking_lot::Mutex;
 
-static NEXT_THREAD: AtomicU32 = AtomicU32::new(0);
+/// Threads so far; the first is number 1.
+static THREADS: AtomicU32 = AtomicU32::new(0);
 thread_local! {
-    /// Which shard this thread leaves its spans in, before the modulus.
-    static THREAD_ORDINAL: u32 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+    /// Zero: not numbered yet.
+    static THREAD_ORDINAL: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A small number that names this thread among those that ever closed or entered a span.
+/// A small number that names this thread among those that ever closed or entered a span. Modulo a number it says which
+/// shard this thread leaves its spans in.
+#[inline]
 pub(crate) fn thread_ordinal() -> u32 {
-    THREAD_ORDINAL.try_with(|ordinal| *ordinal).unwrap_or(u32::MAX)
+    match THREAD_ORDINAL.try_with(Cell::get) {
+        Ok(0) => number_thread(),
+        Ok(ordinal) => ordinal,
+        Err(_) => u32::MAX,
+    }
+}
+
+#[cold]
+fn number_thread() -> u32 {
+    // After four thousand million threads numbers come again; zero is skipped.
+    let ordinal = THREADS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+    let _ = THREAD_ORDINAL.try_with(|cell| cell.set(ordinal));
+    ordinal
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the ground up; those in one row may not import each other.
 const FLOORS: &[&[&str]] = &[
-    &["time", "ids", "money", "conventions"],
+    &["time", "ids", "money", "conventions", "hashing"],
     &["prices"],
     &["span_record"],
     &["otlp_bytes"],

@@ -8,10 +8,11 @@
 //! being its name. A name that occurs several times under one parent is compared occurrence by occurrence, the k-th
 //! of one with the k-th of the other, in order of their starts. Spans that are detached or take no time are left out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::declared_graph::DeclaredGraph;
+use crate::hashing::QuickMap;
 use crate::run::{Run, SpanIx};
 use crate::time::{Duration, Interval};
 
@@ -19,7 +20,7 @@ use crate::time::{Duration, Interval};
 #[derive(Clone, Debug, Default)]
 pub struct InferredOrder {
     /// Positions by parent and name; the root's has no parent.
-    positions: HashMap<(Option<u32>, Arc<str>), u32>,
+    positions: QuickMap<(Option<u32>, Arc<str>), u32>,
     /// The same by number.
     names: Vec<(Option<u32>, Arc<str>)>,
     /// What was seen of two positions, the lower first.
@@ -193,7 +194,7 @@ pub fn transitive_reduction(edges: &[InferredEdge]) -> Vec<InferredEdge> {
 
 fn reduced(siblings: &[&InferredEdge]) -> Vec<InferredEdge> {
     let names: BTreeSet<&Arc<str>> = siblings.iter().flat_map(|edge| [&edge.before, &edge.after]).collect();
-    let at: HashMap<&Arc<str>, usize> = names.into_iter().zip(0..).collect();
+    let at: QuickMap<&Arc<str>, usize> = names.into_iter().zip(0..).collect();
     let ends: Vec<(usize, usize)> =
         siblings.iter().filter_map(|edge| Some((*at.get(&edge.before)?, *at.get(&edge.after)?))).collect();
     let Ok(graph) = DeclaredGraph::new(vec![Duration::ZERO; at.len()], &ends) else {

@@ -5,9 +5,10 @@
 //! knows of who waited for whom.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 
 use super::event_graph::{Event, EventGraph, EventKind};
+use crate::hashing::{QuickMap, QuickSet};
 use crate::run::{DependencyUse, Run, SpanIx};
 use crate::time::Duration;
 
@@ -45,11 +46,11 @@ impl Scale {
 pub struct Changes {
     /// In order of the calls: of two for one span the later counts.
     scales: Vec<(SpanIx, Scale)>,
-    unqueued: HashSet<SpanIx>,
+    unqueued: QuickSet<SpanIx>,
     limits: Vec<usize>,
-    limit_of: HashMap<SpanIx, usize>,
-    alongside: HashMap<SpanIx, SpanIx>,
-    no_gap: HashSet<SpanIx>,
+    limit_of: QuickMap<SpanIx, usize>,
+    alongside: QuickMap<SpanIx, SpanIx>,
+    no_gap: QuickSet<SpanIx>,
     only_what_the_graph_demands: bool,
 }
 
@@ -169,7 +170,7 @@ impl EventGraph<'_> {
     /// With scales of at most 1 it is at most the wall time, and falls short of it by at most what the scales take
     /// from the critical path. Larger scales never make it shorter. O(n).
     pub fn replay(&self, scale: impl Fn(SpanIx) -> Scale) -> Duration {
-        Replay::new(self, &Changes::default(), HashMap::new()).run_through(scale).wall()
+        Replay::new(self, &Changes::default(), QuickMap::default()).run_through(scale).wall()
     }
 
     /// The wall time if the spans for which `which` holds had never been queued. Nothing else changes. O(n).
@@ -193,7 +194,7 @@ impl EventGraph<'_> {
     fn settled<'c>(&'c self, changes: &'c Changes) -> Replay<'c> {
         let scales = changes.scale_by_span(self.run);
         let scale = |ix: SpanIx| scales.get(ix.index()).copied().unwrap_or(Scale::SAME);
-        let mut replay = Replay::new(self, changes, HashMap::new()).run_through(scale);
+        let mut replay = Replay::new(self, changes, QuickMap::default()).run_through(scale);
         // How long a limited span takes does not depend on when it starts, unless another limit is inside it: then
         // the inner ones have to be settled first.
         for _ in 0..changes.nested_limits(self.run) {
@@ -224,7 +225,7 @@ struct Replay<'c> {
     graph: &'c EventGraph<'c>,
     changes: &'c Changes,
     /// How long limited spans take.
-    lengths: HashMap<SpanIx, Fixed>,
+    lengths: QuickMap<SpanIx, Fixed>,
     starts: Vec<Fixed>,
     ends: Vec<Fixed>,
     /// Of each span the latest of its start and its children's ends so far, and whose that is.
@@ -237,13 +238,13 @@ struct Replay<'c> {
     /// When each limited span that runs makes room.
     rooms: Vec<BinaryHeap<Reverse<(Fixed, SpanIx)>>>,
     /// The first limited span to start under each parent.
-    first_limited: HashMap<(usize, SpanIx), (Fixed, Cause)>,
+    first_limited: QuickMap<(usize, SpanIx), (Fixed, Cause)>,
     /// What spans declared to wait for that are no siblings, where only the graph counts.
-    elsewhere: HashMap<SpanIx, Vec<SpanIx>>,
+    elsewhere: QuickMap<SpanIx, Vec<SpanIx>>,
 }
 
 impl<'c> Replay<'c> {
-    fn new(graph: &'c EventGraph<'c>, changes: &'c Changes, lengths: HashMap<SpanIx, Fixed>) -> Self {
+    fn new(graph: &'c EventGraph<'c>, changes: &'c Changes, lengths: QuickMap<SpanIx, Fixed>) -> Self {
         let spans = graph.run.spans.len();
         let mut replay = Replay {
             graph,
@@ -256,8 +257,8 @@ impl<'c> Replay<'c> {
             creations: Vec::new(),
             limit_around: Vec::new(),
             rooms: changes.limits.iter().map(|_| BinaryHeap::new()).collect(),
-            first_limited: HashMap::new(),
-            elsewhere: HashMap::new(),
+            first_limited: QuickMap::default(),
+            elsewhere: QuickMap::default(),
         };
         if graph.events.iter().any(|event| event.kind == EventKind::Creation) {
             replay.creations = vec![(Fixed::default(), Cause::Start); spans];
@@ -444,7 +445,7 @@ impl<'c> Replay<'c> {
 }
 
 /// Whether a span declared what it waits for, be it nothing.
-fn declares(run: &Run, elsewhere: &HashMap<SpanIx, Vec<SpanIx>>, span: SpanIx) -> bool {
+fn declares(run: &Run, elsewhere: &QuickMap<SpanIx, Vec<SpanIx>>, span: SpanIx) -> bool {
     let waits_for_nothing = || {
         let facts = run.span(span).record.facts.as_ref();
         facts.is_some_and(|facts| facts.tells_depends_on && facts.depends_on.is_empty())

@@ -13,7 +13,7 @@ use super::request::Envelope;
 use super::retry::{Pace, Verdict};
 use super::spool::{SpoolConfig, dead};
 use super::state::Done;
-use super::transport::{Answer, Signal, Transport};
+use super::transport::{Answer, Body, Signal, Transport};
 use super::waiting::Batch;
 use super::{Protocol, SignalName};
 use crate::otlp_json::append_traces_line;
@@ -22,12 +22,21 @@ use crate::random::random_share;
 /// A request and its fate so far.
 pub(super) struct Request {
     batch: Batch,
-    /// Empty: to be made from the batch when it is sent.
-    body: Bytes,
+    /// `None`: to be made from the batch when it is sent.
+    body: Option<Body>,
     failures: u32,
     is_half: bool,
     /// Somebody has begun to wait while it was under way: should it fail, it is tried again at once.
     is_hurried: bool,
+}
+
+/// The spans of a batch as they go into its request.
+struct SharedFields(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for SharedFields {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// The sending side of one address.
@@ -66,16 +75,17 @@ impl Backend {
         }
     }
 
-    /// Sends a batch whose request is encoded already.
-    pub(super) fn send_batch(&mut self, batch: Batch, request: Vec<u8>) {
-        let body = self.body(request);
-        self.send(Request { batch, body, failures: 0, is_half: false, is_hurried: false });
+    /// Sends a batch.
+    pub(super) fn send_batch(&mut self, batch: Batch) {
+        self.send(Request { batch, body: None, failures: 0, is_half: false, is_hurried: false });
     }
 
-    fn body(&self, request: Vec<u8>) -> Bytes {
+    fn body(&self, batch: &Batch) -> Body {
         if self.transport.protocol() != Protocol::HttpJson {
-            return self.transport.body(request);
+            let fields = Bytes::from_owner(SharedFields(batch.fields.clone()));
+            return self.transport.body_behind(self.envelope.head(batch), fields);
         }
+        let request = self.envelope.request(batch);
         let mut line = Vec::with_capacity(request.len().saturating_mul(2));
         // The request is of our own making; what could not be read would come back as a refusal.
         let _ = append_traces_line(&request, &mut line);
@@ -91,9 +101,11 @@ impl Backend {
             && self.pace.not_before().is_none_or(|not_before| not_before <= Instant::now())
     }
 
-    fn send(&mut self, request: Request) {
+    fn send(&mut self, mut request: Request) {
         self.queue.count_request(request.failures > 0);
-        let answer = self.transport.clone().send(request.body.clone());
+        let body = request.body.take().unwrap_or_else(|| self.body(&request.batch));
+        request.body = Some(body.clone());
+        let answer = self.transport.clone().send(body);
         let id = self.in_flight.spawn(answer).id();
         self.requests.insert(id, request);
     }
@@ -108,10 +120,7 @@ impl Backend {
             if self.pace.is_probing() && !self.in_flight.is_empty() {
                 return;
             }
-            let (_, mut request) = self.retries.remove(0);
-            if request.body.is_empty() {
-                request.body = self.body(self.envelope.request(&request.batch));
-            }
+            let (_, request) = self.retries.remove(0);
             self.send(request);
         }
     }
@@ -186,7 +195,7 @@ impl Backend {
                         // Its body is made when it is sent.
                         let half = Request {
                             batch: half,
-                            body: Bytes::new(),
+                            body: None,
                             failures: 0,
                             is_half: true,
                             is_hurried: false,

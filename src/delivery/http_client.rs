@@ -1,7 +1,8 @@
 //! HTTP as every backend is spoken to: connections that are kept, answers that are read within their time and up to a
 //! size, errors without secrets.
 
-use bytes::Bytes;
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
 use http::Uri;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full};
@@ -17,7 +18,14 @@ use super::endpoint::Endpoint;
 use crate::privacy::{REDACTED, mask, shown_address};
 
 /// Clones share connections.
-pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, RequestBody>;
+/// What is sent: two pieces, so that what stands in front of a message needs no copy of it.
+pub(crate) type RequestBody = Full<Chain<Bytes, Bytes>>;
+
+/// A body of two pieces.
+pub(crate) fn request_body(head: Bytes, rest: Bytes) -> RequestBody {
+    Full::new(head.chain(rest))
+}
 
 /// A client that speaks the endpoint's version of HTTP, over its TLS where the address says so.
 pub(crate) fn client(endpoint: &Endpoint) -> HttpClient {

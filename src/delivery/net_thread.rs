@@ -223,15 +223,9 @@ impl<'q> Net<'q> {
         let is_sent = self.backend.is_some() || self.exporter.is_some();
         #[cfg(not(feature = "otlp"))]
         let is_sent = false;
-        // An exporter alone needs no request.
-        let request = if self.output.is_some() || self.has_backend() {
-            self.envelope.request(&batch)
-        } else {
-            Vec::new()
-        };
         // What another process has left belongs to the backend alone.
         let output = self.output.as_mut().filter(|_| batch.adopted.is_none());
-        let written = output.map(|output| output.append(&request));
+        let written = output.map(|output| output.append(&self.envelope.request(&batch)));
         let error = written.as_ref().and_then(|written| written.as_ref().err());
         let error = error.map(|error| format!("cannot write to the spans file: {error}"));
         if let Some(error) = &error {
@@ -256,19 +250,9 @@ impl<'q> Net<'q> {
                     self.queue.done(&[(outcome, batch.spans())], batch, None);
                 }
             } else if let Some(backend) = &mut self.backend {
-                backend.send_batch(batch, request);
+                backend.send_batch(batch);
             }
         }
-    }
-
-    #[cfg(not(feature = "otlp"))]
-    fn has_backend(&self) -> bool {
-        false
-    }
-
-    #[cfg(feature = "otlp")]
-    fn has_backend(&self) -> bool {
-        self.backend.is_some() && self.exporter.is_none()
     }
 
     #[cfg(not(feature = "otlp"))]

@@ -238,7 +238,9 @@ impl Queue {
         if state.waiting.is_empty() || !is_due {
             return None;
         }
-        let mut batch = Batch::default();
+        // Messages count without tag and length.
+        let about = state.waiting_bytes.saturating_add(state.waiting.len()).min(limits.bytes);
+        let mut batch = Batch::with_capacity(about);
         let mut moved = 0usize;
         while let Some(next) = state.waiting.pop_front() {
             let (left, bytes) = next.move_into(&mut batch, limits, &self.shards.pool);

@@ -26,26 +26,31 @@ impl Envelope {
 
     /// The request with these spans, under the resource they were recorded with.
     pub(super) fn request(&self, batch: &Batch) -> Vec<u8> {
+        let mut request = self.head(batch);
+        request.extend_from_slice(&batch.fields);
+        request
+    }
+
+    /// The same without the spans, which stand behind it.
+    pub(super) fn head(&self, batch: &Batch) -> Vec<u8> {
+        let spans = batch.fields.len();
         match &batch.adopted {
-            Some((_, preamble)) => {
-                Envelope::new(&preamble.resource, &preamble.scope).request_of(&batch.fields)
-            }
-            None => self.request_of(&batch.fields),
+            Some((_, preamble)) => Envelope::new(&preamble.resource, &preamble.scope).head_of(spans),
+            None => self.head_of(spans),
         }
     }
 
-    fn request_of(&self, fields: &[u8]) -> Vec<u8> {
-        let scope_spans = self.scope.len().saturating_add(fields.len());
+    fn head_of(&self, spans: usize) -> Vec<u8> {
+        let scope_spans = self.scope.len().saturating_add(spans);
         let mut inner = Vec::with_capacity(16);
         push_head(&mut inner, 0x12, scope_spans);
         let resource_spans = self.resource.len().saturating_add(inner.len()).saturating_add(scope_spans);
-        let mut request = Vec::with_capacity(resource_spans.saturating_add(8));
-        push_head(&mut request, 0x0a, resource_spans);
-        request.extend_from_slice(&self.resource);
-        request.extend_from_slice(&inner);
-        request.extend_from_slice(&self.scope);
-        request.extend_from_slice(fields);
-        request
+        let mut head = Vec::with_capacity(resource_spans.saturating_sub(spans).saturating_add(8));
+        push_head(&mut head, 0x0a, resource_spans);
+        head.extend_from_slice(&self.resource);
+        head.extend_from_slice(&inner);
+        head.extend_from_slice(&self.scope);
+        head
     }
 }
 

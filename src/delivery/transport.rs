@@ -16,14 +16,13 @@ use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TE};
 use http::uri::PathAndQuery;
 use http::{Method, Response, Uri, Version};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::Protocol;
 use super::endpoint::Endpoint;
 use super::http_client::{
-    self, End, HttpClient, causes, is_page, place, printable_start, read, without_secrets,
+    self, End, HttpClient, causes, is_page, place, printable_start, read, request_body, without_secrets,
 };
 use super::retry::{GrpcCode, Verdict, classify, classify_grpc};
 use partial_success::PartialSuccess;
@@ -63,6 +62,13 @@ pub(super) struct Transport {
     client: HttpClient,
 }
 
+/// What is sent, in two pieces. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Body {
+    head: Bytes,
+    rest: Bytes,
+}
+
 /// What came back, settled.
 #[derive(Debug, PartialEq)]
 pub(super) struct Answer {
@@ -86,16 +92,28 @@ impl Transport {
     }
 
     /// Makes a body of a message that is encoded as the protocol wants it.
-    pub(super) fn body(&self, message: Vec<u8>) -> Bytes {
-        match self.endpoint.protocol {
-            Protocol::Grpc => grpc::frame(&message, self.endpoint.is_compressed),
-            _ if self.endpoint.is_compressed => gzip(&message).into(),
-            _ => message.into(),
+    pub(super) fn body(&self, message: Vec<u8>) -> Body {
+        self.body_behind(Vec::new(), message.into())
+    }
+
+    /// The same of a message in two pieces. The second is not copied, unless it is packed.
+    pub(super) fn body_behind(&self, mut head: Vec<u8>, rest: Bytes) -> Body {
+        let is_compressed = self.endpoint.is_compressed;
+        let is_grpc = self.endpoint.protocol == Protocol::Grpc;
+        let mut rest = rest;
+        if is_compressed {
+            rest = gzip(&[&head, &rest]).into();
+            head.clear();
         }
+        if is_grpc {
+            let length = head.len().saturating_add(rest.len());
+            head.splice(0..0, grpc::frame_head(length, is_compressed));
+        }
+        Body { head: head.into(), rest }
     }
 
     /// Sends a body made by [`Transport::body`]; never fails, never takes longer than the endpoint's timeout.
-    pub(super) async fn send(self, body: Bytes) -> Answer {
+    pub(super) async fn send(self, body: Body) -> Answer {
         let now = Instant::now();
         let deadline = now.checked_add(self.endpoint.timeout).unwrap_or(now);
         let answer = match self.endpoint.protocol {
@@ -113,10 +131,10 @@ impl Transport {
         uri: Uri,
         version: Version,
         headers: HeaderMap,
-        body: Bytes,
+        body: Body,
         deadline: Instant,
     ) -> Result<Response<Incoming>, Answer> {
-        let mut message = http::Request::new(Full::new(body));
+        let mut message = http::Request::new(request_body(body.head, body.rest));
         *message.method_mut() = Method::POST;
         *message.uri_mut() = uri;
         *message.version_mut() = version;
@@ -132,7 +150,7 @@ impl Transport {
         Answer::failed(format!("no answer within {:?}", self.endpoint.timeout))
     }
 
-    async fn post(&self, body: Bytes, deadline: Instant) -> Answer {
+    async fn post(&self, body: Body, deadline: Instant) -> Answer {
         let (uri, headers) = (self.endpoint.uri.clone(), self.endpoint.headers.clone());
         let response = match self.answered(uri, Version::HTTP_11, headers, body, deadline).await {
             Ok(response) => response,
@@ -156,7 +174,7 @@ impl Transport {
         })
     }
 
-    async fn call(&self, body: Bytes, deadline: Instant) -> Answer {
+    async fn call(&self, body: Body, deadline: Instant) -> Answer {
         let mut headers = self.endpoint.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -279,10 +297,11 @@ fn with_path(uri: &Uri, path: PathAndQuery) -> Uri {
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
-fn gzip(message: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(message.len() / 4), Compression::fast());
+fn gzip(pieces: &[&[u8]]) -> Vec<u8> {
+    let len = pieces.iter().map(|piece| piece.len()).fold(0, usize::saturating_add);
+    let mut encoder = GzEncoder::new(Vec::with_capacity(len / 4), Compression::fast());
     // Writing into memory does not fail.
-    let _ = encoder.write_all(message);
+    pieces.iter().for_each(|piece| drop(encoder.write_all(piece)));
     encoder.finish().unwrap_or_default()
 }
 

@@ -49,7 +49,8 @@ pub(super) struct RequestLimits {
 /// Ready-made `ScopeSpans.spans` fields that go out together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    pub(super) fields: Vec<u8>,
+    /// Shared with the request that is on its way, which does not copy them.
+    pub(super) fields: Arc<Vec<u8>>,
     /// Where each field ends.
     pub(super) ends: Vec<usize>,
     /// Of the spans, in their order.
@@ -60,6 +61,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// One that will hold about so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Batch { fields: Arc::new(Vec::with_capacity(bytes)), ..Batch::default() }
+    }
+
     pub(super) fn spans(&self) -> u64 {
         self.ends.len() as u64
     }
@@ -70,14 +76,16 @@ impl Batch {
     }
 
     fn push(&mut self, field: &[u8], place: Place) {
-        self.fields.extend_from_slice(field);
-        self.ends.push(self.fields.len());
+        let fields = Arc::make_mut(&mut self.fields);
+        fields.extend_from_slice(field);
+        self.ends.push(fields.len());
         self.stands(place);
     }
 
     pub(super) fn push_message(&mut self, message: &[u8], place: Place) {
-        append_field(&mut self.fields, 0x12, message);
-        self.ends.push(self.fields.len());
+        let fields = Arc::make_mut(&mut self.fields);
+        append_field(fields, 0x12, message);
+        self.ends.push(fields.len());
         self.stands(place);
     }
 
@@ -109,7 +117,7 @@ impl Batch {
             second_places.extend((rest > 0).then_some(Place { spans: rest, ..*place }));
         }
         let half = |fields: &[u8], ends, places| Batch {
-            fields: fields.to_vec(),
+            fields: Arc::new(fields.to_vec()),
             ends,
             places,
             adopted: self.adopted.clone(),
@@ -234,7 +242,7 @@ mod tests {
         assert_eq!((first.ends, second.ends), (vec![3], vec![4, 9]));
         let mut rest = Batch::default();
         assert!(left.move_into(&mut rest, LIMITS, &ChunkPool::default()).0.is_none());
-        assert_eq!((rest.places, rest.fields), (vec![place(2, 2)], fields(&[b"dddd", b"e"])));
+        assert_eq!((rest.places, &*rest.fields), (vec![place(2, 2)], &fields(&[b"dddd", b"e"])));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub(crate) mod cost;
+pub(crate) mod finished_span;
 pub(crate) mod resource;
 pub(crate) mod shedding;
 pub(crate) mod span;

@@ -29,16 +29,22 @@ const ARRAY_VALUE: u8 = 0x2a;
 /// An attribute's key as it stands in a `KeyValue`: tag, length, text, and the tag of the value that follows.
 #[derive(Debug)]
 pub(crate) struct EncodedKey {
-    /// Two bytes to be filled in, then a short key's bytes. Copying the whole array and cutting is cheaper than
-    /// copying as many bytes as there are.
+    /// Two bytes to be filled in, a short key's bytes, then room for a value. Copying the whole array and cutting is
+    /// cheaper than copying as many bytes as there are.
     template: [u8; TEMPLATE],
-    /// How many bytes of the template count; zero: the key is too long for it.
+    /// How many bytes of the template count; [`TOO_LONG`] if the key does not fit.
     template_len: u8,
     bytes: Box<[u8]>,
 }
 
-/// Long enough for the keys of the conventions.
-const TEMPLATE: usize = 48;
+/// Long enough for the keys of the conventions, and [`ROOM`].
+const TEMPLATE: usize = 80;
+/// Room for a value that is a number or a short text.
+const ROOM: usize = 32;
+/// Texts of so many bytes are written without a call.
+const SHORT_TEXT: usize = 16;
+/// As a part of an attribute's length makes that too long for one byte.
+const TOO_LONG: u8 = 0x80;
 
 impl EncodedKey {
     /// `key`, of which at most [`KEY_BYTES`] are kept.
@@ -48,10 +54,13 @@ impl EncodedKey {
         append_field(&mut bytes, 0x0a, key.as_bytes());
         bytes.push(0x12);
         let mut template = [0; TEMPLATE];
-        let mut template_len = 0;
-        if let Some(place) = template.get_mut(2..bytes.len().saturating_add(2)) {
+        let mut template_len = TOO_LONG;
+        let end = bytes.len().saturating_add(2);
+        if end <= TEMPLATE.saturating_sub(ROOM)
+            && let Some(place) = template.get_mut(2..end)
+        {
             place.copy_from_slice(&bytes);
-            template_len = bytes.len().saturating_add(2) as u8;
+            template_len = end as u8;
         }
         EncodedKey { template, template_len, bytes: bytes.into() }
     }
@@ -76,23 +85,76 @@ pub(crate) fn cut(text: &str, limit: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Appends a `KeyValue` up to its value, which takes `value_len` bytes with its own length not counted. Returns
-/// false if the key is long or a length needs more than one byte; nothing is appended then.
-#[inline]
-fn open_short(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value_len: usize) -> bool {
+/// Appends a `KeyValue` whose value takes `value_len` bytes, its own length byte included, which `fill` writes, with
+/// `text_len` bytes of text to follow. Returns false if the key is long or the length needs more than one byte; nothing
+/// is appended then.
+#[inline(always)]
+fn append_short(
+    buffer: &mut Vec<u8>,
+    tag: u8,
+    key: &EncodedKey,
+    value_len: usize,
+    text_len: usize,
+    fill: impl FnOnce(&mut [u8; ROOM]),
+) -> bool {
     let template_len = usize::from(key.template_len);
-    // The first two bytes do not count, the byte of the value's length does.
-    let len = template_len.wrapping_add(value_len).wrapping_sub(1);
-    if len >= 0x80 || template_len == 0 {
+    let before_text = template_len.wrapping_add(value_len);
+    // Tag and length themselves do not count.
+    let len = before_text.wrapping_add(text_len).wrapping_sub(2);
+    if len >= 0x80 {
         return false;
     }
-    let mut template = key.template;
-    let [first, second, ..] = &mut template;
-    (*first, *second) = (tag, len as u8);
-    let end = buffer.len().wrapping_add(template_len);
-    buffer.extend_from_slice(&template);
+    let end = buffer.len().wrapping_add(before_text);
+    buffer.extend_from_slice(&key.template);
+    if let Some(field) = buffer.last_chunk_mut::<TEMPLATE>() {
+        let [first, second, ..] = field;
+        (*first, *second) = (tag, len as u8);
+        let place = field.get_mut(template_len..template_len.wrapping_add(ROOM));
+        if let Some(place) = place.and_then(<[u8]>::first_chunk_mut) {
+            fill(place);
+        }
+    }
     buffer.truncate(end);
     true
+}
+
+/// Writes a value of the type `tag`, encoded in eight bytes at most: its length byte, the tag, the bytes.
+#[inline(always)]
+fn fill_value(place: &mut [u8; ROOM], tag: u8, bytes: u64, len: usize) {
+    if let Some(place) = place.first_chunk_mut::<16>() {
+        *place = (u128::from(bytes) << 16 | u128::from(tag) << 8 | len.wrapping_add(1) as u128).to_le_bytes();
+    }
+}
+
+/// Writes what stands before a text of less than 126 bytes, and the text if that is short.
+#[inline(always)]
+fn fill_text(place: &mut [u8; ROOM], text: &[u8]) {
+    let len = text.len();
+    if let Some(before) = place.first_chunk_mut::<3>() {
+        *before = [len.wrapping_add(2) as u8, TEXT_VALUE, len as u8];
+    }
+    if len > SHORT_TEXT {
+        return;
+    }
+    // Two copies of a fixed size, which may overlap.
+    if let (Some(front), Some(back)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        put_at(place, 3, front);
+        put_at(place, len.wrapping_sub(5), back);
+    } else if let (Some(front), Some(back)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        put_at(place, 3, front);
+        put_at(place, len.wrapping_sub(1), back);
+    } else {
+        for (place, byte) in place.iter_mut().skip(3).zip(text) {
+            *place = *byte;
+        }
+    }
+}
+
+#[inline(always)]
+fn put_at<const N: usize>(place: &mut [u8; ROOM], at: usize, bytes: &[u8; N]) {
+    if let Some(place) = place.get_mut(at..at.wrapping_add(N)) {
+        place.copy_from_slice(bytes);
+    }
 }
 
 /// Appends a `KeyValue` whose value is `value` and then `text`, of any length.
@@ -116,45 +178,58 @@ pub(crate) fn append_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: 
     if text.len() > limit {
         return append_cut_str(buffer, tag, key, text, limit);
     }
-    let value_len = text.len().wrapping_add(2);
-    if open_short(buffer, tag, key, value_len) {
-        buffer.extend_from_slice(&[value_len as u8, TEXT_VALUE, text.len() as u8]);
-        buffer.extend_from_slice(text.as_bytes());
-    } else {
-        append_long_str(buffer, tag, key, text);
-    }
+    append_whole_str(buffer, tag, key, text);
 }
 
-#[cold]
-fn append_long_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) {
-    let mut value = vec![TEXT_VALUE];
-    varint::append(&mut value, text.len() as u64);
-    append_long(buffer, tag, key, &value, text.as_bytes());
+/// The same for a text that is not too long.
+#[inline(always)]
+pub(crate) fn append_whole_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) {
+    let bytes = text.as_bytes();
+    if bytes.len() <= SHORT_TEXT {
+        if append_short(buffer, tag, key, bytes.len().wrapping_add(3), 0, |place| fill_text(place, bytes)) {
+            return;
+        }
+    } else if append_short(buffer, tag, key, 3, bytes.len(), |place| fill_text(place, bytes)) {
+        return buffer.extend_from_slice(bytes);
+    }
+    append_long_str(buffer, tag, key, text, "");
+}
+
+/// Appends a text attribute of any length: `text`, and `mark` behind it.
+#[inline(never)]
+fn append_long_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str, mark: &str) {
+    let text_len = text.len().saturating_add(mark.len());
+    let value_len = varint::len(text_len as u64).saturating_add(text_len).saturating_add(1);
+    let len = key.bytes.len().saturating_add(varint::len(value_len as u64)).saturating_add(value_len);
+    buffer.reserve(len.saturating_add(11));
+    buffer.push(tag);
+    varint::append(buffer, len as u64);
+    buffer.extend_from_slice(&key.bytes);
+    varint::append(buffer, value_len as u64);
+    buffer.push(TEXT_VALUE);
+    varint::append(buffer, text_len as u64);
+    buffer.extend_from_slice(text.as_bytes());
+    buffer.extend_from_slice(mark.as_bytes());
 }
 
 #[cold]
 fn append_cut_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str, limit: usize) {
     const MARK: &str = "…";
     let mark = if limit < MARK.len() { "" } else { MARK };
-    let mut kept = cut(text, limit.saturating_sub(mark.len())).to_owned();
-    kept.push_str(mark);
-    append_str(buffer, tag, key, &kept, kept.len());
+    append_long_str(buffer, tag, key, cut(text, limit.saturating_sub(mark.len())), mark);
 }
 
 /// Appends an integer attribute.
 #[inline]
 pub(crate) fn append_int(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: i64) {
     if let Some((bytes, len)) = varint::encode_short(value as u64)
-        && open_short(buffer, tag, key, len.wrapping_add(1))
+        && append_short(buffer, tag, key, len.wrapping_add(2), 0, |place| {
+            fill_value(place, INT_VALUE, u64::from_le_bytes(bytes), len);
+        })
     {
-        // Copying all eight and cutting is cheaper than copying as many as there are.
-        buffer.extend_from_slice(&[len.wrapping_add(1) as u8, INT_VALUE]);
-        let end = buffer.len().wrapping_add(len);
-        buffer.extend_from_slice(&bytes);
-        buffer.truncate(end);
-    } else {
-        append_long_int(buffer, tag, key, value);
+        return;
     }
+    append_long_int(buffer, tag, key, value);
 }
 
 /// Negative numbers take ten bytes, as int64 has it.
@@ -168,22 +243,16 @@ fn append_long_int(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: i64) 
 /// Appends a boolean attribute.
 #[inline]
 pub(crate) fn append_bool(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: bool) {
-    let value = [BOOL_VALUE, u8::from(value)];
-    if open_short(buffer, tag, key, 2) {
-        let [a, b] = value;
-        buffer.extend_from_slice(&[2, a, b]);
-    } else {
-        append_long(buffer, tag, key, &value, &[]);
+    if !append_short(buffer, tag, key, 3, 0, |place| fill_value(place, BOOL_VALUE, value.into(), 1)) {
+        append_long(buffer, tag, key, &[BOOL_VALUE, u8::from(value)], &[]);
     }
 }
 
 /// Appends a floating-point attribute.
 #[inline]
 pub(crate) fn append_double(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: f64) {
-    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    if open_short(buffer, tag, key, 9) {
-        buffer.extend_from_slice(&[9, DOUBLE_VALUE, a, b, c, d, e, f, g, h]);
-    } else {
+    if !append_short(buffer, tag, key, 10, 0, |place| fill_value(place, DOUBLE_VALUE, value.to_bits(), 8)) {
+        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
         append_long(buffer, tag, key, &[DOUBLE_VALUE, a, b, c, d, e, f, g, h], &[]);
     }
 }

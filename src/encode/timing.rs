@@ -6,6 +6,44 @@ use crate::conventions;
 use super::span::{EncodedKey, SPAN_ATTRIBUTE, append_int};
 use super::varint;
 
+/// What running a span looked like. Points in time are nanoseconds since the Unix epoch, lengths are nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timing {
+    /// When a thread first entered it; `u64::MAX`: none ever did.
+    pub(crate) first_enter: u64,
+    /// When it, or a child of it, first ran; its start if nothing did.
+    pub(crate) first_run: u64,
+    pub(crate) busy: u64,
+    pub(crate) longest_poll: u64,
+    pub(crate) held_open: u64,
+    pub(crate) polls: u64,
+}
+
+/// Held open for less than this many nanoseconds is not worth telling.
+const TOLD_HELD_OPEN: u64 = 1_000_000;
+
+/// Appends what running a span looked like that started at `start`, leaving out what follows from the rest.
+pub(crate) fn append(buffer: &mut Vec<u8>, start: u64, timing: &Timing) {
+    let queued = timing.first_run.saturating_sub(start);
+    if timing.first_enter != u64::MAX {
+        BUSY.append(buffer, timing.busy);
+        POLLS.append(buffer, timing.polls);
+        if timing.longest_poll != timing.busy {
+            LONGEST_POLL.append(buffer, timing.longest_poll);
+        }
+        let first_enter = timing.first_enter.saturating_sub(start);
+        if first_enter != queued {
+            FIRST_ENTER.append(buffer, first_enter);
+        }
+    }
+    if queued != 0 {
+        QUEUED.append(buffer, queued);
+    }
+    if timing.held_open > TOLD_HELD_OPEN {
+        HELD_OPEN.append(buffer, timing.held_open);
+    }
+}
+
 /// Bytes of an integer attribute around its key: tag, length, the key's tag and length, the value's tag, length and
 /// type, and the longest value that is written short.
 const AROUND_KEY: usize = 4 + 3 + 8;

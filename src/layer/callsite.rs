@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use tracing_core::Metadata;
 
 use crate::conventions::{CONTENT_INPUT_HASH, Fact, exported_key, fact_of};
-use crate::encode::span::{self, EncodedKey, EncodedName, SPAN_ATTRIBUTE};
+use crate::encode::span::{self, EVENT_ATTRIBUTE, EncodedKey, EncodedName, SPAN_ATTRIBUTE};
 use crate::privacy::{Carrier, Policy, Treatment};
 
 use super::config::{LayerConfig, Limits, Verdict};
@@ -31,6 +31,10 @@ pub(crate) struct Callsite {
     pub(crate) shadows_layer_keys: bool,
     /// Some field may say that the span is a call of a model.
     pub(crate) may_be_call: bool,
+    /// `level` and `target` of an event, encoded.
+    pub(crate) event_attributes: Box<[u8]>,
+    /// Some field of an event has one of those keys.
+    pub(crate) shadows_event_keys: bool,
     /// Two fields have the same key.
     pub(crate) repeats_keys: bool,
 }
@@ -142,6 +146,8 @@ impl Callsite {
             may_be_call: keys
                 .iter()
                 .any(|key| matches!(fact_of(key), Some(Fact::Operation | Fact::SpanKind))),
+            event_attributes: event_attributes_of(metadata).into(),
+            shadows_event_keys: keys.iter().any(|key| EVENT_KEYS.contains(key)),
             shadows_layer_keys: keys.iter().any(|key| is_layer_key(key)),
             repeats_keys: keys.iter().enumerate().any(|(index, key)| first_spelling(*key) != index),
         }
@@ -230,6 +236,19 @@ pub(crate) fn append_location(buffer: &mut Vec<u8>, tag: u8, metadata: &Metadata
     count
 }
 
+/// The keys of what an event tells of its macro.
+pub(crate) const EVENT_KEYS: [&str; 2] = ["level", "target"];
+
+fn event_attributes_of(metadata: &Metadata<'_>) -> Vec<u8> {
+    let mut fields = Vec::new();
+    if metadata.is_event() {
+        for (key, value) in EVENT_KEYS.iter().zip([metadata.level().as_str(), metadata.target()]) {
+            span::append_str(&mut fields, EVENT_ATTRIBUTE, &EncodedKey::new(key), value, value.len());
+        }
+    }
+    fields
+}
+
 fn target_of(metadata: &Metadata<'_>) -> Vec<u8> {
     let mut field = Vec::new();
     let key = EncodedKey::new("target");
@@ -273,14 +292,26 @@ const CACHED: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Cached {
+    /// `None`: nothing is cached here.
+    callsite: Option<&'static Callsite>,
     address: usize,
     layer: LayerNumber,
     verdict: Verdict,
-    callsite: &'static Callsite,
+}
+
+impl Cached {
+    const NOTHING: Cached = Cached {
+        callsite: None,
+        address: 0,
+        layer: LayerNumber::NONE,
+        verdict: Verdict { is_ignored: false, is_selected: false },
+    };
 }
 
 thread_local! {
-    static CACHE: [Cell<Option<Cached>>; CACHED] = const { [const { Cell::new(None) }; CACHED] };
+    static CACHE: [Cell<Cached>; CACHED] = const {
+        [const { Cell::new(Cached::NOTHING) }; CACHED]
+    };
 }
 
 /// The facts about `metadata`, and what `config` says about it.
@@ -293,13 +324,18 @@ pub(crate) fn look_up(
     let address = address_of(metadata);
     // The metadata of one crate stand at a fixed stride; the multiplication spreads them.
     let index = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
-    let cached = CACHE.try_with(|cache| cache.get(index as usize).and_then(Cell::get)).ok().flatten();
-    match cached {
-        Some(cached) if cached.address == address && cached.layer == layer => {
-            (cached.callsite, cached.verdict)
+    let cached = CACHE.try_with(|cache| {
+        let cached = cache.get(index as usize)?.get();
+        if cached.address == address && cached.layer == layer {
+            cached.callsite.map(|it| (it, cached.verdict))
+        } else {
+            None
         }
-        _ => look_up_uncached(metadata, layer, config, index as usize),
+    });
+    if let Ok(Some(known)) = cached {
+        return known;
     }
+    look_up_uncached(metadata, layer, config, index as usize)
 }
 
 #[cold]
@@ -313,7 +349,8 @@ fn look_up_uncached(
     let verdict = config.verdict(metadata);
     let _ = CACHE.try_with(|cache| {
         if let Some(cell) = cache.get(index) {
-            cell.set(Some(Cached { address: address_of(metadata), layer, verdict, callsite }));
+            let address = address_of(metadata);
+            cell.set(Cached { callsite: Some(callsite), address, layer, verdict });
         }
     });
     (callsite, verdict)

@@ -3,22 +3,20 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::conventions;
+use crate::encode::finished_span::FinishedSpan;
 use crate::encode::span::{
-    self, Dropped, EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_dropped, append_name, append_status,
-    append_str, append_trace_state,
+    self, Dropped, EncodedKey, SPAN_ATTRIBUTE, append_dropped, append_name, append_status, append_str,
+    append_trace_state,
 };
-use crate::encode::timing;
+use crate::encode::timing::{self, Timing};
 use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
 use super::callsite::Callsite;
-use super::open_span::{Body, Slot, flags, trace_id_bytes};
+use super::open_span::{Body, Slot, flags};
 use super::poll_clock::PollClock;
-
-/// Held open for less than this is not worth telling.
-const TOLD_HELD_OPEN: Duration = Duration::from_millis(1);
 
 /// Keys the layer writes or looks for when a span closes, encoded.
 #[derive(Debug)]
@@ -54,9 +52,11 @@ pub(super) struct Course {
 
 /// Settles the course of a span that closes `now`.
 pub(super) fn settle(slot: &Slot, body: &Body, now: Timestamp) -> Course {
-    let first_child_run = slot.first_child_run.load(Relaxed);
-    let first_child_run = (first_child_run != u64::MAX).then(|| Timestamp::from_unix_nanos(first_child_run));
-    let first_run = body.polls.first_enter().into_iter().chain(first_child_run).min().unwrap_or(body.start);
+    let first_child_run = Timestamp::from_unix_nanos(slot.first_child_run.load(Relaxed));
+    let first_run = match body.polls.first_enter_or_max().min(first_child_run) {
+        Timestamp::MAX => body.start,
+        first_run => first_run,
+    };
     let end = match body.polls.last_exit() {
         Some(last_exit) => {
             last_exit.max(Timestamp::from_unix_nanos(slot.last_child_end.load(Relaxed))).min(now)
@@ -67,24 +67,42 @@ pub(super) fn settle(slot: &Slot, body: &Body, now: Timestamp) -> Course {
     Course { first_run, end, held_open: now.saturating_since(end) }
 }
 
+impl Slot {
+    /// A child of this span ends.
+    #[inline(always)]
+    fn note_child(&self, child: &Course, is_detached: bool) {
+        let first_run = child.first_run.as_unix_nanos();
+        // Looking first is cheaper: of several children only one is the first.
+        if first_run < self.first_child_run.load(Relaxed) {
+            self.first_child_run.fetch_min(first_run, Relaxed);
+        }
+        if !is_detached {
+            self.last_child_end.fetch_max(child.end.as_unix_nanos(), Relaxed);
+        }
+    }
+}
+
 impl LayerCore {
+    #[cold]
+    fn note_child_of_overflowed(&self, parent: u64, child: &Course, is_detached: bool) {
+        self.slots.with_overflowed(parent, |parent| parent.note_child(child, is_detached));
+    }
+
     /// Writes the closing span in `slot` out and tells its parent.
     pub(super) fn finish(&self, slot: &Slot) {
         self.finish_locked(slot, &mut slot.lock());
     }
 
     pub(super) fn finish_locked(&self, slot: &Slot, body: &mut Body) {
-        let now = slot.anchor().saturating_add(self.clock.elapsed());
+        let now = self.clock.now(slot.anchor());
         let Some(callsite) = body.callsite.take() else { return };
         body.polls.close(now);
         let course = settle(slot, body, now);
         if let Some(parent) = slot.parent() {
-            self.slots.with(parent, |parent| {
-                parent.first_child_run.fetch_min(course.first_run.as_unix_nanos(), Relaxed);
-                if !body.is_detached {
-                    parent.last_child_end.fetch_max(course.end.as_unix_nanos(), Relaxed);
-                }
-            });
+            match self.slots.fixed(parent) {
+                Some(parent) => parent.note_child(&course, body.is_detached),
+                None => self.note_child_of_overflowed(parent, &course, body.is_detached),
+            }
         }
 
         if self.profilers.are_bound() {
@@ -94,7 +112,9 @@ impl LayerCore {
             self.log_usage(slot, body, course.end);
         }
         let shadowed = body.has_other_keys || callsite.shadows_layer_keys;
-        self.append_timing(body, &course, shadowed);
+        if shadowed {
+            body.add_timing(&course);
+        }
         self.append_outcome(body, shadowed);
         if body.is_selected {
             self.append_selected_id(body, callsite.name);
@@ -102,7 +122,6 @@ impl LayerCore {
         let is_local_root = slot.parent().is_none();
         let is_outermost_marked = self.settle_workflow(slot, body, is_local_root);
 
-        let head = head_of(slot, body, course.end);
         let slot_flags = slot.flags.load(Relaxed);
         let is_unsampled = slot_flags & flags::UNSAMPLED != 0;
         let mut flags_of_frame = 0;
@@ -125,12 +144,12 @@ impl LayerCore {
             ..FrameHead::default()
         };
         let pushed = match self.shards.pressure().delivery() {
-            Level::Low => self.leave(UpTo::Half, body, callsite, &head, frame),
+            Level::Low => self.leave(UpTo::Half, slot, body, callsite, &course, frame),
             _ => Err(Refused::Full),
         };
         match pushed {
             Ok(()) => {}
-            Err(Refused::Full) => self.leave_under_pressure(slot, body, callsite, &head, frame),
+            Err(Refused::Full) => self.leave_under_pressure(slot, body, callsite, &course, frame),
             Err(refused) => self.count_refused(refused),
         }
         body.end(&self.slots.bytes);
@@ -149,40 +168,35 @@ impl LayerCore {
         flags
     }
 
-    /// Leaves a span that ended, if its shard then is no fuller than `up_to`. Else its attributes are as before.
+    /// Leaves a span that ended, if its shard then is no fuller than `up_to`.
     #[inline(always)]
     pub(super) fn leave(
         &self,
         up_to: UpTo,
-        body: &mut Body,
-        callsite: &Callsite,
-        head: &SpanHead,
+        slot: &Slot,
+        body: &Body,
+        callsite: &'static Callsite,
+        course: &Course,
         frame: FrameHead,
     ) -> Result<(), Refused> {
-        let attributes = body.attributes.len();
-        head.append(&mut body.attributes);
-        let pushed = if body.status == 0 && body.rare().is_none() {
-            callsite.encoded_name.append(&mut body.attributes);
-            self.shards.push(up_to, frame, &[&body.attributes])
-        } else {
-            self.shards.push(up_to, frame, &[&body.attributes, &rare_fields(body, callsite)])
-        };
-        if pushed.is_err() {
-            body.attributes.truncate(attributes);
+        if body.status != 0 || body.rare().is_some() {
+            return self.leave_with_rare(up_to, slot, body, callsite, course, frame);
         }
-        pushed
+        self.shards.push(up_to, frame, [&body.attributes], || Some(finished(slot, body, callsite, course)))
     }
 
-    /// `shadowed`: the program may have written keys of ours itself; its word stands.
-    #[inline]
-    pub(super) fn append_timing(&self, body: &mut Body, course: &Course, shadowed: bool) {
-        if shadowed {
-            let mut fields = Vec::new();
-            timing_fields(&mut fields, body.start, &body.polls, course);
-            body.add_missing(&fields);
-        } else {
-            timing_fields(&mut body.attributes, body.start, &body.polls, course);
-        }
+    #[cold]
+    fn leave_with_rare(
+        &self,
+        up_to: UpTo,
+        slot: &Slot,
+        body: &Body,
+        callsite: &'static Callsite,
+        course: &Course,
+        frame: FrameHead,
+    ) -> Result<(), Refused> {
+        let span = FinishedSpan { name: None, ..finished(slot, body, callsite, course) };
+        self.shards.push(up_to, frame, [&body.attributes, &rare_fields(body, callsite)], || Some(span))
     }
 
     #[inline]
@@ -257,44 +271,51 @@ impl LayerCore {
     }
 }
 
-/// The singular fields of the span in `slot`, if it ends at `end`.
+/// What is fixed in size of the span in `slot`, if that was its course.
 #[inline]
-pub(super) fn head_of(slot: &Slot, body: &Body, end: Timestamp) -> SpanHead {
+pub(super) fn finished(
+    slot: &Slot,
+    body: &Body,
+    callsite: &'static Callsite,
+    course: &Course,
+) -> FinishedSpan {
     let slot_flags = slot.flags.load(Relaxed);
     let sampled = if slot_flags & flags::UNSAMPLED == 0 { span::flags::SAMPLED } else { 0 };
     let remote = if slot_flags & flags::REMOTE_PARENT == 0 { 0 } else { span::flags::IS_REMOTE };
-    SpanHead {
-        trace_id: trace_id_bytes(slot.trace_id()),
-        span_id: slot.span_id().to_be_bytes(),
-        parent_id: body.parent_span_id.to_be_bytes(),
-        kind: body.kind,
-        flags: span::flags::IS_REMOTE_KNOWN | sampled | remote,
+    FinishedSpan {
+        trace_id: slot.trace_id(),
+        span_id: slot.span_id(),
+        parent_id: body.parent_span_id,
         start: body.start.as_unix_nanos(),
-        end: end.as_unix_nanos(),
+        end: course.end.as_unix_nanos(),
+        timing: timing_of(&body.polls, course),
+        name: Some(&callsite.encoded_name),
+        flags: (span::flags::IS_REMOTE_KNOWN | sampled | remote) as u16,
+        kind: body.kind,
+        has_timing: !body.has_other_keys && !callsite.shadows_layer_keys,
     }
 }
 
-/// Appends what running the span looked like, leaving out what follows from the rest.
+/// What running it looked like.
 #[inline]
-pub(super) fn timing_fields(buffer: &mut Vec<u8>, start: Timestamp, polls: &PollClock, course: &Course) {
-    let queued = course.first_run.saturating_since(start);
-    if let Some(first_enter) = polls.first_enter() {
-        let (busy, longest_poll) = (polls.busy(), polls.longest_poll());
-        timing::BUSY.append(buffer, busy.as_nanos());
-        timing::POLLS.append(buffer, polls.polls());
-        if longest_poll != busy {
-            timing::LONGEST_POLL.append(buffer, longest_poll.as_nanos());
-        }
-        let first_enter = first_enter.saturating_since(start);
-        if first_enter != queued {
-            timing::FIRST_ENTER.append(buffer, first_enter.as_nanos());
-        }
+pub(super) fn timing_of(polls: &PollClock, course: &Course) -> Timing {
+    Timing {
+        first_enter: polls.first_enter_or_max().as_unix_nanos(),
+        first_run: course.first_run.as_unix_nanos(),
+        busy: polls.busy().as_nanos(),
+        longest_poll: polls.longest_poll().as_nanos(),
+        held_open: course.held_open.as_nanos(),
+        polls: polls.polls(),
     }
-    if !queued.is_zero() {
-        timing::QUEUED.append(buffer, queued.as_nanos());
-    }
-    if course.held_open > TOLD_HELD_OPEN {
-        timing::HELD_OPEN.append(buffer, course.held_open.as_nanos());
+}
+
+impl Body {
+    /// Writes the timing among the attributes, where the program may have written keys of ours itself: its word stands.
+    #[cold]
+    pub(super) fn add_timing(&mut self, course: &Course) {
+        let mut fields = Vec::new();
+        timing::append(&mut fields, self.start.as_unix_nanos(), &timing_of(&self.polls, course));
+        self.add_missing(&fields);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::encode::span::{
 use crate::privacy::{REDACTED, Treatment};
 
 use super::LayerCore;
-use super::callsite::{Callsite, FieldInfo, Role, append_location};
+use super::callsite::{Callsite, EVENT_KEYS, FieldInfo, Role, append_location};
 use super::config::LayerConfig;
 use super::counters::LayerCounters;
 use super::field_visitor::{COUNTED_LIMITS, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, Scratch, SpanVisitor};
@@ -69,7 +69,7 @@ impl LayerCore {
                     scratch.name.clear();
                     scratch.name.push_str(event.metadata().name());
                 }
-                let now = anchor.saturating_add(self.clock.elapsed()).as_unix_nanos();
+                let now = self.clock.now(anchor).as_unix_nanos();
                 self.encode_event(scratch, event, callsite, now, dropped);
             }
             self.slots.with(id, |slot| {
@@ -103,7 +103,12 @@ impl LayerCore {
         let metadata = event.metadata();
         let Scratch { attributes, name, event: content, event_field, .. } = scratch;
         let limit = self.config.limits.value_bytes;
-        for (key, value) in [("level", metadata.level().as_str()), ("target", metadata.target())] {
+        let is_known = !callsite.shadows_event_keys && metadata.target().len() <= limit;
+        let rest = if is_known { &[][..] } else { &EVENT_KEYS[..] };
+        if is_known {
+            attributes.extend_from_slice(&callsite.event_attributes);
+        }
+        for (key, value) in rest.iter().zip([metadata.level().as_str(), metadata.target()]) {
             if find_attribute(attributes, key.as_bytes()).is_none() {
                 append_str(attributes, EVENT_ATTRIBUTE, &EncodedKey::new(key), value, limit);
             }

@@ -164,10 +164,16 @@ impl<'a> SpanVisitor<'a> {
 
     /// Text that may hold a secret.
     fn long_text(&mut self, info: &FieldInfo, text: &str) {
-        let (limits, counters) = (self.limits, self.counters);
+        if info.written_in & self.mode != 0 {
+            self.masked_text(info, &masked(text, self.limits.value_bytes, self.limits, self.counters));
+        }
+    }
+
+    /// Text that holds no secret any more.
+    pub(crate) fn masked_text(&mut self, info: &FieldInfo, text: &str) {
+        let limit = self.limits.value_bytes;
         if let Some(buffer) = self.admit(info) {
-            let text = masked(text, limits.value_bytes, limits, counters);
-            append_str(buffer, SPAN_ATTRIBUTE, &info.key, &text, limits.value_bytes);
+            append_str(buffer, SPAN_ATTRIBUTE, &info.key, text, limit);
         }
     }
 

@@ -17,6 +17,7 @@ mod current_span;
 mod events;
 mod eviction;
 pub(crate) mod fence;
+mod field_recorder;
 mod field_visitor;
 #[doc(hidden)]
 pub mod harness;
@@ -64,7 +65,9 @@ use callsite::{Callsite, LayerNumber};
 use closing::OwnKeys;
 use config::{LayerConfig, Verdict};
 use counters::LayerCounters;
-use field_visitor::{Changes, Scratch, SpanVisitor};
+use current_span::EnteredSpan;
+use field_recorder::FieldRecorder;
+use field_visitor::{Changes, Scratch};
 pub use in_node::{FutureExt, InNode, phase};
 use open_span::{Body, Lineage, Slot, flags};
 use slots::Slots;
@@ -96,6 +99,8 @@ pub(crate) struct LayerCore {
     /// Whether this is a child that was forked, as far as somebody looked.
     is_forked: AtomicBool,
     slots: Slots,
+    /// Text with fewer bytes is neither searched nor cut.
+    short_text: usize,
     own_keys: OwnKeys,
     pub(crate) profilers: profilers::Profilers,
     pub(crate) usage_logs: usage_log::UsageLogs,
@@ -110,7 +115,12 @@ impl LayerCore {
 
     fn with_clock(config: LayerConfig, shards: Arc<Shards>, clock: Clock) -> Self {
         LayerCore {
-            slots: Slots::new(config.max_open_spans, open_bytes::budget(config.max_open_spans)),
+            slots: Slots::new(
+                config.max_open_spans,
+                open_bytes::budget(config.max_open_spans),
+                slots::near_for(shards.count(), config.max_open_spans),
+            ),
+            short_text: config.limits.masked_from.min(config.limits.value_bytes.saturating_add(1)),
             config,
             shards,
             counters: LayerCounters::default(),
@@ -147,6 +157,20 @@ impl LayerCore {
         (!verdict.is_ignored).then_some((callsite, verdict))
     }
 
+    #[inline(always)]
+    fn record(&self, slot: &Slot, values: &Record<'_>) {
+        let body = slot.lock();
+        let Some(callsite) = body.callsite else { return };
+        let mut recorder = FieldRecorder::new(self, slot, callsite, body);
+        values.record(&mut recorder);
+        recorder.finish();
+    }
+
+    #[cold]
+    fn record_overflowed(&self, id: u64, values: &Record<'_>) {
+        self.slots.with_overflowed(id, |slot| self.record(slot, values));
+    }
+
     /// Takes what a visit found into the open span `id`.
     fn apply(&self, id: u64, scratch: &mut Scratch, changes: &Changes) {
         self.slots.with(id, |slot| self.apply_to(slot, &mut slot.lock(), scratch, changes));
@@ -176,13 +200,48 @@ impl LayerCore {
         }
     }
 
+    /// What a root hands down: as yet only a trace. `None` in a forked child, where nothing is taken.
+    #[cold]
+    fn begin_trace(&self) -> Option<Lineage> {
+        if self.is_in_forked_child() {
+            self.counters.spans_after_fork.add(1);
+            return None;
+        }
+        let trace_id = [random_id(), random_id()];
+        Some(Lineage { trace_id, span_id: 0, anchor: self.clock.anchor(), flags: 0 })
+    }
+
     /// Counts a new child at span `id` and reads what the child takes over. `None` if it is not measured.
     #[inline]
     fn adopt(&self, id: u64) -> Option<(u64, Lineage)> {
-        self.slots.with(id, |slot| {
-            slot.children.fetch_add(1, Relaxed);
-            (id, slot.lineage())
-        })
+        match self.slots.fixed(id) {
+            Some(slot) => Some((id, slot.adopt_child())),
+            None => self.slots.with_overflowed(id, |slot| (id, slot.adopt_child())),
+        }
+    }
+
+    /// This thread enters the span in `slot`, having been inside of `before`. Returns whether a poll begins.
+    #[inline(always)]
+    fn begin_poll(&self, slot: &Slot, before: EnteredSpan) -> bool {
+        let now = self.clock.now(slot.anchor());
+        slot.lock().polls.enter(thread_ordinal(), now, std::thread::panicking(), before)
+    }
+
+    #[cold]
+    fn begin_poll_overflowed(&self, id: u64, before: EnteredSpan) -> bool {
+        self.slots.with_overflowed(id, |slot| self.begin_poll(slot, before)).unwrap_or(false)
+    }
+
+    /// This thread leaves the span in `slot`. If its poll ends, returns what it was inside of before.
+    #[inline(always)]
+    fn end_poll(&self, slot: &Slot) -> Option<EnteredSpan> {
+        let now = self.clock.now(slot.anchor());
+        slot.lock().polls.exit(thread_ordinal(), now, std::thread::panicking())
+    }
+
+    #[cold]
+    fn end_poll_overflowed(&self, id: u64) -> Option<EnteredSpan> {
+        self.slots.with_overflowed(id, |slot| self.end_poll(slot)).flatten()
     }
 
     fn disown(&self, parent: u64) {
@@ -233,6 +292,12 @@ impl LongpoleLayer {
     where
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
+        if event.is_contextual()
+            && let Some(id) = current_span::get(self.core.number)
+            && self.core.slots.with(id, |_| ()).is_some()
+        {
+            return Some(id);
+        }
         let mut scope = context.event_scope(event)?;
         scope.find_map(|span| {
             let id = span.id().into_u64();
@@ -257,47 +322,40 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let core = &*self.core;
         let Some((callsite, verdict)) = core.admit(attributes.metadata()) else { return };
-        let since_clock_start = core.clock.elapsed();
-        let parent = self.parent_of(attributes, id, &context);
-        if parent.is_none() && core.is_in_forked_child() {
-            return core.counters.spans_after_fork.add(1);
-        }
-        Scratch::lend(|scratch| {
-            core.append_origin(&mut scratch.attributes, callsite);
-            let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
-            attributes.record(&mut visitor);
-            let changes = visitor.changes;
-            let (trace_id, anchor) = match &parent {
-                Some((_, lineage)) => (lineage.trace_id, lineage.anchor),
-                None => ([random_id(), random_id()], core.clock.anchor()),
-            };
-            let claimed = core.slots.claim(
-                id.into_u64(),
-                || core.make_room(),
-                |slot| {
-                    slot.begin(parent.as_ref(), trace_id, anchor);
-                    let mut body = slot.lock();
-                    let start = anchor.saturating_add(since_clock_start);
-                    body.begin(callsite, start, parent.as_ref().map_or(0, |(_, lineage)| lineage.span_id));
-                    body.is_selected = verdict.is_selected;
-                    core.apply_to(slot, &mut body, scratch, &changes);
+        let since_counter_zero = core.clock.elapsed();
+        let (parent, lineage) = match self.parent_of(attributes, id, &context) {
+            Some(found) => found,
+            None => match core.begin_trace() {
+                Some(lineage) => (0, lineage),
+                None => return,
+            },
+        };
+        let claimed = core.slots.claim(
+            id.into_u64(),
+            || core.make_room(),
+            |slot| {
+                slot.begin(parent, &lineage);
+                let mut body = slot.lock();
+                let start = lineage.anchor.saturating_add(since_counter_zero);
+                body.begin(callsite, start, lineage.span_id);
+                body.is_selected = verdict.is_selected;
+                if parent == 0 || lineage.flags & flags::FOREIGN_CONTEXT != 0 {
                     drop(body);
-                    match &parent {
-                        None => core.settle_root(slot, attributes.is_contextual()),
-                        Some((id, lineage)) if lineage.flags & flags::FOREIGN_CONTEXT != 0 => {
-                            core.inherit_foreign_context(slot, *id);
-                        }
-                        Some(_) => {}
-                    }
-                },
-            );
-            if claimed.is_err() {
-                core.counters.spans_open_limit.add(1);
-                if let Some((parent, _)) = parent {
-                    core.disown(parent);
+                    core.settle_origin(slot, parent, attributes);
+                    body = slot.lock();
                 }
+                core.append_origin(&mut body.attributes, callsite);
+                let mut recorder = FieldRecorder::new(core, slot, callsite, body);
+                attributes.record(&mut recorder);
+                recorder.open();
+            },
+        );
+        if claimed.is_err() {
+            core.counters.spans_open_limit.add(1);
+            if parent != 0 {
+                core.disown(parent);
             }
-        });
+        }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
@@ -308,18 +366,10 @@ where
         if fence::is_up() {
             return core.counters.reentered.add(1);
         }
-        core.slots.with(id.into_u64(), |slot| {
-            let Some(callsite) = slot.lock().callsite else { return };
-            Scratch::lend(|scratch| {
-                let mut visitor = SpanVisitor::new(callsite, &core.config, &core.counters, scratch);
-                values.record(&mut visitor);
-                let changes = visitor.changes;
-                if changes.count == 0 && !changes.has_properties {
-                    return;
-                }
-                core.apply_to(slot, &mut slot.lock(), scratch, &changes);
-            });
-        });
+        match core.slots.fixed(id.into_u64()) {
+            Some(slot) => core.record(slot, values),
+            None => core.record_overflowed(id.into_u64(), values),
+        }
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
@@ -357,15 +407,15 @@ where
         let core = &*self.core;
         let id = id.into_u64();
         let before = current_span::enter(core.number, id);
-        let began = core.slots.with(id, |slot| {
-            let now = slot.anchor().saturating_add(core.clock.elapsed());
-            slot.lock().polls.enter(thread_ordinal(), now, std::thread::panicking(), before)
-        });
-        if began != Some(true) {
-            current_span::forget();
+        let began = match core.slots.fixed(id) {
+            Some(slot) => core.begin_poll(slot, before),
+            None => core.begin_poll_overflowed(id, before),
+        };
+        if !began {
+            return current_span::forget();
         }
         #[cfg(feature = "otlp")]
-        if began == Some(true) && core.config.otel.is_used() {
+        if core.config.otel.is_used() {
             core.entered_in_otel(id);
         }
     }
@@ -373,18 +423,16 @@ where
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         let core = &*self.core;
         let id = id.into_u64();
-        let ended = core.slots.with(id, |slot| {
-            let now = slot.anchor().saturating_add(core.clock.elapsed());
-            slot.lock().polls.exit(thread_ordinal(), now, std::thread::panicking())
-        });
+        let ended = match core.slots.fixed(id) {
+            Some(slot) => core.end_poll(slot),
+            None => core.end_poll_overflowed(id),
+        };
+        let Some(before) = ended else { return current_span::forget() };
         #[cfg(feature = "otlp")]
-        if ended.flatten().is_some() && core.config.otel.activates {
+        if core.config.otel.activates {
             otel_context::detach(core.number, id);
         }
-        match ended.flatten() {
-            Some(before) => current_span::leave(core.number, id, before),
-            None => current_span::forget(),
-        }
+        current_span::leave(core.number, id, before);
     }
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {

@@ -55,6 +55,11 @@ impl OpenBytes {
         self.used() <= self.share(16)
     }
 
+    /// Whether three quarters are left.
+    pub(crate) fn is_mostly_free(&self) -> bool {
+        self.used() <= self.max / 4
+    }
+
     /// All but a `part`th.
     pub(crate) fn share(&self, part: usize) -> usize {
         self.max.saturating_sub(self.max.checked_div(part).unwrap_or(0))

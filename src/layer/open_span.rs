@@ -3,7 +3,10 @@
 //! What other spans' callbacks need stands in atomics beside the lock, so that a child never locks its parent.
 //! Everything else is in the body. No user code runs while a body is locked.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Relaxed},
+};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -41,8 +44,10 @@ pub(crate) mod flags {
     pub(crate) const PARTIAL_WRITTEN: u32 = 64;
 }
 
-/// A place for one open span, used again and again.
+/// A place for one open span, used again and again. Aligned so that two never share a cache line: spans of one thread
+/// may run on others.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Slot {
     /// The registry's id of the span that has it; zero: free.
     pub(crate) id: AtomicU64,
@@ -81,18 +86,23 @@ impl Lineage {
 const INHERITED: u32 = flags::UNSAMPLED | flags::FOREIGN_CONTEXT;
 
 impl Slot {
-    /// Fills the atomics of a slot that was just claimed. `parent` is the registry's id and the lineage of the
-    /// span above.
+    /// Takes the slot for span `id`, if it is free.
+    #[inline(always)]
+    pub(crate) fn take(&self, id: u64) -> bool {
+        self.id.compare_exchange(0, id, AcqRel, Relaxed).is_ok()
+    }
+
+    /// Fills the atomics of a slot that was just claimed. `parent` is the registry's id of the span above, or zero.
     #[inline]
-    pub(crate) fn begin(&self, parent: Option<&(u64, Lineage)>, trace_id: [u64; 2], anchor: Timestamp) {
-        self.set_trace_id(trace_id);
+    pub(crate) fn begin(&self, parent: u64, lineage: &Lineage) {
+        self.set_trace_id(lineage.trace_id);
         self.span_id.store(random_id(), Relaxed);
-        self.anchor.store(anchor.as_unix_nanos(), Relaxed);
-        self.parent.store(parent.map_or(0, |(id, _)| *id), Relaxed);
+        self.anchor.store(lineage.anchor.as_unix_nanos(), Relaxed);
+        self.parent.store(parent, Relaxed);
         self.first_child_run.store(u64::MAX, Relaxed);
         self.last_child_end.store(0, Relaxed);
         self.children.store(0, Relaxed);
-        self.flags.store(parent.map_or(0, |(_, lineage)| lineage.flags), Relaxed);
+        self.flags.store(lineage.flags, Relaxed);
     }
 
     pub(crate) fn set_trace_id(&self, [new_high, new_low]: [u64; 2]) {
@@ -111,6 +121,14 @@ impl Slot {
         self.body.try_lock()
     }
 
+    /// Counts a new child and tells what it takes over.
+    #[inline(always)]
+    pub(crate) fn adopt_child(&self) -> Lineage {
+        self.children.fetch_add(1, Relaxed);
+        self.lineage()
+    }
+
+    #[inline]
     pub(crate) fn lineage(&self) -> Lineage {
         Lineage {
             trace_id: self.trace_id(),
@@ -176,7 +194,7 @@ impl Slot {
 /// What only the span's own callbacks touch.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
-    /// Set while the span is open.
+    /// Set while the span is open, that is once it has been made.
     pub(crate) callsite: Option<&'static Callsite>,
     pub(crate) start: Timestamp,
     pub(crate) polls: PollClock,
@@ -225,20 +243,22 @@ pub(crate) struct Rare {
 /// `SPAN_KIND_INTERNAL`, what a span is that says nothing.
 const INTERNAL: u8 = 1;
 
-/// Buffers larger than this are given back when a span closes.
+/// Buffers larger than this are given back when a span closes while open spans hold much.
 const KEPT_CAPACITY: usize = 2048;
+/// The same while they hold little: a span with long texts or events is mostly followed by more of its kind.
+const KEPT_WITH_ROOM: usize = 64 * 1024;
 
 impl Rare {
-    fn clear(&mut self) {
+    fn clear(&mut self, kept: usize) {
         let bytes = |buffer: &mut Vec<u8>| {
             let mut buffer = std::mem::take(buffer);
             buffer.clear();
-            if buffer.capacity() <= KEPT_CAPACITY { buffer } else { Vec::new() }
+            if buffer.capacity() <= kept { buffer } else { Vec::new() }
         };
         let text = |text: &mut String| {
             let mut text = std::mem::take(text);
             text.clear();
-            if text.capacity() <= KEPT_CAPACITY { text } else { String::new() }
+            if text.capacity() <= kept { text } else { String::new() }
         };
         *self = Rare {
             name: text(&mut self.name),
@@ -251,14 +271,14 @@ impl Rare {
 }
 
 impl Body {
-    /// Makes it that of a new span. Its buffers are empty, see [`Body::end`], unless the last one was given up just
-    /// when its program had something to add.
+    /// Makes it that of a new span, which is open once its callsite is set: until then nobody else looks at it. Its
+    /// buffers are empty, see [`Body::end`], unless the last one was given up just when its program had something to
+    /// add.
     #[inline]
     pub(crate) fn begin(&mut self, callsite: &'static Callsite, start: Timestamp, parent_span_id: u64) {
         if !self.attributes.is_empty() || self.has_rare {
-            self.clear();
+            self.clear(KEPT_CAPACITY);
         }
-        self.callsite = Some(callsite);
         self.start = start;
         self.polls.reset();
         self.created_panicking = std::thread::panicking();
@@ -269,30 +289,32 @@ impl Body {
         self.kind = INTERNAL;
         self.status = 0;
         self.attribute_count = 0;
-        self.recorded = 0;
+        // Keys that are no field's may be any field's.
+        self.recorded = if callsite.shadows_layer_keys { u64::MAX } else { 0 };
         self.parent_span_id = parent_span_id;
     }
 
-    /// Empties the buffers of a span that closed, and gives large ones back.
+    /// Empties the buffers of a span that closed, and gives large ones back, unless there is room for many such.
     #[inline]
     pub(crate) fn end(&mut self, bytes: &OpenBytes) {
         if self.has_rare || self.attributes.capacity() > KEPT_CAPACITY {
-            self.clear();
+            self.clear(if bytes.is_mostly_free() { KEPT_WITH_ROOM } else { KEPT_CAPACITY });
             self.charge_anyway(bytes);
         }
         self.attributes.clear();
     }
 
+    /// Empties the buffers and keeps those of at most `kept` bytes.
     #[cold]
-    fn clear(&mut self) {
+    fn clear(&mut self, kept: usize) {
         self.attributes.clear();
-        if self.attributes.capacity() > KEPT_CAPACITY {
+        if self.attributes.capacity() > kept {
             self.attributes = Vec::new();
         }
         if std::mem::take(&mut self.has_rare)
             && let Some(rare) = &mut self.rare
         {
-            rare.clear();
+            rare.clear(kept);
         }
     }
 
@@ -340,6 +362,18 @@ impl Body {
         self.rare.get_or_insert_default()
     }
 
+    /// Notes that the attribute of the field with this bit is about to be appended; not if its key may be there
+    /// already, or if there are `max` attributes.
+    #[inline]
+    pub(crate) fn note_plain(&mut self, bit: u64, max: u32) -> bool {
+        if self.recorded & bit != 0 || self.attribute_count >= max {
+            return false;
+        }
+        self.recorded |= bit;
+        self.attribute_count = self.attribute_count.wrapping_add(1);
+        true
+    }
+
     /// Takes in the attributes a visitor read.
     #[inline(always)]
     pub(crate) fn apply(
@@ -366,7 +400,7 @@ impl Body {
             self.merge(&scratch.attributes, limits, counters);
             self.has_other_keys |= changes.has_other_keys;
         }
-        self.recorded |= changes.bits;
+        self.recorded |= if self.has_other_keys { u64::MAX } else { changes.bits };
     }
 
     /// Takes in what a visitor read beyond attributes.
@@ -453,9 +487,10 @@ impl Body {
         lost
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
-        let rare = self.rare().map_or(0, |rare| rare.events.len().saturating_add(rare.links.len()));
-        self.attributes.len().saturating_add(rare)
+        let Some(rare) = self.rare() else { return self.attributes.len() };
+        self.attributes.len().saturating_add(rare.events.len()).saturating_add(rare.links.len())
     }
 
     /// `Ok` stays, and an error's text is only replaced by another.

@@ -2,15 +2,15 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::encode::span::SpanHead;
+use crate::encode::finished_span::FinishedSpan;
 use crate::ids::{SpanId, TraceId};
 use crate::pipeline::shard::{FrameHead, UpTo, flags as frame_flags};
 use crate::time::Duration;
 
 use super::LayerCore;
 use super::callsite::Callsite;
-use super::closing::{Course, head_of, rare_fields, settle};
-use super::open_span::{Body, Slot, flags};
+use super::closing::{Course, finished, rare_fields, settle, timing_of};
+use super::open_span::{Body, Slot, flags, trace_id_bytes};
 
 /// An open span, written as if it ended now with the outcome `partial`.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ impl LayerCore {
                 if slot.parent().is_none() != roots || slot.has(flags::UNSAMPLED) {
                     return;
                 }
-                let now = slot.anchor().saturating_add(self.clock.elapsed());
+                let now = self.clock.now(slot.anchor());
                 let body = slot.lock();
                 // While this is locked and has a callsite, the slot's ids are those of the same span.
                 let Some(callsite) = body.callsite else { return };
@@ -63,19 +63,19 @@ impl LayerCore {
                 slot.flags.fetch_or(flags::PARTIAL_WRITTEN, Relaxed);
                 let end = now.max(body.start);
                 let first_run = settle(slot, &body, end).first_run.min(end);
-                let head = head_of(slot, &body, end);
+                let course = Course { first_run, end, held_open: Duration::ZERO };
+                let span = finished(slot, &body, callsite, &course);
                 let copy = body.copy();
                 drop(body);
-                let course = Course { first_run, end, held_open: Duration::ZERO };
-                let message = self.partial_message(slot, copy, callsite, &course, &head);
+                let message = self.partial_message(slot, copy, callsite, &course, span);
                 room = room.and_then(|room| room.checked_sub(message.len()));
                 if room.is_none() {
                     left_out = left_out.saturating_add(1);
                     return;
                 }
                 each(OpenSpan {
-                    trace_id: TraceId::from_bytes(head.trace_id),
-                    span_id: SpanId::from_bytes(head.span_id),
+                    trace_id: TraceId::from_bytes(trace_id_bytes(span.trace_id)),
+                    span_id: SpanId::from_bytes(span.span_id.to_be_bytes()),
                     is_local_root: roots,
                     children: slot.children.load(Relaxed),
                     message: &message,
@@ -93,7 +93,7 @@ impl LayerCore {
             let root = if span.is_local_root { frame_flags::LOCAL_ROOT } else { 0 };
             let flags = root | frame_flags::SAMPLED | frame_flags::HAD_PARTIAL;
             let head = FrameHead { children: span.children, flags, ..FrameHead::default() };
-            if self.shards.push(UpTo::Reserve, head, &[span.message]).is_err() {
+            if self.shards.push(UpTo::Reserve, head, [span.message], || None).is_err() {
                 refused = refused.saturating_add(1);
             }
         });
@@ -107,11 +107,13 @@ impl LayerCore {
         mut copy: Body,
         callsite: &'static Callsite,
         course: &Course,
-        head: &SpanHead,
+        mut span: FinishedSpan,
     ) -> Vec<u8> {
         copy.polls.close(course.end);
-        let shadowed = copy.has_other_keys || callsite.shadows_layer_keys;
-        self.append_timing(&mut copy, course, shadowed);
+        span.timing = timing_of(&copy.polls, course);
+        if copy.has_other_keys || callsite.shadows_layer_keys {
+            copy.add_timing(course);
+        }
         copy.remove_attribute(&self.own_keys.outcome);
         self.append_own_text(&mut copy, &self.own_keys.outcome, "partial");
         if copy.is_selected {
@@ -122,8 +124,9 @@ impl LayerCore {
         }
         let rare = rare_fields(&copy, callsite);
         let mut message = copy.attributes;
-        head.append(&mut message);
         message.extend_from_slice(&rare);
+        span.name = None;
+        span.append(&mut message);
         message
     }
 }

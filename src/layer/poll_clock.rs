@@ -8,7 +8,7 @@ use crate::time::{Duration, Timestamp};
 use super::current_span::EnteredSpan;
 
 /// Adds up the polls of one span.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct PollClock {
     /// Most spans are inside one thread at a time, few inside two.
     inside: [Poll; 2],
@@ -19,7 +19,8 @@ pub(crate) struct PollClock {
     busy: Duration,
     polls: u64,
     longest_poll: Duration,
-    first_enter: Option<Timestamp>,
+    /// [`Timestamp::MAX`]: no thread ever entered.
+    first_enter: Timestamp,
     last_exit: Timestamp,
     panicked: bool,
 }
@@ -36,6 +37,23 @@ struct Poll {
     before: EnteredSpan,
 }
 
+impl Default for PollClock {
+    fn default() -> Self {
+        PollClock {
+            inside: Default::default(),
+            inside_more: Vec::new(),
+            threads_inside: 0,
+            busy_since: Timestamp::EPOCH,
+            busy: Duration::ZERO,
+            polls: 0,
+            longest_poll: Duration::ZERO,
+            first_enter: Timestamp::MAX,
+            last_exit: Timestamp::EPOCH,
+            panicked: false,
+        }
+    }
+}
+
 impl PollClock {
     /// `thread` enters, having been inside of `before`. Returns whether a poll begins: not if it was inside already.
     #[inline]
@@ -46,20 +64,32 @@ impl PollClock {
         panicking: bool,
         before: EnteredSpan,
     ) -> bool {
-        if let Some(poll) = self.poll_of(thread) {
+        let poll = Poll { thread, depth: 1, since: now, entered_panicking: panicking, before };
+        if self.threads_inside > 0 {
+            return self.enter_beside(poll);
+        }
+        let [first, _] = &mut self.inside;
+        *first = poll;
+        self.busy_since = now;
+        self.threads_inside = 1;
+        if self.first_enter == Timestamp::MAX {
+            self.first_enter = now;
+        }
+        true
+    }
+
+    /// Enters where some thread is inside already.
+    #[inline(never)]
+    fn enter_beside(&mut self, poll: Poll) -> bool {
+        if let Some(poll) = self.poll_of(poll.thread) {
             poll.depth = poll.depth.saturating_add(1);
             return false;
         }
-        let poll = Poll { thread, depth: 1, since: now, entered_panicking: panicking, before };
         match self.inside.iter_mut().find(|poll| poll.depth == 0) {
             Some(free) => *free = poll,
             None => self.inside_more.push(poll),
         }
-        if self.threads_inside == 0 {
-            self.busy_since = now;
-        }
         self.threads_inside = self.threads_inside.saturating_add(1);
-        self.first_enter.get_or_insert(now);
         true
     }
 
@@ -67,6 +97,22 @@ impl PollClock {
     /// of before.
     #[inline]
     pub(crate) fn exit(&mut self, thread: u32, now: Timestamp, panicking: bool) -> Option<EnteredSpan> {
+        let [first, _] = &mut self.inside;
+        if self.threads_inside != 1 || first.thread != thread || first.depth != 1 {
+            return self.exit_beside(thread, now, panicking);
+        }
+        first.depth = 0;
+        let Poll { since, entered_panicking, before, .. } = *first;
+        if panicking && !entered_panicking {
+            self.panicked = true;
+        }
+        self.end_poll(since, now);
+        Some(before)
+    }
+
+    /// Leaves where other threads are inside too, or this one entered more than once.
+    #[inline(never)]
+    fn exit_beside(&mut self, thread: u32, now: Timestamp, panicking: bool) -> Option<EnteredSpan> {
         let poll = self.poll_of(thread)?;
         poll.depth = poll.depth.saturating_sub(1);
         let Poll { depth, since, entered_panicking, before, .. } = *poll;
@@ -94,8 +140,9 @@ impl PollClock {
         }
     }
 
+    #[inline]
     fn end_poll(&mut self, since: Timestamp, now: Timestamp) {
-        self.polls = self.polls.saturating_add(1);
+        self.polls = self.polls.wrapping_add(1);
         self.longest_poll = self.longest_poll.max(now.saturating_since(since));
         self.last_exit = self.last_exit.max(now);
         self.threads_inside = self.threads_inside.saturating_sub(1);
@@ -104,7 +151,6 @@ impl PollClock {
         }
     }
 
-    #[inline]
     fn poll_of(&mut self, thread: u32) -> Option<&mut Poll> {
         if self.threads_inside == 0 {
             return None;
@@ -126,7 +172,7 @@ impl PollClock {
         self.busy = Duration::ZERO;
         self.polls = 0;
         self.longest_poll = Duration::ZERO;
-        self.first_enter = None;
+        self.first_enter = Timestamp::MAX;
         self.last_exit = Timestamp::EPOCH;
         self.panicked = false;
     }
@@ -153,12 +199,17 @@ impl PollClock {
 
     /// When a thread first entered.
     pub(crate) fn first_enter(&self) -> Option<Timestamp> {
+        Some(self.first_enter).filter(|first_enter| *first_enter != Timestamp::MAX)
+    }
+
+    /// The same; [`Timestamp::MAX`] if none did.
+    pub(crate) fn first_enter_or_max(&self) -> Timestamp {
         self.first_enter
     }
 
     /// When a thread last left; `None` if none ever entered.
     pub(crate) fn last_exit(&self) -> Option<Timestamp> {
-        self.first_enter.map(|_| self.last_exit)
+        self.first_enter().map(|_| self.last_exit)
     }
 
     /// Whether a panic unwound out of it.

@@ -2,13 +2,24 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use tracing_core::span::Attributes;
+
 use super::LayerCore;
 use super::config::{ForeignContext, RemoteParent};
 use super::open_span::{Slot, flags};
 
 impl LayerCore {
+    /// Settles where a span comes from that was just begun and is a root here, or came with something from outside.
+    #[cold]
+    pub(super) fn settle_origin(&self, slot: &Slot, parent: u64, attributes: &Attributes<'_>) {
+        match parent {
+            0 => self.settle_root(slot, attributes.is_contextual()),
+            parent => self.inherit_foreign_context(slot, parent),
+        }
+    }
+
     /// Settles a span that was just begun and has no parent here. `is_contextual`: it was not asked to be a root.
-    pub(super) fn settle_root(&self, slot: &Slot, is_contextual: bool) {
+    fn settle_root(&self, slot: &Slot, is_contextual: bool) {
         match is_contextual.then(|| self.parent_from_outside()).flatten() {
             Some(remote) => {
                 let is_sampled = self.config.sampler.samples(remote.trace_id, Some(remote.is_sampled));
@@ -31,8 +42,7 @@ impl LayerCore {
     }
 
     /// Takes over what came with the trace from the parent, a span of this process.
-    #[cold]
-    pub(super) fn inherit_foreign_context(&self, slot: &Slot, parent: u64) {
+    fn inherit_foreign_context(&self, slot: &Slot, parent: u64) {
         let context: Option<ForeignContext> =
             self.slots.with(parent, |parent| parent.lock().foreign_context().cloned()).flatten();
         if let Some(context) = context {

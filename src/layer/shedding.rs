@@ -6,13 +6,13 @@
 
 use crate::decode::otlp::node_of_attributes;
 use crate::encode::shedding::cut_long_texts;
-use crate::encode::span::SpanHead;
 use crate::pipeline::pressure::Level;
 use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
 use crate::span_record::Interner;
 
 use super::LayerCore;
 use super::callsite::Callsite;
+use super::closing::Course;
 use super::open_span::{Body, Slot, flags};
 
 impl LayerCore {
@@ -22,11 +22,11 @@ impl LayerCore {
         &self,
         slot: &Slot,
         body: &mut Body,
-        callsite: &Callsite,
-        head: &SpanHead,
+        callsite: &'static Callsite,
+        course: &Course,
         mut frame: FrameHead,
     ) {
-        let leave = |up_to, body: &mut Body, frame| self.leave(up_to, body, callsite, head, frame);
+        let leave = |up_to, body: &mut Body, frame| self.leave(up_to, slot, body, callsite, course, frame);
         let is_exported = frame.flags & frame_flags::ANALYSIS_ONLY == 0;
         // What is not exported does not press on the delivery.
         if !is_exported && leave(UpTo::Half, body, frame).is_ok() {

@@ -27,6 +27,8 @@ const SEGMENTS: usize = 19;
 /// The slots of one layer.
 #[derive(Debug)]
 pub(crate) struct Slots {
+    /// Where nearly every open span is: the low bits of thread and address say where. A power of two, or none.
+    near: Box<[Slot]>,
     threads: Box<[OnceLock<Box<ThreadSlots>>]>,
     /// Slots made so far.
     made: AtomicUsize,
@@ -40,13 +42,14 @@ pub(crate) struct Slots {
 /// The slots for spans that one thread creates.
 #[derive(Debug)]
 struct ThreadSlots {
-    first: Box<[Slot]>,
+    first: [Slot; FIRST as usize],
     segments: [OnceLock<Box<[Slot]>>; SEGMENTS],
 }
 
 /// A place among the slots of all threads.
 #[derive(Clone, Copy, Debug, Default)]
 struct Hand {
+    /// The first stands for the slots near.
     thread: usize,
     address: u64,
 }
@@ -93,7 +96,10 @@ fn place_in_segments(address: u64) -> (usize, usize) {
 
 impl ThreadSlots {
     fn new() -> Self {
-        ThreadSlots { first: make_slots(FIRST as usize), segments: [const { OnceLock::new() }; SEGMENTS] }
+        ThreadSlots {
+            first: std::array::from_fn(|_| Slot::default()),
+            segments: [const { OnceLock::new() }; SEGMENTS],
+        }
     }
 
     #[inline]
@@ -110,21 +116,34 @@ impl ThreadSlots {
     }
 }
 
+/// How many slots there are from the start, where spans are left in so many shards: 32 for each, at most 160 KiB, and
+/// few if few spans may be open.
+pub(crate) fn near_for(shards: usize, max_open: usize) -> usize {
+    let wanted = shards.next_power_of_two().saturating_mul(32).min(512);
+    match max_open / 64 {
+        0 => 0,
+        most => wanted.min(1usize.wrapping_shl(most.ilog2())),
+    }
+}
+
 fn make_slots(count: usize) -> Box<[Slot]> {
     (0..count).map(|_| Slot::default()).collect()
 }
 
 impl Slots {
-    /// Slots for at most `max_open` spans at once that hold at most `max_bytes` together, whichever comes first. A
-    /// thread gets its first few, and later ones by segments, as long as they leave room for those that need the
-    /// map.
-    pub(crate) fn new(max_open: usize, max_bytes: usize) -> Self {
+    /// Slots for at most `max_open` spans at once that hold at most `max_bytes` together, whichever comes first. There
+    /// are `near` for all threads from the start; a span that finds its own taken has one among those of its thread,
+    /// which come by segments, as long as they leave room for those that need the map.
+    pub(crate) fn new(max_open: usize, max_bytes: usize, near: usize) -> Self {
+        let bytes = OpenBytes::new(max_bytes);
+        bytes.take_anyway(near.saturating_mul(size_of::<Slot>()));
         Slots {
+            near: make_slots(near),
             threads: (0..MAX_THREADS).map(|_| OnceLock::new()).collect(),
-            made: AtomicUsize::new(0),
+            made: AtomicUsize::new(near),
             max_open,
             overflow: Overflow::default(),
-            bytes: OpenBytes::new(max_bytes),
+            bytes,
             hand: Mutex::default(),
         }
     }
@@ -132,19 +151,40 @@ impl Slots {
     /// Runs `f` with the slot of span `id`, if that has one.
     #[inline]
     pub(crate) fn with<R>(&self, id: u64, f: impl FnOnce(&Slot) -> R) -> Option<R> {
-        let overflowed;
-        // One call of `f`, so that it is inlined: this runs in every callback.
-        let slot = match self.hinted(id) {
-            Some(slot) if slot.id.load(Ordering::Acquire) == id => slot,
-            _ => {
-                overflowed = self.overflow.get(id)?;
-                &*overflowed
-            }
-        };
-        Some(f(slot))
+        match self.fixed(id) {
+            Some(slot) => Some(f(slot)),
+            None => self.with_overflowed(id, f),
+        }
     }
 
-    #[inline]
+    /// The slot of span `id`, unless that is in the map. For callbacks, which run what they do with it in place.
+    #[inline(always)]
+    pub(crate) fn fixed(&self, id: u64) -> Option<&Slot> {
+        match self.near(id) {
+            Some(slot) if slot.id.load(Ordering::Acquire) == id => Some(slot),
+            _ => self.far(id),
+        }
+    }
+
+    #[inline(always)]
+    fn near(&self, id: u64) -> Option<&Slot> {
+        // Threads begin 32 apart.
+        let index = (id ^ id >> ADDRESS_BITS.wrapping_sub(5)) as usize & self.near.len().wrapping_sub(1);
+        self.near.get(index)
+    }
+
+    #[inline(never)]
+    fn far(&self, id: u64) -> Option<&Slot> {
+        self.hinted(id).filter(|slot| slot.id.load(Ordering::Acquire) == id)
+    }
+
+    /// Runs `f` with the slot of span `id`, if that is in the map.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn with_overflowed<R>(&self, id: u64, f: impl FnOnce(&Slot) -> R) -> Option<R> {
+        self.overflow.get(id).map(|slot| f(&slot))
+    }
+
     fn hinted(&self, id: u64) -> Option<&Slot> {
         let (thread, address) = unpack(id);
         self.threads.get(thread)?.get()?.get(address)
@@ -159,22 +199,29 @@ impl Slots {
         make_room: impl FnOnce(),
         begin: impl FnOnce(&Slot),
     ) -> Result<(), TooManyOpen> {
-        let slot = match self.hinted(id) {
-            Some(slot) => Some(slot),
-            None => self.make(id),
-        };
         let overflowing;
-        let slot = match slot {
-            Some(slot) if slot.id.compare_exchange(0, id, Ordering::AcqRel, Ordering::Relaxed).is_ok() => {
-                slot
-            }
-            _ => {
-                overflowing = self.claim_overflow(id, make_room)?;
-                &*overflowing
-            }
+        let slot = match self.near(id) {
+            Some(slot) if slot.take(id) => slot,
+            _ => match self.claim_far(id) {
+                Some(slot) => slot,
+                None => {
+                    overflowing = self.claim_overflow(id, make_room)?;
+                    &*overflowing
+                }
+            },
         };
         begin(slot);
         Ok(())
+    }
+
+    /// Gives span `id` the slot of its thread that its id names, if there is one that is free.
+    #[inline(never)]
+    fn claim_far(&self, id: u64) -> Option<&Slot> {
+        let slot = match self.hinted(id) {
+            Some(slot) => slot,
+            None => self.make(id)?,
+        };
+        slot.take(id).then_some(slot)
     }
 
     /// The slot an id names, made if there is room; `None` if not, or if an id can name no such slot.
@@ -237,20 +284,22 @@ impl Slots {
     /// Takes the slot of the closed span `id` back, after `end` has seen it.
     #[inline]
     pub(crate) fn release(&self, id: u64, end: impl FnOnce(&Slot)) {
-        let overflowed;
-        let (slot, is_overflowed) = match self.hinted(id) {
-            Some(slot) if slot.id.load(Ordering::Acquire) == id => (slot, false),
-            _ => {
-                let Some(slot) = self.overflow.remove(id) else { return };
-                overflowed = slot;
-                (&*overflowed, true)
+        match self.fixed(id) {
+            Some(slot) => {
+                end(slot);
+                slot.id.store(0, Ordering::Release);
             }
-        };
-        end(slot);
-        slot.id.store(0, Ordering::Release);
-        if is_overflowed {
-            self.settle_overflowed(slot);
+            None => self.release_overflowed(id, end),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn release_overflowed(&self, id: u64, end: impl FnOnce(&Slot)) {
+        let Some(slot) = self.overflow.remove(id) else { return };
+        end(&slot);
+        slot.id.store(0, Ordering::Release);
+        self.settle_overflowed(&slot);
     }
 
     /// Gives back what a slot took that is no longer in the map.
@@ -276,10 +325,11 @@ impl Slots {
 
     fn fixed_slots(&self) -> impl Iterator<Item = &Slot> {
         let threads = self.threads.iter().filter_map(OnceLock::get);
-        threads.flat_map(|thread| {
+        let far = threads.flat_map(|thread| {
             let later = thread.segments.iter().filter_map(OnceLock::get).flat_map(|slots| slots.iter());
             thread.first.iter().chain(later)
-        })
+        });
+        self.near.iter().chain(far)
     }
 
     /// Up to about `count` spans that are open, with their ids, other ones at each call until all were given; those
@@ -312,9 +362,15 @@ impl Slots {
 
     /// The slot at the hand, which goes on to the next; `None` if it went past the last one.
     fn advance(&self, hand: &mut Hand) -> Option<&Slot> {
-        while hand.thread < self.threads.len() {
-            let slots = self.threads.get(hand.thread).and_then(OnceLock::get);
-            if let Some(slot) = slots.and_then(|slots| slots.get(hand.address)) {
+        // Those near come first.
+        while hand.thread <= self.threads.len() {
+            let slot = match hand.thread.checked_sub(1) {
+                None => self.near.get(hand.address as usize),
+                Some(thread) => {
+                    self.threads.get(thread).and_then(OnceLock::get).and_then(|slots| slots.get(hand.address))
+                }
+            };
+            if let Some(slot) = slot {
                 hand.address = hand.address.saturating_add(1);
                 return Some(slot);
             }
@@ -374,7 +430,7 @@ mod tests {
 
     #[test]
     fn the_whole_id_decides_which_span_a_slot_belongs_to() {
-        let slots = Slots::new(1000, 1 << 20);
+        let slots = Slots::new(1000, 1 << 20, 0);
         let next_generation = (1 << 51) + 7;
         claim(&slots, 7, 1).unwrap();
         assert_eq!((children_of(&slots, 7), children_of(&slots, next_generation)), (Some(1), None));
@@ -387,7 +443,7 @@ mod tests {
 
     #[test]
     fn an_id_whose_slot_is_taken_or_cannot_be_goes_into_the_map() {
-        let slots = Slots::new(1000, 1 << 20);
+        let slots = Slots::new(1000, 1 << 20, 0);
         let [a, b, far] = [7, (1 << 51) + 7, 1 << 37];
         for (id, children) in [(a, 1), (b, 2), (far, 3)] {
             claim(&slots, id, children).unwrap();
@@ -403,7 +459,7 @@ mod tests {
 
     #[test]
     fn past_the_limit_no_slot_is_given_before_one_is_released() {
-        let slots = Slots::new(100, 1 << 20);
+        let slots = Slots::new(100, 1 << 20, 0);
         // The first 32, a segment of 32, and the map for those of a segment that would be too many.
         let given = (1..=200).filter(|id| claim(&slots, *id, 0).is_ok()).count();
         assert_eq!(given, 100);
@@ -416,7 +472,7 @@ mod tests {
     #[test]
     fn slots_and_map_together_stay_within_the_bytes() {
         let bytes = 300 * size_of::<Slot>();
-        let slots = Slots::new(100_000, bytes);
+        let slots = Slots::new(100_000, bytes, 0);
         let given = (1..=2000).filter(|id| claim(&slots, *id, 0).is_ok()).count();
         assert!((200..300).contains(&given), "{given}");
         assert!(slots.bytes.used() <= bytes, "{}", slots.bytes.used());
@@ -428,7 +484,7 @@ mod tests {
 
     #[test]
     fn many_threads_leave_room_for_the_map() {
-        let slots = Slots::new(100_000, 1000 * size_of::<Slot>());
+        let slots = Slots::new(100_000, 1000 * size_of::<Slot>(), 0);
         let of_thread = |thread: u64| (thread << ADDRESS_BITS) + 1;
         let given = (0..4096).filter(|thread| claim(&slots, of_thread(*thread), 0).is_ok()).count();
         assert!(given > 100, "{given}");
@@ -437,7 +493,7 @@ mod tests {
 
     #[test]
     fn a_look_around_comes_by_every_open_span() {
-        let slots = Slots::new(1000, 300 * size_of::<Slot>());
+        let slots = Slots::new(1000, 300 * size_of::<Slot>(), 0);
         let given: Vec<u64> = (1..=200).filter(|id| claim(&slots, *id, 0).is_ok()).collect();
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..20 {
@@ -448,7 +504,7 @@ mod tests {
 
     #[test]
     fn a_span_given_up_is_gone_and_its_close_finds_nothing() {
-        let slots = Slots::new(1000, 300 * size_of::<Slot>());
+        let slots = Slots::new(1000, 300 * size_of::<Slot>(), 0);
         let given: Vec<u64> = (1..=200).filter(|id| claim(&slots, *id, 0).is_ok()).collect();
         while slots.open_count() > 0 {
             for (id, slot) in slots.look_further(64) {

@@ -108,7 +108,7 @@ impl LayerCore {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             append_int(&mut message, SPAN_ATTRIBUTE, &EncodedKey::new(&usage_key(unit)), count);
         }
-        let now = lineage.anchor.saturating_add(self.clock.elapsed()).as_unix_nanos();
+        let now = self.clock.now(lineage.anchor).as_unix_nanos();
         let is_unsampled = lineage.is_unsampled();
         let span_id = random_id();
         if self.usage_logs.are_bound() {
@@ -130,7 +130,7 @@ impl LayerCore {
         append_name(&mut message, &phase);
         let flags = frame_flags::MAY_BE_CALL | self.export_flags(is_unsampled);
         let frame = FrameHead { flags, ..FrameHead::default() };
-        if let Err(refused) = self.shards.push(UpTo::Full, frame, &[&message]) {
+        if let Err(refused) = self.shards.push(UpTo::Full, frame, [&message], || None) {
             self.count_refused(refused);
         }
         true

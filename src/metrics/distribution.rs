@@ -97,6 +97,8 @@ impl Buckets {
     fn cover(&mut self, first: i32, end: i32) {
         if self.counts.is_empty() {
             self.offset = first;
+        } else if first == self.offset && end - first == self.counts.len() as i32 {
+            return;
         }
         let missing = (self.offset - first).max(0) as usize;
         self.counts.splice(0..0, std::iter::repeat_n(0, missing));
@@ -178,6 +180,11 @@ impl Distribution {
 
     /// Keeps the exemplars of the highest values.
     pub(crate) fn keep_exemplar(&mut self, exemplar: Exemplar) {
+        let is_old = |kept: &Exemplar| exemplar.time.saturating_since(kept.time) > EXEMPLAR_AGE;
+        let is_low = self.exemplars.last().is_some_and(|lowest| lowest.value >= exemplar.value);
+        if is_low && self.exemplars.len() == MAX_EXEMPLARS && !self.exemplars.iter().any(is_old) {
+            return;
+        }
         self.exemplars.retain(|kept| exemplar.time.saturating_since(kept.time) <= EXEMPLAR_AGE);
         let at = self.exemplars.partition_point(|kept| kept.value >= exemplar.value);
         if at < MAX_EXEMPLARS {

@@ -1,10 +1,11 @@
 //! The series of all metrics, bounded, and what ends them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::aggregate::OTHER_NODES;
 use crate::conventions as keys;
+use crate::hashing::QuickSet;
 use crate::report::sums::{Execution, RunSums, outcome};
 use crate::span_record::SpanRecord;
 use crate::time::{Duration, Timestamp};
@@ -63,7 +64,7 @@ pub(crate) const OVERFLOW: &str = "otel.metric.overflow";
 #[derive(Debug)]
 pub(crate) struct MetricStore {
     series: BTreeMap<Instrument, BTreeMap<Labels, Series>>,
-    nodes: HashSet<Arc<str>>,
+    nodes: QuickSet<Arc<str>>,
     /// How often a node past the limit was counted with others.
     pub(crate) merged: u64,
     limits: MetricLimits,
@@ -122,7 +123,7 @@ impl Snapshot {
 
 impl MetricStore {
     pub(crate) fn new(limits: MetricLimits) -> Self {
-        MetricStore { series: BTreeMap::new(), nodes: HashSet::new(), merged: 0, limits }
+        MetricStore { series: BTreeMap::new(), nodes: QuickSet::default(), merged: 0, limits }
     }
 
     /// Adds to a counter.
@@ -184,8 +185,12 @@ impl MetricStore {
     /// Takes in a finished run.
     pub(crate) fn record_run(&mut self, run: &RunSums, now: Timestamp) {
         let workflow = run.workflow.as_ref();
-        for execution in &run.executions {
-            self.record_execution(execution, run, now);
+        // Those of a node come together: what has the same labels is looked up once.
+        for alike in run
+            .executions
+            .chunk_by(|a, b| Arc::ptr_eq(&a.node, &b.node) && a.depth == b.depth && a.outcome == b.outcome)
+        {
+            self.record_executions(alike, run, now);
         }
         for node in run.nodes.iter().filter(|node| !node.on_path.is_zero()) {
             let labels = self.node_labels(&node.name, workflow);
@@ -207,33 +212,56 @@ impl MetricStore {
         self.add(Instrument::RunExecutions, labels(run.outcome), 1, now);
     }
 
-    fn record_execution(&mut self, execution: &Execution, run: &RunSums, now: Timestamp) {
-        let workflow = run.workflow.as_ref();
-        let plain = self.node_labels(&execution.node, workflow);
-        let mut labels = plain.clone();
-        labels.push((keys::DEPTH, LabelValue::Int(i64::from(execution.depth))));
-        labels.push((keys::OUTCOME, LabelValue::Text(execution.outcome.into())));
-        let exemplar = self.exemplar(execution.duration.as_nanos(), execution.end, run, execution.span_id);
-        self.add(Instrument::NodeExecutions, labels.clone(), 1, now);
-        self.record(Instrument::NodeDuration, labels, execution.duration.as_nanos(), exemplar.clone(), now);
-        let self_time = exemplar.clone().map(|e| Exemplar { value: execution.self_time.as_nanos(), ..e });
-        self.record(Instrument::NodeSelfTime, plain.clone(), execution.self_time.as_nanos(), self_time, now);
-        let counts = [(Instrument::NodeTokens, execution.tokens), (Instrument::NodeTurns, execution.turns)];
-        for (instrument, count) in counts {
-            let Some(count) = count else { continue };
+    /// Takes in executions of one node that are as deep and ended the same way.
+    fn record_executions(&mut self, alike: &[Execution], run: &RunSums, now: Timestamp) {
+        let Some(first) = alike.first() else { return };
+        let count = alike.len() as u64;
+        let plain = self.node_labels_of(&first.node, run.workflow.as_ref(), count);
+        let mut with_depth = plain.clone();
+        with_depth.push((keys::DEPTH, LabelValue::Int(i64::from(first.depth))));
+        let mut labels = with_depth.clone();
+        labels.push((keys::OUTCOME, LabelValue::Text(first.outcome.into())));
+        self.add(Instrument::NodeExecutions, labels.clone(), u128::from(count), now);
+        let times: [(Instrument, Labels, fn(&Execution) -> Option<u64>); 5] = [
+            (Instrument::NodeDuration, labels, |it| Some(it.duration.as_nanos())),
+            (Instrument::NodeSelfTime, plain.clone(), |it| Some(it.self_time.as_nanos())),
+            (Instrument::NodeTokens, with_depth.clone(), |it| it.tokens),
+            (Instrument::NodeTurns, with_depth, |it| it.turns),
+            (Instrument::NodeBusyTime, plain.clone(), |it| it.busy.map(Duration::as_nanos)),
+        ];
+        for (instrument, labels, value) in times {
+            self.record_all(instrument, labels, alike, value, run, now);
+        }
+        for class in alike.iter().filter_map(|execution| execution.error_type.as_ref()) {
             let mut labels = plain.clone();
-            labels.push((keys::DEPTH, LabelValue::Int(i64::from(execution.depth))));
-            let exemplar = exemplar.clone().map(|e| Exemplar { value: count, ..e });
-            self.record(instrument, labels, count, exemplar, now);
-        }
-        if let Some(busy) = execution.busy {
-            let exemplar = exemplar.map(|e| Exemplar { value: busy.as_nanos(), ..e });
-            self.record(Instrument::NodeBusyTime, plain.clone(), busy.as_nanos(), exemplar, now);
-        }
-        if let Some(class) = &execution.error_type {
-            let mut labels = plain;
             labels.push((keys::ERROR_TYPE, LabelValue::Text(class.clone())));
             self.add(Instrument::NodeErrors, labels, 1, now);
+        }
+    }
+
+    /// Takes one value of each execution that has it into a histogram.
+    fn record_all(
+        &mut self,
+        of: Instrument,
+        labels: Labels,
+        executions: &[Execution],
+        value: impl Fn(&Execution) -> Option<u64>,
+        run: &RunSums,
+        now: Timestamp,
+    ) {
+        let is_told = self.tells_exemplars(run);
+        let mut told =
+            executions.iter().filter_map(|execution| Some((execution, value(execution)?))).peekable();
+        if told.peek().is_none() {
+            return;
+        }
+        let Value::Distribution(distribution) = &mut self.series(of, labels, now).value else { return };
+        for (execution, value) in told {
+            distribution.record(value);
+            if let Some(span_id) = execution.span_id.filter(|_| is_told) {
+                let time = execution.end;
+                distribution.keep_exemplar(Exemplar { value, time, trace_id: run.trace_id, span_id });
+            }
         }
     }
 
@@ -263,17 +291,25 @@ impl MetricStore {
         run: &RunSums,
         span_id: Option<crate::ids::SpanId>,
     ) -> Option<Exemplar> {
-        let is_wanted = match self.limits.exemplars {
+        let span_id = span_id.filter(|_| self.tells_exemplars(run))?;
+        Some(Exemplar { value, time, trace_id: run.trace_id, span_id })
+    }
+
+    fn tells_exemplars(&self, run: &RunSums) -> bool {
+        match self.limits.exemplars {
             ExemplarFilter::TraceBased => run.is_sampled,
             ExemplarFilter::AlwaysOn => true,
             ExemplarFilter::AlwaysOff => false,
-        };
-        let span_id = span_id.filter(|_| is_wanted)?;
-        Some(Exemplar { value, time, trace_id: run.trace_id, span_id })
+        }
     }
 
     /// The labels every metric of a node has.
     pub(crate) fn node_labels(&mut self, node: &Arc<str>, workflow: Option<&Arc<str>>) -> Labels {
+        self.node_labels_of(node, workflow, 1)
+    }
+
+    /// The same for so many executions.
+    fn node_labels_of(&mut self, node: &Arc<str>, workflow: Option<&Arc<str>>, executions: u64) -> Labels {
         let mut labels = Labels::with_capacity(5);
         let is_known = self.nodes.contains(node);
         if is_known || self.nodes.len() < self.limits.nodes {
@@ -282,7 +318,7 @@ impl MetricStore {
             }
             labels.push((keys::NODE_ID, LabelValue::Text(node.clone())));
         } else {
-            self.merged = self.merged.saturating_add(1);
+            self.merged = self.merged.saturating_add(executions);
             labels.push((keys::NODE_ID, LabelValue::Text(OTHER_NODES.into())));
             labels.push((OVERFLOW, LabelValue::Bool(true)));
         }
@@ -359,7 +395,7 @@ impl MetricStore {
 
     fn forget_nodes_without_series(&mut self) {
         let of_nodes = self.series.iter().filter(|(instrument, _)| instrument.is_of_nodes());
-        let left: HashSet<Arc<str>> = of_nodes
+        let left: QuickSet<Arc<str>> = of_nodes
             .flat_map(|(_, series)| series.keys())
             .filter_map(|labels| match labels.first() {
                 Some((keys::NODE_ID, LabelValue::Text(node))) => Some(node.clone()),

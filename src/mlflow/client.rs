@@ -6,7 +6,6 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Method, Uri};
-use http_body_util::Full;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout_at;
@@ -14,7 +13,7 @@ use tokio::time::timeout_at;
 use super::queue::{News, Queue};
 use crate::delivery::Endpoint;
 use crate::delivery::http_client::{
-    self, HttpClient, causes, is_page, place, printable_start, read, without_secrets,
+    self, HttpClient, causes, is_page, place, printable_start, read, request_body, without_secrets,
 };
 use crate::delivery::retry::{Pace, Verdict, classify};
 use crate::random::random_share;
@@ -176,7 +175,7 @@ impl Client {
             .map_err(|_| unusable("it is no URL".to_owned()))?;
         let now = tokio::time::Instant::now();
         let deadline = now.checked_add(self.endpoint.timeout).unwrap_or(now);
-        let mut message = http::Request::new(Full::new(request.body.clone()));
+        let mut message = http::Request::new(request_body(Bytes::new(), request.body.clone()));
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = uri;
         *message.headers_mut() = self.endpoint.headers.clone();

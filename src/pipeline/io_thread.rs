@@ -22,6 +22,10 @@ pub(crate) const NAME: &str = "longpole-io";
 const IDLE_BEFORE_PARKING: Duration = Duration::from_millis(100);
 /// How many spans may wait for the run thread. Past it they are exported and not analysed, and counted.
 const MAX_WAITING_SPANS: u64 = 262_144;
+/// Spans of which none may end a run wait so long for more, so that the run thread is not woken for every few.
+const HOLD: Duration = Duration::from_millis(25);
+/// Or until there are so many.
+const MAX_HELD_SPANS: u64 = 1_024;
 /// Between two looks at what was lost.
 const LOOK_FOR_LOSSES: Duration = Duration::from_millis(250);
 
@@ -33,6 +37,8 @@ pub(crate) struct Drain {
     analyses: bool,
     outputs: Arc<Outputs>,
     delivery: Option<Arc<Delivery>>,
+    /// Whether spans may wait a little on their way to the run thread.
+    holds: bool,
     /// Locked while draining: whoever gets the lock after another finds that one's spans passed on.
     draining: Mutex<Draining>,
 }
@@ -42,6 +48,24 @@ struct Draining {
     /// Emptied chunks come back here, so that a steady flow allocates nothing.
     empty: Chunk,
     pricing: Pricing,
+    held: Held,
+}
+
+/// Chunks on their way to the run thread.
+#[derive(Default)]
+struct Held {
+    chunks: Vec<Arc<Chunk>>,
+    spans: u64,
+    has_root: bool,
+    since: Option<Instant>,
+}
+
+impl Held {
+    fn is_due(&self) -> bool {
+        self.has_root
+            || self.spans >= MAX_HELD_SPANS
+            || self.since.is_some_and(|since| since.elapsed() >= HOLD)
+    }
 }
 
 /// How the user hears of losses on the way to the delivery.
@@ -63,6 +87,7 @@ pub(crate) fn spawn(
             io.drain.outputs.note("longpole's io thread panicked and began anew".to_owned());
             if !restarts.may_restart(Instant::now()) {
                 // Nobody takes spans any more: they are refused and counted.
+                io.drain.hand_over();
                 let left = io.drain.shards.close();
                 return io.drain.outputs.lost("io_thread_panicked", left);
             }
@@ -98,6 +123,7 @@ impl Io {
                     IoRequest::Flush(done) => (Batch::Flush(done), false),
                     IoRequest::Stop(done) => (Batch::Stop(done), true),
                 };
+                self.drain.hand_over();
                 let _ = self.drain.to_run.send(batch);
                 if is_last {
                     return;
@@ -112,6 +138,7 @@ impl Io {
             }
             shards.announce_parking();
             if !self.drain.drain() && requests.is_empty() {
+                self.drain.hand_over();
                 self.tell_losses();
                 std::thread::park();
             }
@@ -143,9 +170,11 @@ impl Drain {
         outputs: Arc<Outputs>,
         delivery: Option<Arc<Delivery>>,
         prices: PriceSettings,
+        holds: bool,
     ) -> Self {
-        let draining = Mutex::new(Draining { empty: Chunk::default(), pricing: Pricing::new(prices) });
-        Drain { shards, to_run, analyses: true, outputs, delivery, draining }
+        let (empty, pricing, held) = (Chunk::default(), Pricing::new(prices), Held::default());
+        let draining = Mutex::new(Draining { empty, pricing, held });
+        Drain { shards, to_run, analyses: true, outputs, delivery, holds, draining }
     }
 
     /// Delivers only.
@@ -154,10 +183,10 @@ impl Drain {
     }
 
     /// Takes what is in the shards; says whether there was anything. When it returns, every span that was closed
-    /// before the call has been passed on.
+    /// before the call has been passed on: to the delivery, and sooner or later to the run thread.
     pub(crate) fn drain(&self) -> bool {
         let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
-        let Draining { empty, pricing } = &mut *draining;
+        let Draining { empty, pricing, held } = &mut *draining;
         let mut found = false;
         for shard in 0..self.shards.count() {
             if let Some(mut chunk) = self.shards.take(shard, empty) {
@@ -167,13 +196,35 @@ impl Drain {
                 if catch_unwind(AssertUnwindSafe(|| pricing.add_costs(&mut chunk))).is_err() {
                     self.outputs.note("longpole's pricing panicked; some calls carry no cost".to_owned());
                 }
-                self.pass_on(chunk);
+                self.pass_on(chunk, held);
             }
+        }
+        if !self.holds || held.is_due() {
+            self.send(held);
         }
         found
     }
 
-    fn pass_on(&self, mut chunk: Chunk) {
+    /// Lets no span wait on its way to the run thread any longer.
+    fn hand_over(&self) {
+        let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        self.send(&mut draining.held);
+    }
+
+    fn send(&self, held: &mut Held) {
+        let Held { chunks, spans, .. } = std::mem::take(held);
+        if chunks.is_empty() {
+            return;
+        }
+        if let Err(unsent) = self.to_run.send(Batch::Spans(chunks))
+            && let Batch::Spans(chunks) = unsent.into_inner()
+        {
+            self.outputs.lost("analysis_ended", spans);
+            chunks.into_iter().for_each(|chunk| self.shards.pool.give(chunk));
+        }
+    }
+
+    fn pass_on(&self, mut chunk: Chunk, held: &mut Held) {
         if !self.analyses {
             // Nobody will have a verdict for roots to wait for.
             for head in &mut chunk.heads {
@@ -193,13 +244,12 @@ impl Drain {
         if waiting.saturating_add(spans) > MAX_WAITING_SPANS {
             self.outputs.waiting_spans.fetch_sub(spans, Ordering::AcqRel);
             self.outputs.lost("analysis_queue_full", spans);
-            self.shards.pool.give(chunk);
-        } else if let Err(unsent) = self.to_run.send(Batch::Spans(chunk))
-            && let Batch::Spans(chunk) = unsent.into_inner()
-        {
-            self.outputs.lost("analysis_ended", spans);
-            self.shards.pool.give(chunk);
+            return self.shards.pool.give(chunk);
         }
+        held.has_root |= chunk.heads.iter().any(is_root);
+        held.spans = held.spans.saturating_add(spans);
+        held.since.get_or_insert_with(Instant::now);
+        held.chunks.push(chunk);
     }
 
     /// Roots wait for their verdict, so they go by themselves, and before the verdict can.
@@ -207,7 +257,7 @@ impl Drain {
         let is_exported = |head: &&FrameHead| head.flags & flags::ANALYSIS_ONLY == 0;
         let mut has_others = false;
         for head in chunk.heads.iter().filter(is_exported) {
-            if head.flags & (flags::LOCAL_ROOT | flags::OUTERMOST_MARKED) == 0 {
+            if !is_root(head) {
                 has_others = true;
                 continue;
             }
@@ -227,4 +277,9 @@ impl Drain {
             delivery.strike_open(&ended);
         }
     }
+}
+
+/// Whether a run may end with this span.
+fn is_root(head: &FrameHead) -> bool {
+    head.flags & (flags::LOCAL_ROOT | flags::OUTERMOST_MARKED) != 0
 }

@@ -82,7 +82,10 @@ impl Pipeline {
         let outputs = Arc::new(Outputs::default());
         let (to_run, for_run) = crossbeam_channel::unbounded();
         let (to_io, for_io) = crossbeam_channel::unbounded();
-        let drain = Drain::new(shards.clone(), to_run, outputs.clone(), delivery.clone(), settings.prices);
+        // Where every closing thread drains, nobody looks again after it; and budgets are watched while runs go on.
+        let holds = !settings.is_strict && config.budgets.is_none();
+        let drain =
+            Drain::new(shards.clone(), to_run, outputs.clone(), delivery.clone(), settings.prices, holds);
         let drain = Arc::new(if settings.analyses { drain } else { drain.without_analysis() });
         run_thread::spawn(config, for_run, shards.clone(), outputs.clone(), delivery.clone())
             .map_err(|source| SpawnError { name: run_thread::NAME, source })?;

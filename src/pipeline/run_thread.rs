@@ -73,7 +73,7 @@ pub(crate) struct RunThreadConfig {
 
 /// What the io thread passes on.
 pub(crate) enum Batch {
-    Spans(Arc<Chunk>),
+    Spans(Vec<Arc<Chunk>>),
     /// Report on every closed root, then answer.
     Flush(Sender<()>),
     /// Report on everything, answer and end.
@@ -107,6 +107,7 @@ pub(crate) fn spawn(
             shards,
             outputs,
             delivery,
+            incoming: VecDeque::new(),
             assembler,
             interner,
             earlier,
@@ -129,6 +130,8 @@ struct RunThread {
     shards: Arc<Shards>,
     outputs: Arc<Outputs>,
     delivery: Option<Arc<Delivery>>,
+    /// Of the batch in hand, what has not been taken in.
+    incoming: VecDeque<Arc<Chunk>>,
     assembler: RunAssembler,
     interner: Interner,
     earlier: EarlierRuns,
@@ -185,6 +188,8 @@ impl RunThread {
     }
 
     fn work(&mut self, batches: &Receiver<Batch>) {
+        // What a panic has left of a batch.
+        self.take_all();
         loop {
             let open_spans = self.keep_open_spans();
             let due = self.assembler.next_deadline();
@@ -194,12 +199,9 @@ impl RunThread {
                 None => batches.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match batch {
-                Ok(Batch::Spans(chunk)) => {
-                    self.outputs.waiting_spans.fetch_sub(chunk.heads.len() as u64, Ordering::AcqRel);
-                    self.take(&chunk);
-                    self.shards.pool.give(chunk);
-                    let whole = self.assembler.poll(self.now());
-                    self.report(whole);
+                Ok(Batch::Spans(chunks)) => {
+                    self.incoming.extend(chunks);
+                    self.take_all();
                 }
                 Ok(Batch::Flush(done)) => {
                     let closed = self.assembler.end_grace();
@@ -241,6 +243,16 @@ impl RunThread {
     /// Time since the thread started: the assembler needs any clock that only goes forward.
     fn now(&self) -> Timestamp {
         Timestamp::EPOCH.saturating_add(self.started.elapsed().into())
+    }
+
+    fn take_all(&mut self) {
+        while let Some(chunk) = self.incoming.pop_front() {
+            self.outputs.waiting_spans.fetch_sub(chunk.heads.len() as u64, Ordering::AcqRel);
+            self.take(&chunk);
+            self.shards.pool.give(chunk);
+        }
+        let whole = self.assembler.poll(self.now());
+        self.report(whole);
     }
 
     fn take(&mut self, chunk: &Chunk) {

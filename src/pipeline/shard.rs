@@ -1,11 +1,13 @@
 //! Where a closing thread leaves a finished span: a small fixed set of buffers, one lock each.
 //!
-//! A span is left as it goes onto the wire, `ScopeSpans.spans` tag and length included, so that nobody touches its
-//! bytes again; beside it stands a [`FrameHead`] with what the wire does not carry. Full means lost and counted:
-//! a closing thread never waits. Before that spans are made smaller; see [`super::pressure`].
+//! What varies in length is left as it goes onto the wire, the rest as plain values: whoever takes a shard writes it
+//! out, `ScopeSpans.spans` tag and length included, and from then on nobody touches the bytes again. Beside each span
+//! stands a [`FrameHead`] with what the wire does not carry. Full means lost and counted: a closing thread never waits.
+//! Before that spans are made smaller; see [`super::pressure`].
 
 use std::sync::{Arc, OnceLock};
 
+use crate::encode::finished_span::FinishedSpan;
 use crate::encode::varint;
 use crate::pipeline::pressure::Pressure;
 pub(crate) use crate::sync::thread_ordinal;
@@ -47,7 +49,7 @@ pub(crate) mod flags {
     pub(crate) const MAY_BE_CALL: u8 = 64;
 }
 
-/// Finished spans, as one closing side left them and the io thread took them.
+/// Finished spans of one shard, as the io thread took them.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     /// `ScopeSpans.spans` fields, one after the other.
@@ -75,6 +77,106 @@ impl Chunk {
     }
 }
 
+/// Finished spans as they were left.
+#[derive(Debug, Default)]
+struct Pending {
+    /// The encoded parts of all of them, one after the other.
+    bytes: Vec<u8>,
+    /// The first so many count.
+    len: usize,
+    spans: Vec<PendingSpan>,
+}
+
+/// A finished span as it was left.
+#[derive(Clone, Copy, Debug, Default)]
+struct PendingSpan {
+    /// What is still to be written; `None`: its bytes are a whole message.
+    rest: Option<FinishedSpan>,
+    /// How many bytes are its.
+    len: u32,
+    children: u32,
+    flags: u8,
+}
+
+impl Pending {
+    /// What all of them take.
+    fn size(&self) -> usize {
+        self.bytes.len().saturating_add(self.len.saturating_mul(size_of::<PendingSpan>()))
+    }
+
+    /// What its buffers take, full or not.
+    fn capacity(&self) -> usize {
+        self.bytes.capacity().saturating_add(self.spans.capacity().saturating_mul(size_of::<PendingSpan>()))
+    }
+
+    /// Writes all of them out and forgets them.
+    fn write_into(&mut self, chunk: &mut Chunk) {
+        let spans = self.spans.get(..self.len).unwrap_or_default();
+        let bytes = &mut self.bytes;
+        chunk.heads.reserve(spans.len());
+        chunk.bytes.reserve(bytes.len().saturating_add(spans.len().saturating_mul(TYPICAL_REST)));
+        let mut left = bytes.as_slice();
+        for span in spans {
+            let Some((part, others)) = left.split_at_checked(span.len as usize) else { break };
+            left = others;
+            let tag = chunk.bytes.len();
+            // The length of nearly every span takes two bytes.
+            chunk.bytes.extend_from_slice(&[SPANS_TAG, 0, 0]);
+            chunk.bytes.extend_from_slice(part);
+            if let Some(rest) = &span.rest {
+                rest.append(&mut chunk.bytes);
+            }
+            let start = tag.saturating_add(3);
+            let len = chunk.bytes.len().saturating_sub(start);
+            let start = start.saturating_add_signed(write_length(&mut chunk.bytes, tag, len));
+            chunk.heads.push(FrameHead {
+                start: start as u32,
+                tag: tag as u32,
+                len: len as u32,
+                children: span.children,
+                flags: span.flags,
+            });
+        }
+        bytes.clear();
+        self.len = 0;
+    }
+
+    /// The place of the next span.
+    #[inline(always)]
+    fn next_span(&mut self) -> Option<&mut PendingSpan> {
+        if self.len >= self.spans.len() {
+            self.make_places();
+        }
+        let place = self.spans.get_mut(self.len)?;
+        self.len = self.len.wrapping_add(1);
+        Some(place)
+    }
+
+    #[cold]
+    fn make_places(&mut self) {
+        self.spans.resize(self.spans.len().saturating_mul(2).max(16), PendingSpan::default());
+    }
+}
+
+/// What a [`FinishedSpan`] mostly adds to a message.
+const TYPICAL_REST: usize = 192;
+
+/// Writes the length of the span whose tag is at `tag` into the two bytes left for it. Returns by how much what follows
+/// moved to make the length fit.
+fn write_length(bytes: &mut Vec<u8>, tag: usize, len: usize) -> isize {
+    if (0x80..0x4000).contains(&len)
+        && let Some([_, low, high]) = bytes.get_mut(tag..).and_then(<[u8]>::first_chunk_mut)
+    {
+        (*low, *high) = (len as u8 | 0x80, (len >> 7) as u8);
+        return 0;
+    }
+    let mut encoded = Vec::with_capacity(10);
+    varint::append(&mut encoded, len as u64);
+    let moved = (encoded.len() as isize).saturating_sub(2);
+    bytes.splice(tag.saturating_add(1)..tag.saturating_add(3), encoded);
+    moved
+}
+
 /// The shards of one layer.
 pub(crate) struct Shards {
     shards: Box<[Shard]>,
@@ -97,8 +199,18 @@ pub(crate) struct Shards {
 #[repr(align(128))]
 #[derive(Default)]
 struct Shard {
-    chunk: Mutex<Chunk>,
+    buffers: Mutex<Buffers>,
 }
+
+#[derive(Default)]
+struct Buffers {
+    pending: Pending,
+    /// Empty, for whoever takes what is pending to leave in its place.
+    spare: Pending,
+}
+
+/// What is written out may be longer than what was left, and places in it take 32 bits.
+const LARGEST_SHARD: usize = u32::MAX as usize / 8;
 
 /// How full a shard may get by a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +235,7 @@ impl Shards {
     /// Shards for `cores` cores that hold at most `max_bytes` in all, and an eighth more for the roots of runs.
     pub(crate) fn new(cores: usize, max_bytes: usize) -> Self {
         let count = cores.saturating_mul(2).next_power_of_two().clamp(2, 64);
-        let full = max_bytes.checked_div(count).unwrap_or(0).min(u32::MAX as usize / 2);
+        let full = max_bytes.checked_div(count).unwrap_or(0).min(LARGEST_SHARD);
         Shards {
             shards: (0..count).map(|_| Shard::default()).collect(),
             half: full / 2,
@@ -145,50 +257,44 @@ impl Shards {
         &self.pressure
     }
 
-    /// Leaves one span: `parts` one after the other are its message. `start`, `tag` and `len` of `head` are set
-    /// here. Refused if it would make its shard hold more than `up_to` says. Takes no longer than the copy, and wakes
-    /// the io thread only if that has parked.
-    #[inline]
-    pub(crate) fn push(&self, up_to: UpTo, head: FrameHead, parts: &[&[u8]]) -> Result<(), Refused> {
+    /// Leaves one span: `parts` one after the other, then what is to be written of `rest`, are its message. Of `head`
+    /// only children and flags count. Refused if it would make its shard hold more than `up_to` says. Takes no longer
+    /// than the copy, and wakes the io thread only if that has parked.
+    #[inline(always)]
+    pub(crate) fn push<const N: usize>(
+        &self,
+        up_to: UpTo,
+        head: FrameHead,
+        parts: [&[u8]; N],
+        rest: impl FnOnce() -> Option<FinishedSpan>,
+    ) -> Result<(), Refused> {
         let limit = match up_to {
             UpTo::Half => self.half,
             UpTo::ThreeQuarters => self.three_quarters,
             UpTo::Full => self.full,
             UpTo::Reserve => self.reserve,
         };
-        self.push_within(limit, head, parts)
-    }
-
-    fn push_within(&self, limit: usize, mut head: FrameHead, parts: &[&[u8]]) -> Result<(), Refused> {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let len = parts.iter().fold(0usize, |sum, part| sum.wrapping_add(part.len()));
         let index = thread_ordinal() as usize & self.shards.len().wrapping_sub(1);
         let Some(shard) = self.shards.get(index) else { return Err(Refused::Full) };
         {
-            let mut chunk = shard.chunk.lock();
+            let mut buffers = shard.buffers.lock();
             // Under the lock: before it, whoever closes might empty the shard in between, and nobody would take or
             // count the span.
             if self.is_closed.load(Ordering::Relaxed) {
                 return Err(Refused::Closed);
             }
-            let Chunk { bytes, heads } = &mut *chunk;
-            if bytes.len().saturating_add(len) > limit {
+            let pending = &mut buffers.pending;
+            if pending.size().saturating_add(len).saturating_add(size_of::<PendingSpan>()) > limit {
                 return Err(Refused::Full);
             }
-            bytes.reserve(len.saturating_add(8));
-            head.tag = bytes.len() as u32;
-            if (0x80..0x4000).contains(&len) {
-                // What nearly every span is.
-                bytes.extend_from_slice(&[SPANS_TAG, len as u8 | 0x80, (len >> 7) as u8]);
-            } else {
-                bytes.push(SPANS_TAG);
-                varint::append(bytes, len as u64);
-            }
-            head.start = bytes.len() as u32;
-            head.len = len as u32;
             for part in parts {
-                bytes.extend_from_slice(part);
+                pending.bytes.extend_from_slice(part);
             }
-            heads.push(head);
+            let FrameHead { children, flags, .. } = head;
+            if let Some(span) = pending.next_span() {
+                *span = PendingSpan { rest: rest(), len: len as u32, children, flags };
+            }
         }
         if let Some(after_push) = self.after_push.get() {
             after_push();
@@ -233,14 +339,23 @@ impl Shards {
         self.io_is_parked.store(false, Ordering::SeqCst);
     }
 
-    /// For the io thread: takes what shard `index` holds, leaving `empty` in its place. `None` if it is empty
-    /// (then `empty` is handed back) or there is no such shard.
+    /// For the io thread: takes what shard `index` holds, written into `empty`. `None` if it is empty or there is no
+    /// such shard; then `empty` is left alone.
     pub(crate) fn take(&self, index: usize, empty: &mut Chunk) -> Option<Chunk> {
-        let mut chunk = self.shards.get(index)?.chunk.lock();
-        if chunk.heads.is_empty() {
-            return None;
+        let shard = self.shards.get(index)?;
+        let mut taken = {
+            let Buffers { pending, spare } = &mut *shard.buffers.lock();
+            if pending.len == 0 {
+                return None;
+            }
+            std::mem::replace(pending, std::mem::take(spare))
+        };
+        let mut chunk = std::mem::take(empty);
+        taken.write_into(&mut chunk);
+        if taken.capacity() <= POOLED_BYTES {
+            shard.buffers.lock().spare = taken;
         }
-        Some(std::mem::replace(&mut *chunk, std::mem::take(empty)))
+        Some(chunk)
     }
 
     /// Refuses every span from now on, without touching what is there.
@@ -254,6 +369,12 @@ impl Shards {
         let mut empty = Chunk::default();
         let left = (0..self.count()).filter_map(|index| self.take(index, &mut empty));
         left.map(|chunk| chunk.heads.len() as u64).sum()
+    }
+
+    /// How many bytes all of them hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.shards.iter().map(|shard| shard.buffers.lock().pending.size()).sum()
     }
 
     /// How many shards there are.

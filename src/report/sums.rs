@@ -1,6 +1,5 @@
 //! What one run adds to sums over many, and to metrics.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::RunStatus;
@@ -9,6 +8,7 @@ use super::booking::{NodeIx, NodeTally};
 use super::model_calls::{
     AgentStep, Charge, ModelCall, agent_steps, charges, model_calls, tokens_with_nested,
 };
+use crate::hashing::QuickMap;
 use crate::histogram::DurationStats;
 use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
@@ -98,7 +98,7 @@ pub(super) fn run_sums(analysed: &Analysed<'_>, status: RunStatus) -> RunSums {
 pub(super) fn profile(analysed: &Analysed<'_>, status: RunStatus) -> RunProfile {
     let mut profile = RunProfile::of(analysed.run, &analysed.critical.segments);
     let names = analysed.savings().iter().map(|(node, drag)| (&*analysed.booking.nodes[*node].name, *drag));
-    let drags: HashMap<&str, Duration> = names.collect();
+    let drags: QuickMap<&str, Duration> = names.collect();
     profile.set_drags(|name| drags.get(name).copied());
     profile.is_partial |= status == RunStatus::Incomplete;
     profile

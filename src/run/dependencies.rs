@@ -5,11 +5,12 @@
 //! over by then and belong to its round: a loop over the same nodes waits round by round. Spans without length hold
 //! nobody up, and neither does naming them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::options::Links;
 use super::{RunSpan, SpanIx, Warning, Warnings};
+use crate::hashing::QuickMap;
 use crate::ids::SpanId;
 use crate::span_record::Link;
 use crate::time::Timestamp;
@@ -101,16 +102,17 @@ fn used(span: &RunSpan, other: &RunSpan) -> Option<DependencyUse> {
 
 /// Spans by what they can be named.
 struct Named {
-    owners: HashMap<SpanId, SpanIx>,
+    owners: QuickMap<SpanId, SpanIx>,
     /// By node id, else by span name; in order of their ends.
-    anywhere: HashMap<Arc<str>, Vec<SpanIx>>,
+    anywhere: QuickMap<Arc<str>, Vec<SpanIx>>,
     /// The same among the children of one parent.
-    beside: HashMap<(Option<SpanIx>, Arc<str>), Vec<SpanIx>>,
+    beside: QuickMap<(Option<SpanIx>, Arc<str>), Vec<SpanIx>>,
 }
 
 impl Named {
     fn of(spans: &[RunSpan]) -> Self {
-        let mut named = Named { owners: HashMap::new(), anywhere: HashMap::new(), beside: HashMap::new() };
+        let mut named =
+            Named { owners: QuickMap::default(), anywhere: QuickMap::default(), beside: QuickMap::default() };
         let mut by_end: Vec<SpanIx> = (0..spans.len()).map(SpanIx::new).collect();
         by_end.sort_by_key(|ix| spans[ix.index()].run_interval().end);
         for ix in by_end {

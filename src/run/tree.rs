@@ -1,12 +1,12 @@
 //! From records in any order to one tree: what is the same span, who owns an id, who is whose parent.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lists::Lists;
 use super::options::Orphans;
 use super::{SYNTHETIC_ROOT_NAME, Warning, Warnings};
+use crate::hashing::QuickMap;
 use crate::ids::SpanId;
 use crate::span_record::{Origin, Outcome, SpanKind, SpanRecord, Status, Timing};
 use crate::time::Timestamp;
@@ -88,7 +88,7 @@ fn drop_earlier_copies(records: &mut Vec<SpanRecord>, warnings: &mut Warnings) {
     }
     let rank = |record: &SpanRecord| (!is_partial(record), record.end);
     let key = |record: &SpanRecord| (record.span_id, record.start);
-    let mut last: HashMap<(SpanId, Timestamp), (bool, Timestamp)> = HashMap::new();
+    let mut last: QuickMap<(SpanId, Timestamp), (bool, Timestamp)> = QuickMap::default();
     for record in records.iter() {
         let last = last.entry(key(record)).or_insert(rank(record));
         *last = (*last).max(rank(record));

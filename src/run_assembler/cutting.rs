@@ -1,8 +1,7 @@
 //! A trace that is all there → its runs.
 
-use std::collections::{HashMap, HashSet};
-
 use super::FinishedRun;
+use crate::hashing::{QuickMap, QuickSet};
 use crate::ids::SpanId;
 use crate::span_record::SpanRecord;
 
@@ -20,7 +19,7 @@ pub(super) fn cut_into_runs(mut records: Vec<SpanRecord>, made_a_run: bool) -> V
     }
     let mut below = Below::new(&records);
     let mut runs: Vec<(SpanId, Vec<usize>)> = Vec::new();
-    let mut run_of: HashMap<SpanId, usize> = HashMap::new();
+    let mut run_of: QuickMap<SpanId, usize> = QuickMap::default();
     for root in marked {
         let root_id = records[root].span_id;
         if let Some((_, run)) = run_of.get(&root_id).and_then(|at| runs.get_mut(*at)) {
@@ -62,13 +61,14 @@ fn outermost_marked(records: &[SpanRecord]) -> Vec<usize> {
     if marked.iter().all(|at| records[*at].parent_id.is_none()) {
         return marked;
     }
-    let mut parent_of: HashMap<SpanId, Option<SpanId>> = HashMap::with_capacity(records.len());
+    let mut parent_of: QuickMap<SpanId, Option<SpanId>> = QuickMap::default();
+    parent_of.reserve(records.len());
     for record in records {
         // Of spans that share an id the first to arrive says what is above it.
         parent_of.entry(record.span_id).or_insert(record.parent_id);
     }
     let is_outermost = |record: &SpanRecord| {
-        let mut seen = HashSet::from([record.span_id]);
+        let mut seen = QuickSet::from_iter([record.span_id]);
         let mut above = record.parent_id;
         while let Some(id) = above {
             if has_marked_id(id) && id != record.span_id {

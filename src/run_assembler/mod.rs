@@ -12,10 +12,11 @@
 
 mod cutting;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::cutting::cut_into_runs;
+use crate::hashing::{QuickMap, QuickSet};
 use crate::ids::{SpanId, TraceId};
 use crate::span_record::SpanRecord;
 use crate::time::{Duration, Timestamp};
@@ -80,7 +81,7 @@ pub struct Advice {
 #[derive(Debug, Default)]
 pub struct RunAssembler {
     config: AssemblerConfig,
-    traces: HashMap<TraceId, Pending>,
+    traces: QuickMap<TraceId, Pending>,
     /// Traces with a closed root that still waits, oldest first.
     closing: Vec<TraceId>,
     /// Traces whose last run ended with spans missing: what still comes is late.
@@ -98,10 +99,10 @@ struct Pending {
     /// Records in order of arrival that are not in `below` yet: where no root closes, none ever is.
     unsorted: Vec<Arrived>,
     /// Records by parent id, so that a subtree is taken out without looking at the rest.
-    below: HashMap<Option<SpanId>, Vec<Arrived>>,
+    below: QuickMap<Option<SpanId>, Vec<Arrived>>,
     closed_roots: Vec<ClosedRoot>,
     /// Children of kept spans that left with a run of their own, by parent.
-    left_with_a_run: HashMap<SpanId, u64>,
+    left_with_a_run: QuickMap<SpanId, u64>,
     spans: usize,
     left_out: u64,
     first_arrival: Timestamp,
@@ -248,12 +249,13 @@ impl RunAssembler {
             let is_only_root = pending.closed_roots.len() == 1;
             for root in std::mem::take(&mut pending.closed_roots) {
                 let due = is_due(&root);
-                if !due && (!looked_at || pending.missing_below(&root.record) > 0) {
+                let missing = if due || looked_at { pending.missing_below(&root.record) } else { u64::MAX };
+                if !due && missing > 0 {
                     pending.closed_roots.push(root);
                     continue;
                 }
                 let is_marked = root.is_marked();
-                let (run, runs_inside) = pending.take_run(root, is_only_root);
+                let (run, runs_inside) = pending.take_run(root, missing, is_only_root);
                 freed = run.records.iter().map(SpanRecord::weight).fold(freed, usize::saturating_add);
                 if is_marked || runs_inside == 0 {
                     runs.push(run);
@@ -292,7 +294,7 @@ impl ClosedRoot {
 /// Of these spans the one with this id and all below it, for a report on a part of a trace; the root loses its
 /// parent. None if no span has the id. O(n).
 pub fn only_below(spans: Vec<SpanRecord>, root: SpanId) -> Vec<SpanRecord> {
-    let mut children: HashMap<(TraceId, SpanId), Vec<SpanId>> = HashMap::new();
+    let mut children: QuickMap<(TraceId, SpanId), Vec<SpanId>> = QuickMap::default();
     for span in &spans {
         if let Some(parent) = span.parent_id {
             children.entry((span.trace_id, parent)).or_default().push(span.span_id);
@@ -300,7 +302,7 @@ pub fn only_below(spans: Vec<SpanRecord>, root: SpanId) -> Vec<SpanRecord> {
     }
     let tops = spans.iter().filter(|span| span.span_id == root);
     let mut open: Vec<(TraceId, SpanId)> = tops.map(|span| (span.trace_id, root)).collect();
-    let mut kept: HashSet<(TraceId, SpanId)> = HashSet::new();
+    let mut kept: QuickSet<(TraceId, SpanId)> = QuickSet::default();
     while let Some((trace_id, id)) = open.pop() {
         if kept.insert((trace_id, id)) {
             let below = children.get(&(trace_id, id)).into_iter().flatten();
@@ -378,10 +380,9 @@ impl Pending {
         missing
     }
 
-    /// Takes out the run of `root`; says also how many marked runs have left from below it before. `is_only_root`: what
-    /// stays behind is below no other root that waits.
-    fn take_run(&mut self, root: ClosedRoot, is_only_root: bool) -> (FinishedRun, u64) {
-        let mut missing = self.missing_below(&root.record);
+    /// Takes out the run of `root`, which has so many spans `missing` below it; says also how many marked runs have left
+    /// from there before. `is_only_root`: what stays behind is below no other root that waits.
+    fn take_run(&mut self, root: ClosedRoot, mut missing: u64, is_only_root: bool) -> (FinishedRun, u64) {
         let root_id = root.record.span_id;
         let is_local_root = root.record.local.is_some_and(|local| local.is_local_root);
         let (mut arrived, runs_inside) = self.take_below(root_id);

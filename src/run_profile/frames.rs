@@ -1,8 +1,9 @@
 //! Time by call path: what a flame graph is drawn from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::hashing::QuickMap;
 use crate::run_profile::OTHER_NODES;
 use crate::time::Duration;
 
@@ -19,7 +20,7 @@ pub(crate) struct Frame {
 pub(crate) struct FrameTree {
     frames: Vec<(Frame, u128)>,
     depths: Vec<usize>,
-    index: HashMap<Frame, u32>,
+    index: QuickMap<Frame, u32>,
     limit: usize,
     left_out: u64,
 }
@@ -29,7 +30,7 @@ const MAX_DEPTH: usize = 128;
 
 impl FrameTree {
     pub(crate) fn with_limit(limit: usize) -> Self {
-        FrameTree { frames: Vec::new(), depths: Vec::new(), index: HashMap::new(), limit, left_out: 0 }
+        FrameTree { frames: Vec::new(), depths: Vec::new(), index: QuickMap::default(), limit, left_out: 0 }
     }
 
     /// The number of `frame`, or of the nearest one above it where there is no room.

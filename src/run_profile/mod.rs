@@ -2,10 +2,10 @@
 
 mod frames;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::analysis::critical_path::Segment;
+use crate::hashing::{QuickMap, QuickSet};
 use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
 use crate::run::{Run, SpanIx, Warning};
@@ -96,26 +96,31 @@ impl RunProfile {
     pub fn of(run: &Run, segments: &[Segment]) -> RunProfile {
         let root = run.span(run.root);
         let names = node_names(run);
-        let mut at: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut at: QuickMap<Arc<str>, usize> = QuickMap::default();
         let mut path: Vec<NodeOnPath> = Vec::new();
         let mut variant: Vec<Arc<str>> = Vec::new();
-        let mut is_in_variant: HashSet<Arc<str>> = HashSet::new();
+        let mut is_in_variant: QuickSet<Arc<str>> = QuickSet::default();
         let mut own_time = vec![Duration::ZERO; run.spans.len()];
         for segment in segments {
             let time = segment.interval.duration();
             let span = segment.span.index();
             own_time[span] = own_time[span].saturating_add(time);
-            let node = names[span].clone().filter(|_| segment.span != run.root);
-            let name = node.clone().unwrap_or_else(|| root.record.name.clone());
-            let at = *at.entry(name.clone()).or_insert_with(|| {
-                path.push(NodeOnPath { name, time: Duration::ZERO, drag: None });
-                path.len() - 1
-            });
-            path[at].time = path[at].time.saturating_add(time);
+            let node = names[span].as_ref().filter(|_| segment.span != run.root);
+            let name = node.unwrap_or(&root.record.name);
+            let place = match at.get(name) {
+                Some(place) => *place,
+                None => {
+                    path.push(NodeOnPath { name: name.clone(), time: Duration::ZERO, drag: None });
+                    at.insert(name.clone(), path.len() - 1);
+                    path.len() - 1
+                }
+            };
+            path[place].time = path[place].time.saturating_add(time);
             if let Some(node) = node
-                && is_in_variant.insert(node.clone())
+                && !is_in_variant.contains(node)
             {
-                variant.push(node);
+                is_in_variant.insert(node.clone());
+                variant.push(node.clone());
             }
         }
         limit_names(&mut path, &mut variant);
@@ -189,7 +194,7 @@ fn limit_names(path: &mut Vec<NodeOnPath>, variant: &mut Vec<Arc<str>>) {
     let mut by_time: Vec<(Duration, Arc<str>)> =
         path.iter().map(|node| (node.time, node.name.clone())).collect();
     by_time.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    let kept: HashSet<Arc<str>> =
+    let kept: QuickSet<Arc<str>> =
         by_time.into_iter().take(RunProfile::MAX_NAMES - 1).map(|(_, name)| name).collect();
     let others: Duration = path.iter().filter(|node| !kept.contains(&node.name)).map(|node| node.time).sum();
     path.retain(|node| kept.contains(&node.name));

@@ -1,7 +1,7 @@
 //! Where a spool's files are: what the log asks of a folder, and the folder on a disk.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ pub(crate) trait Folder {
 
 /// See [`Folder::Segment`].
 pub(crate) trait Segment {
-    /// Appends all of `bytes`. After an error a part of them may be there.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Appends all of `parts`, one behind the other. After an error a part of them may be there.
+    fn append(&mut self, parts: &[&[u8]]) -> io::Result<()>;
     /// Cuts everything from `len` on.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// What to bring to the disk so that the segment outlives a crash of the machine.
@@ -363,8 +363,20 @@ impl Folder for ProcessFolder {
 pub(crate) struct SegmentFile(Arc<File>);
 
 impl Segment for SegmentFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        (&*self.0).write_all(bytes)
+    fn append(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = slices.as_mut_slice();
+        // Empty ones in front would look like a file that takes nothing.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match (&*self.0).write_vectored(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
@@ -400,7 +412,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().join("spool");
         let mut own = ProcessFolder::create(&root, "agent", 1).unwrap();
-        own.create(1).unwrap().append(b"bytes").unwrap();
+        own.create(1).unwrap().append(&[b"by", b"", b"tes"]).unwrap();
         let path = own.path().to_owned();
         #[cfg(unix)]
         {

@@ -123,22 +123,30 @@ pub(crate) fn append_record(
     spans: u32,
     payload: &[&[u8]],
 ) -> bool {
-    let len: usize = payload.iter().map(|part| part.len()).sum();
-    let Ok(len) = u32::try_from(len) else { return false };
-    if len as usize > MAX_PAYLOAD {
-        return false;
-    }
-    let start = buffer.len();
-    buffer.reserve(RECORD_HEADER.saturating_add(len as usize));
-    buffer.extend_from_slice(&len.to_le_bytes());
-    buffer.extend_from_slice(&[kind as u8, 0, 0, 0]);
-    buffer.extend_from_slice(&sequence.to_le_bytes());
-    buffer.extend_from_slice(&spans.to_le_bytes());
-    let checksum = crc32c::crc32c(buffer.get(start..).unwrap_or_default());
-    let checksum = payload.iter().fold(checksum, |sum, part| crc32c::crc32c_append(sum, part));
-    buffer.extend_from_slice(&checksum.to_le_bytes());
+    let Some(header) = record_header(kind, sequence, spans, payload) else { return false };
+    buffer.extend_from_slice(&header);
     payload.iter().for_each(|part| buffer.extend_from_slice(part));
     true
+}
+
+/// What stands in front of a record's payload; `None` if that is longer than [`MAX_PAYLOAD`].
+pub(crate) fn record_header(
+    kind: Kind,
+    sequence: u64,
+    spans: u32,
+    payload: &[&[u8]],
+) -> Option<[u8; RECORD_HEADER]> {
+    let len = payload.iter().map(|part| part.len()).fold(0, usize::saturating_add);
+    let len = u32::try_from(len).ok().filter(|len| *len as usize <= MAX_PAYLOAD)?;
+    let mut header = [0; RECORD_HEADER];
+    let (checked, checksum) = header.split_at_mut(RECORD_HEADER - 4);
+    let [a, b, c, d] = len.to_le_bytes();
+    let ([e, f, g, h, i, j, k, l], [m, n, o, p]) = (sequence.to_le_bytes(), spans.to_le_bytes());
+    checked.copy_from_slice(&[a, b, c, d, kind as u8, 0, 0, 0, e, f, g, h, i, j, k, l, m, n, o, p]);
+    let sum = crc32c::crc32c(checked);
+    let sum = payload.iter().fold(sum, |sum, part| crc32c::crc32c_append(sum, part));
+    checksum.copy_from_slice(&sum.to_le_bytes());
+    Some(header)
 }
 
 /// A record's header, not yet checked.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::folder::{Folder, Segment};
 use super::format::{
     Kind, Position, RECORD_HEADER, SEGMENT_HEADER, SegmentReader, ack_slot, append_record,
-    append_segment_header,
+    append_segment_header, record_header,
 };
 
 /// How large a log may grow.
@@ -215,21 +215,22 @@ impl<F: Folder> Log<F> {
             self.begin_segment(now)?;
         }
         let Some(active) = &mut self.active else { return Err(AppendError::Full) };
-        self.buffer.clear();
-        if !append_record(&mut self.buffer, kind, self.next_sequence, spans, payload) {
+        let Some(header) = record_header(kind, self.next_sequence, spans, payload) else {
             return Err(AppendError::TooLarge);
-        }
-        if let Err(error) = write(active, &self.buffer) {
+        };
+        // Header and payload in one write, from where they are.
+        let parts: Vec<&[u8]> = std::iter::once(&header[..]).chain(payload.iter().copied()).collect();
+        if let Err(error) = write(active, &parts) {
             // What is left of the record is cut when the segment is read.
             if active.file.truncate(active.stored.len).is_err() {
-                active.stored.tail = self.buffer.len() as u64;
+                active.stored.tail = needed;
                 self.bytes = self.bytes.saturating_add(active.stored.tail);
                 self.seal();
             }
             return Err(error.into());
         }
         let Some(active) = &mut self.active else { return Err(AppendError::Full) };
-        let written = self.buffer.len() as u64;
+        let written = needed;
         let position = Position { segment: active.stored.number, offset: active.stored.len };
         active.stored.len = active.stored.len.saturating_add(written);
         self.bytes = self.bytes.saturating_add(written);
@@ -257,7 +258,7 @@ impl<F: Folder> Log<F> {
         if !append_record(&mut self.buffer, Kind::Preamble, self.next_sequence, 0, &[&self.preamble]) {
             return Err(AppendError::TooLarge);
         }
-        if let Err(error) = write(&mut active, &self.buffer) {
+        if let Err(error) = write(&mut active, &[&self.buffer]) {
             // Nothing of worth is in it.
             let _ = self.folder.remove(number);
             return Err(error.into());
@@ -473,7 +474,7 @@ impl<F: Folder> Log<F> {
     }
 }
 
-fn write<S: Segment>(active: &mut Active<S>, bytes: &[u8]) -> io::Result<()> {
+fn write<S: Segment>(active: &mut Active<S>, parts: &[&[u8]]) -> io::Result<()> {
     active.is_dirty = true;
-    active.file.append(bytes)
+    active.file.append(parts)
 }

@@ -125,7 +125,8 @@ impl Folder for ModelFolder {
 }
 
 impl Segment for ModelSegment {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn append(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        let bytes = parts.concat();
         let mut disk = self.disk.borrow_mut();
         let (written, result) = disk.write(bytes.len());
         disk.segments.entry(self.number).or_default().extend_from_slice(&bytes[..written]);

@@ -6,11 +6,10 @@
 use std::io::Read;
 use std::time::Duration;
 
-use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::HeaderMap;
 
-use super::{MAX_RESPONSE, gzip};
+use super::MAX_RESPONSE;
 use crate::decode::json_value::from_base64;
 use crate::decode::protobuf::{Field, Fields, Value};
 use crate::delivery::retry::GrpcCode;
@@ -24,16 +23,11 @@ pub(super) struct Status {
     pub(super) retry_delay: Option<Duration>,
 }
 
-/// Puts a message into a frame: whether it is packed, its length, itself.
-pub(super) fn frame(message: &[u8], is_compressed: bool) -> Bytes {
-    let packed = is_compressed.then(|| gzip(message));
-    let payload = packed.as_deref().unwrap_or(message);
-    let mut frame = Vec::with_capacity(payload.len().saturating_add(FRAME_HEAD));
-    frame.push(u8::from(is_compressed));
+/// What stands in front of a message: whether it is packed, and its length.
+pub(super) fn frame_head(length: usize, is_compressed: bool) -> [u8; FRAME_HEAD] {
     // Requests are a few MiB at most.
-    frame.extend_from_slice(&(payload.len() as u32).to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame.into()
+    let [a, b, c, d] = (length as u32).to_be_bytes();
+    [u8::from(is_compressed), a, b, c, d]
 }
 
 const FRAME_HEAD: usize = 5;
@@ -123,6 +117,7 @@ fn duration_of_retry_info(info: &[u8]) -> Duration {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::gzip;
     use super::*;
 
     fn detail(url: &str, value: &[u8]) -> Vec<u8> {
@@ -175,6 +170,11 @@ mod tests {
             assert_eq!(with(details), expected, "{details:?}");
         }
         assert_eq!(status(&HeaderMap::new()), None);
+    }
+
+    fn frame(message: &[u8], is_compressed: bool) -> Vec<u8> {
+        let payload = if is_compressed { gzip(&[message]) } else { message.to_vec() };
+        [&frame_head(payload.len(), is_compressed)[..], &payload].concat()
     }
 
     #[test]

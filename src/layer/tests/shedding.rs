@@ -161,35 +161,54 @@ fn pressure_that_is_over_leaves_no_trace() {
 #[test]
 fn a_shard_that_fills_takes_less_of_each_span_then_no_internal_ones_then_no_nodes_and_roots_last() {
     // Two shards; one thread leaves all it has in one of them.
-    const SHARD: u32 = 32 << 10;
-    let core = LayerCore::new(config(), Arc::new(Shards::new(1, 2 * SHARD as usize)));
+    const SHARD: usize = 64 << 10;
+    let shards = Arc::new(Shards::new(1, 2 * SHARD));
+    let core = LayerCore::new(config(), shards.clone());
     let mut bench = Bench { harness: Harness::with_core(core), now: Arc::default() };
-    let finished = bench.run(|_| {
-        let _run = info_span!("run").entered();
-        for _ in 0..300 {
-            let _outer = info_span!("outer").entered();
-            info_span!("leaf").in_scope(|| info!("event"));
-            info_span!("node", node.id = "n").in_scope(|| info!("event"));
+    // How much the shard held behind each span that was taken.
+    let mut held: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut before = 0;
+    let mut note = |name| {
+        let now = shards.held();
+        if now > before {
+            held.entry(name).or_default().push(now);
         }
-    });
-    let ends = |name: &str| -> Vec<(u32, bool)> {
-        let those = finished.iter().filter(|it| it.span.name == name);
-        those.map(|it| (it.frame.start + it.frame.len, it.span.events.is_empty())).collect()
+        before = now;
     };
-    let (leaves, nodes, outers, run) = (ends("leaf"), ends("node"), ends("outer"), ends("run"));
-    for (end, is_shed) in leaves.iter().chain(&nodes) {
-        // A few bytes of tags and lengths are not counted beforehand.
-        assert!(*is_shed == (*end > SHARD / 2 + 3), "{end}");
+    let finished = bench.run(|_| {
+        let run = info_span!("run").entered();
+        for _ in 0..300 {
+            let outer = info_span!("outer").entered();
+            info_span!("leaf").in_scope(|| info!("event"));
+            note("leaf");
+            info_span!("node", node.id = "n").in_scope(|| info!("event"));
+            note("node");
+            drop(outer);
+            note("outer");
+        }
+        drop(run);
+        note("run");
+    });
+    let with_events = |name: &str| -> Vec<bool> {
+        let those = finished.iter().filter(|it| it.span.name == name);
+        those.map(|it| !it.span.events.is_empty()).collect()
+    };
+    let count = |name: &str| finished.iter().filter(|it| it.span.name == name).count();
+    for name in ["leaf", "node"] {
+        assert_eq!(held[name].len(), count(name));
+        for (held, has_event) in held[name].iter().zip(with_events(name)) {
+            // An event takes less than that.
+            assert!(if has_event { *held <= SHARD / 2 } else { *held > SHARD / 2 - 100 }, "{held}");
+        }
     }
-    assert!(leaves.iter().all(|(end, _)| *end <= SHARD / 4 * 3 + 3));
-    let last = |ends: &[(u32, bool)]| ends.last().unwrap().0;
-    assert!(last(&leaves) > SHARD / 4 * 3 - 1_000 && last(&nodes) > SHARD - 1_000, "each up to its mark");
-    assert!(last(&nodes).max(last(&outers)) <= SHARD + 3);
-    assert!(run[0].0 > last(&nodes).max(last(&outers)), "the root came last and was taken");
+    let last = |name: &str| *held[name].last().unwrap();
+    assert!((SHARD / 4 * 3 - 1000..=SHARD / 4 * 3).contains(&last("leaf")), "up to its mark");
+    assert!((SHARD - 1000..=SHARD).contains(&last("node").max(last("outer"))), "up to its mark");
+    assert!(last("run") > last("node").max(last("outer")), "the root came last and was taken");
     let [payload, events, links, internal, internal_in_shard, shard_full] = counts(&bench);
     assert_eq!((payload, links, internal), (0, 0, 0));
-    assert_eq!(leaves.len() as u64 + internal_in_shard, 300);
-    assert_eq!((nodes.len() + outers.len()) as u64 + shard_full, 600);
+    assert_eq!(count("leaf") as u64 + internal_in_shard, 300);
+    assert_eq!((count("node") + count("outer")) as u64 + shard_full, 600);
     let without_events = finished.iter().filter(|it| it.span.dropped_events_count == 1).count() as u64;
     assert!(without_events > 0 && events >= without_events, "those that were then refused count too");
 }

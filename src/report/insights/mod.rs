@@ -17,7 +17,7 @@ mod spread;
 
 use std::cell::OnceCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use self::catalogue::insight;
 use super::analysed::Analysed;
@@ -29,6 +29,7 @@ use super::{
 use crate::analysis::critical_path::Entry;
 use crate::analysis::replay::Changes;
 use crate::analysis::variability::threshold_severity;
+use crate::hashing::QuickMap;
 use crate::money::Money;
 use crate::report::build::ReportOptions;
 use crate::run::SpanIx;
@@ -48,7 +49,7 @@ pub(super) struct Case<'a> {
     cost: Option<&'a CostSection>,
     /// Path time of each span with all below it.
     path_below: Vec<Duration>,
-    entries: OnceCell<HashMap<SpanIx, Entry>>,
+    entries: OnceCell<QuickMap<SpanIx, Entry>>,
 }
 
 /// A finding, and the change its first suggestion stands for.
@@ -149,7 +150,7 @@ impl<'a> Case<'a> {
     }
 
     /// How the path came into each span on it.
-    fn entries(&self) -> &HashMap<SpanIx, Entry> {
+    fn entries(&self) -> &QuickMap<SpanIx, Entry> {
         let entries = &self.analysed.critical.entries;
         self.entries.get_or_init(|| entries.iter().map(|entry| (entry.span, *entry)).collect())
     }

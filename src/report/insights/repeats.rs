@@ -1,9 +1,10 @@
 //! LP105 and LP106: calls that were made before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::{Candidate, Case};
 use crate::analysis::replay::{Changes, Scale};
+use crate::hashing::QuickMap;
 use crate::report::booking::{NodeIx, add_money};
 use crate::report::{Confidence, Reason, Severity, Suggestion};
 use crate::run::SpanIx;
@@ -72,7 +73,7 @@ pub(super) fn identical_input(case: &Case<'_>, found: &mut Vec<Candidate>) {
 
 fn repeats_of(case: &Case<'_>, node: NodeIx) -> Vec<SpanIx> {
     let run = case.analysed.run;
-    let mut answered: HashMap<u64, crate::time::Timestamp> = HashMap::new();
+    let mut answered: QuickMap<u64, crate::time::Timestamp> = QuickMap::default();
     let mut repeats = Vec::new();
     let mut executions = case.analysed.booking.nodes[node].executions.clone();
     executions.sort_by_key(|ix| (run.span(*ix).run_interval().start, *ix));
