@@ -174,6 +174,7 @@ enum Event {
 }
 
 /// The bytes that mean something outside of strings.
+#[allow(clippy::indexing_slicing, reason = "a mistake would not compile")]
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut byte = 0;

@@ -167,20 +167,13 @@ pub(super) fn id_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 fn hex_digit(digit: u8) -> Option<u8> {
-    HEX_DIGITS.get(usize::from(digit)).copied().filter(|value| *value < 16)
-}
-
-/// The value of each byte that is a hex digit of either case, else something above all of them.
-const HEX_DIGITS: [u8; 256] = {
-    let mut values = [u8::MAX; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[b"0123456789abcdef"[value] as usize] = value as u8;
-        values[b"0123456789ABCDEF"[value] as usize] = value as u8;
-        value += 1;
+    match digit {
+        b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(digit.wrapping_sub(b'a').wrapping_add(10)),
+        b'A'..=b'F' => Some(digit.wrapping_sub(b'A').wrapping_add(10)),
+        _ => None,
     }
-    values
-};
+}
 
 /// The bytes of an id in hex that may leave out zeros in front; one that is no hex stands for its own characters.
 pub(super) fn short_id_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
