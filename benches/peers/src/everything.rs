@@ -8,6 +8,8 @@ use anyhow::{Context, ensure};
 use crate::export::cost::{self, CostPlan};
 use crate::export::sustained::{self, RATES};
 use crate::export::{Protocol, Setup, memory, scaling};
+use crate::results::SpanCost;
+use crate::setups::SETUPS;
 use crate::sink::SinkProcess;
 use crate::span_costs;
 use crate::tables::{About, Bench, Figures};
@@ -26,7 +28,7 @@ pub struct Plan {
     full_speed_nodes: usize,
     memory_nodes: usize,
     scaling: (usize, usize),
-    counts_spans: bool,
+    counted_nodes: Option<usize>,
     benches: &'static [&'static [&'static str]],
 }
 
@@ -36,18 +38,18 @@ impl Plan {
         Plan {
             cost: CostPlan {
                 cases: CostPlan::all_cases(),
-                rounds: 5,
+                rounds: 3,
                 nodes: 60_000,
                 steady: Some((20_000, 30_000)),
-                counted: Some(4_000),
+                counted: None,
             },
             steady_rate: 20_000,
             rates: RATES.to_vec(),
-            seconds_per_rate: 1.5,
+            seconds_per_rate: 1.0,
             full_speed_nodes: 1_000_000,
             memory_nodes: 1_000_000,
-            scaling: (7, 100_000),
-            counts_spans: true,
+            scaling: (5, 50_000),
+            counted_nodes: Some(4_000),
             benches: &[
                 &["analysis", "--no-default-features", "--features", "compressed"],
                 &["pricing", "--no-default-features"],
@@ -71,7 +73,7 @@ impl Plan {
             full_speed_nodes: 0,
             memory_nodes: 10_000,
             scaling: (1, 4_000),
-            counts_spans: false,
+            counted_nodes: None,
             benches: &[],
         }
     }
@@ -81,8 +83,9 @@ impl Plan {
 ///
 /// # Errors
 /// If this program cannot be started as a sink, or cargo cannot be asked for versions.
-pub fn measure(plan: &Plan, root: &Path, mut tell: impl FnMut(&str)) -> anyhow::Result<Figures> {
+pub fn measure(plan: &Plan, root: &Path, tell: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Figures> {
     let about = About::here(root)?;
+    let can_count = about.valgrind.is_some();
     let mut figures = Figures {
         about,
         spans: Vec::new(),
@@ -94,15 +97,15 @@ pub fn measure(plan: &Plan, root: &Path, mut tell: impl FnMut(&str)) -> anyhow::
         benches: Vec::new(),
     };
     let sink = SinkProcess::start()?;
-    let can_count = figures.about.valgrind.is_some();
-    let counted = plan.cost.counted.filter(|_| can_count);
-    figures.costs = cost::measure(&CostPlan { counted, ..plan.cost.clone() }, &sink, &mut tell);
+    figures.costs = cost::measure(&plan.cost, &sink, tell);
     for setup in MAIN {
-        for protocol in Protocol::ALL {
+        // What one pipeline takes differs little between protocols.
+        let is_shown = matches!(setup, Setup::LongpoleFull | Setup::Sdk);
+        for protocol in if is_shown { &Protocol::ALL[..] } else { &[Protocol::Grpc] } {
             tell(&format!("rates: {}, {}", setup.title(), protocol.title()));
             let steps = (&plan.rates[..], plan.seconds_per_rate);
             figures.sustained.push(sustained::measure(
-                (setup, protocol),
+                (setup, *protocol),
                 steps,
                 plan.full_speed_nodes,
                 &sink,
@@ -110,20 +113,75 @@ pub fn measure(plan: &Plan, root: &Path, mut tell: impl FnMut(&str)) -> anyhow::
         }
     }
     for setup in Setup::SENDING {
-        tell(&format!("memory: {}", setup.title()));
+        tell(&format!("memory and two threads: {}", setup.title()));
         figures.memory.push(memory::measure((setup, Protocol::Grpc), plan.memory_nodes, &sink));
-        tell(&format!("two threads: {}", setup.title()));
         let (rounds, nodes) = plan.scaling;
         figures.scaling.push(scaling::measure(setup, rounds, nodes, &sink));
-    }
-    if plan.counts_spans && can_count {
-        figures.spans = span_costs::measure("", false, |cost| tell(&span_costs::line(cost)))?;
     }
     for arguments in plan.benches {
         tell(&format!("cargo bench --bench {}", arguments[0]));
         figures.benches.push(bench(arguments, root));
     }
+    if let Some(nodes) = plan.counted_nodes.filter(|_| can_count) {
+        count(&mut figures, nodes, tell)?;
+    }
     Ok(figures)
+}
+
+/// Counts instructions, on two threads: counts do not mind company as times do.
+fn count(figures: &mut Figures, nodes: usize, tell: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
+    let cases = |protocol| Setup::SENDING.map(|setup| (setup, protocol));
+    let (ours, theirs) = std::thread::scope(|scope| {
+        let ours = scope.spawn(|| counts(&["longpole"], &cases(Protocol::Http), nodes, tell));
+        let theirs = counts(&["none ", "no-op ", "tro-", "fastrace"], &cases(Protocol::Grpc), nodes, tell);
+        (ours.join(), theirs)
+    });
+    let ours = ours.map_err(|_| anyhow::anyhow!("the thread that counts longpole has panicked"))?;
+    for counts in [ours, theirs] {
+        let (spans, sent) = counts?;
+        figures.spans.extend(spans);
+        for ((setup, protocol), instructions) in sent {
+            let known = figures.costs.iter_mut();
+            for cost in known.filter(|cost| cost.setup == setup && cost.protocol == protocol) {
+                match &instructions {
+                    Ok(instructions) => cost.instructions.clone_from(instructions),
+                    Err(problem) => cost.problem = Some(format!("not counted: {problem}")),
+                }
+            }
+        }
+    }
+    figures.spans.sort_by_key(|cost| SETUPS.iter().position(|setup| setup.name == cost.setup));
+    Ok(())
+}
+
+type Sent = Vec<((Setup, Protocol), Result<Vec<f64>, String>)>;
+
+/// What spans cost by set-ups whose names begin so, and what sent ones cost.
+fn counts(
+    names: &[&str],
+    cases: &[(Setup, Protocol)],
+    nodes: usize,
+    tell: &(dyn Fn(&str) + Sync),
+) -> anyhow::Result<(Vec<SpanCost>, Sent)> {
+    let sink = SinkProcess::start()?;
+    let mut spans = Vec::new();
+    for name in names {
+        let hear = |cost: &SpanCost| tell(&span_costs::line(cost));
+        // The threads behind are counted for A alone: that takes much longer, and the sent spans tell more.
+        let mut hot = span_costs::measure(name, true, hear)?;
+        for cost in hot.iter_mut().filter(|cost| cost.workload == "A") {
+            if let Some(all) = span_costs::measure(&format!("{} A", cost.setup), false, hear)?.pop() {
+                *cost = all;
+            }
+        }
+        spans.append(&mut hot);
+    }
+    let sent = cases.iter().map(|(setup, protocol)| {
+        tell(&format!("instructions: {}, {}", setup.title(), protocol.title()));
+        let counted = cost::instructions((*setup, *protocol), nodes, &sink);
+        ((*setup, *protocol), counted.map_err(|error| format!("{error:#}")))
+    });
+    Ok((spans, sent.collect()))
 }
 
 /// What a bench of the library prints.

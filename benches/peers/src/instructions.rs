@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus};
 
 /// The C library has several ways to copy memory and chooses by processor and cache sizes; one choice for all, so that
 /// counts of different machines can be compared.
-const ONE_C_LIBRARY: (&str, &str) = (
+pub(crate) const ONE_C_LIBRARY: (&str, &str) = (
     "GLIBC_TUNABLES",
     "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX2_Usable,-AVX_Fast_Unaligned_Load,-ERMS,-FSRM:\
      glibc.cpu.x86_non_temporal_threshold=0xc0000:glibc.cpu.x86_rep_movsb_threshold=0x800:\

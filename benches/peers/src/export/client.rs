@@ -84,7 +84,8 @@ pub fn run(spec: &ClientSpec) -> anyhow::Result<ClientReport> {
     Ok(ClientReport { nodes, make_ns, hot_ns, whole, peak_kib, before_kib, left })
 }
 
-/// Makes so many nodes on each thread; the threads' processor time for it.
+/// Makes so many nodes on each thread; the threads' processor time for it. Callgrind is told its name.
+#[inline(never)]
 fn make(spec: &ClientSpec, nodes: usize, pace: Pace, pipeline: &Pipeline) -> anyhow::Result<u64> {
     match (spec.threads, pace) {
         (1, pace) => make_on_one(spec.setup, nodes, pace, pipeline),

@@ -93,15 +93,7 @@ impl Cost {
     }
 
     fn measure(&mut self, plan: &CostPlan, is_first: bool, sink: &SinkProcess) -> anyhow::Result<()> {
-        let spec = ClientSpec {
-            setup: self.setup,
-            protocol: self.protocol,
-            url: sink.url(),
-            warm_up: WARM_UP,
-            nodes: plan.nodes,
-            pace: Pace::Flush(AT_ONCE),
-            threads: 1,
-        };
+        let spec = spec((self.setup, self.protocol), plan.nodes, sink);
         let exported = whole(&spec, sink)?;
         self.came = exported.came;
         let (expected, attributes) = (self.setup.attributes(), self.came.attributes_per_node());
@@ -118,10 +110,23 @@ impl Cost {
             self.steady_ns.push(exported.client.whole.process_ns as f64 / nodes as f64);
         }
         if let Some(nodes) = plan.counted.filter(|_| is_first) {
-            self.instructions = by_callgrind(&ClientSpec { nodes, ..spec }, sink)?;
+            self.instructions = instructions((self.setup, self.protocol), nodes, sink)?;
         }
         Ok(())
     }
+}
+
+/// Instructions of each thread for a span, the one that makes spans first; from `nodes` and four times as many.
+///
+/// # Errors
+/// If callgrind cannot be run, or a span is lost.
+pub fn instructions(case: (Setup, Protocol), nodes: usize, sink: &SinkProcess) -> anyhow::Result<Vec<f64>> {
+    by_callgrind(&spec(case, nodes, sink), sink)
+}
+
+fn spec((setup, protocol): (Setup, Protocol), nodes: usize, sink: &SinkProcess) -> ClientSpec {
+    let pace = Pace::Flush(AT_ONCE);
+    ClientSpec { setup, protocol, url: sink.url(), warm_up: WARM_UP, nodes, pace, threads: 1 }
 }
 
 /// Runs a program of which nothing may be lost.

@@ -38,7 +38,7 @@ pub fn page(figures: &Figures) -> String {
         "Calls of the allocator for a span, on the same thread.",
         &spans(figures, Figure::Allocations),
     );
-    section(&mut page, "All threads, before anything is sent", ALL_THREADS, &spans(figures, Figure::All));
+    section(&mut page, "All threads", ALL_THREADS, &all_threads(figures));
     section(&mut page, "All threads, sent", &sent_text(figures), &sent(figures));
     section(&mut page, "Spans a second", SUSTAINED, &sustained(figures));
     section(&mut page, "Memory", MEMORY, &memory(figures));
@@ -62,7 +62,7 @@ A with a text of 1 KiB or 16 KiB, with three events, with two links; and A in sp
 Every row says what it is; fastrace is no layer, its spans are made with its own functions. longpole cuts texts at 4 KiB \
 unless told otherwise, so there is a row in which it does not.";
 const ALL_THREADS: &str = "\
-The same on all threads of the program, until every span was exported: longpole's to a server that takes them, the others' \
+A on all threads of the program, until every span was exported: longpole's to a server that takes them, the others' \
 to an exporter that does nothing. longpole's contain the analysis of each run.";
 const SUSTAINED: &str = "\
 Every millisecond the spans of that millisecond at once, with queues as they come, up to the first rate at which a span was \
@@ -100,7 +100,6 @@ fn about(about: &About) -> String {
 #[derive(Clone, Copy)]
 pub(super) enum Figure {
     Hot,
-    All,
     Allocations,
 }
 
@@ -126,7 +125,6 @@ pub(super) fn span_cell(costs: &[SpanCost], setup: &str, workload: &str, figure:
     };
     let number = match figure {
         Figure::Hot => cost.hot_instructions,
-        Figure::All => cost.all_instructions,
         Figure::Allocations => cost.hot_allocations,
     };
     match (number, figure, &cost.problem) {
@@ -134,6 +132,15 @@ pub(super) fn span_cell(costs: &[SpanCost], setup: &str, workload: &str, figure:
         (number, Figure::Allocations, _) => decimal(number, 1),
         (number, ..) => whole(number),
     }
+}
+
+/// Everything about A.
+fn all_threads(figures: &Figures) -> String {
+    let rows = figures.spans.iter().filter(|cost| cost.workload == "A").map(|cost| {
+        let (allocations, bytes) = (decimal(cost.all_allocations, 1), whole(cost.all_bytes));
+        vec![cost.what.clone(), whole(cost.all_instructions), allocations, bytes]
+    });
+    table(&["", "instructions", "allocations", "bytes allocated"], &rows.collect::<Vec<_>>())
 }
 
 fn sent_text(figures: &Figures) -> String {

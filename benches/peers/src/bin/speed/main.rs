@@ -60,7 +60,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
 fn measure_everything() -> anyhow::Result<()> {
     let root = root()?;
     everything::build_allocations(&root)?;
-    let figures = everything::measure(&Plan::whole(), &root, |text| eprintln!("{text}"))?;
+    let figures = everything::measure(&Plan::whole(), &root, &|text| eprintln!("{text}"))?;
     let data = std::env::current_exe()?.with_file_name("speed.json");
     figures.write(&data)?;
     eprintln!("the figures are in {}", data.display());
@@ -72,7 +72,7 @@ fn measure_everything() -> anyhow::Result<()> {
 }
 
 fn check() -> anyhow::Result<()> {
-    let figures = everything::measure(&Plan::short(), &root()?, |_| {})?;
+    let figures = everything::measure(&Plan::short(), &root()?, &|_| {})?;
     let problems = figures.problems();
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
     let lossy: Vec<&str> =
