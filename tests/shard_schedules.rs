@@ -111,7 +111,7 @@ mod sync {
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use shard::{Chunk, FrameHead, Refused, Shards, UpTo};
+use shard::{Chunk, Left, Refused, Shards, UpTo};
 use sync::Thread;
 
 fn explore(model: impl Fn() + Send + Sync + 'static) {
@@ -123,7 +123,7 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
 /// Leaves `spans`, one byte each, in the shard of thread number `ordinal`. Says how many were taken.
 fn produce(shards: &Shards, ordinal: u32, spans: &[u8]) -> usize {
     sync::set_thread_ordinal(ordinal);
-    let push = |span: &u8| shards.push(UpTo::Full, FrameHead::default(), [&[*span]], || None);
+    let push = |span: &u8| shards.push(UpTo::Full, Left::default(), [&[*span]], || None);
     let pushed: Vec<_> = spans.iter().map(push).collect();
     assert!(pushed.iter().all(|pushed| matches!(pushed, Ok(()) | Err(Refused::Closed))));
     pushed.iter().filter(|pushed| pushed.is_ok()).count()

@@ -13,10 +13,10 @@ use longpole::{Report, ReportOptions, report_on, report_on_run, runs_in};
 use super::spans::{Format, write_spans};
 
 /// Spans of each case.
-pub const SPANS: usize = 10_000;
+pub(crate) const SPANS: usize = 10_000;
 
 /// What is counted.
-pub const CASES: [&str; 9] = [
+pub(crate) const CASES: [&str; 9] = [
     "decode protobuf",
     "decode JSON lines",
     "decode one JSON document",
@@ -29,7 +29,7 @@ pub const CASES: [&str; 9] = [
 ];
 
 /// Everything that comes before a case, and the case itself; `None` if there is none of this name.
-pub fn prepare(case: &str) -> Option<Box<dyn FnOnce()>> {
+pub(crate) fn prepare(case: &str) -> Option<Box<dyn FnOnce()>> {
     Some(match case {
         "decode protobuf" => decoding(Format::Protobuf),
         "decode JSON lines" => decoding(Format::JsonLines),

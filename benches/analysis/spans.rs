@@ -15,7 +15,7 @@ const NODE_NAMES: usize = 100;
 
 /// How spans are written.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Format {
+pub(crate) enum Format {
     Protobuf,
     JsonLines,
     /// All requests in one document.
@@ -25,9 +25,10 @@ pub enum Format {
 }
 
 impl Format {
-    pub const ALL: [Format; 4] = [Format::Protobuf, Format::JsonLines, Format::JsonDocument, Format::Gzip];
+    pub(crate) const ALL: [Format; 4] =
+        [Format::Protobuf, Format::JsonLines, Format::JsonDocument, Format::Gzip];
 
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Format::Protobuf => "protobuf",
             Format::JsonLines => "JSON lines",
@@ -38,7 +39,12 @@ impl Format {
 }
 
 /// Writes so many spans, in runs of so many.
-pub fn write_spans(mut out: impl Write, format: Format, spans: usize, per_run: usize) -> io::Result<()> {
+pub(crate) fn write_spans(
+    mut out: impl Write,
+    format: Format,
+    spans: usize,
+    per_run: usize,
+) -> io::Result<()> {
     if format == Format::Gzip {
         let mut packed = GzEncoder::new(out, Compression::fast());
         write_requests(&mut packed, Format::JsonLines, spans, per_run)?;

@@ -45,7 +45,8 @@ pub(super) enum EventKind {
     End,
 }
 
-/// An event in one number, so that events of one instant are sorted by comparing numbers.
+/// An event in one number, so that events of one instant are sorted by comparing numbers. With the instant before it,
+/// all are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank(u64);
 
@@ -80,24 +81,27 @@ impl<'r> EventGraph<'r> {
     pub fn new(run: &'r Run) -> Self {
         // At one instant ends come first, because who starts then may have waited for them; among ends children
         // come before parents, among starts parents before children. A parent's position is below its children's.
-        let mut moments: Vec<(Timestamp, Rank)> = Vec::with_capacity(run.spans.len() * 2);
+        let moment =
+            |at: Timestamp, Rank(rank): Rank| u128::from(at.as_unix_nanos()) << 64 | u128::from(rank);
+        let mut moments: Vec<u128> = Vec::with_capacity(run.spans.len() * 2);
         for ix in run.indices().filter(|ix| run.span(*ix).is_blocking()) {
             let span = run.span(ix);
             let earliest = span.parent.map_or(span.clipped.start, |parent| run.span(parent).clipped.start);
             let creation = span.record.start.max(earliest);
             if creation < span.clipped.start {
-                moments.push((creation, Rank::of(EventKind::Creation, ix)));
-                moments.push((span.clipped.start, Rank::of(EventKind::QueuedStart, ix)));
+                moments.push(moment(creation, Rank::of(EventKind::Creation, ix)));
+                moments.push(moment(span.clipped.start, Rank::of(EventKind::QueuedStart, ix)));
             } else {
-                moments.push((span.clipped.start, Rank::of(EventKind::Start, ix)));
+                moments.push(moment(span.clipped.start, Rank::of(EventKind::Start, ix)));
             }
-            moments.push((span.clipped.end, Rank::of(EventKind::End, ix)));
+            moments.push(moment(span.clipped.end, Rank::of(EventKind::End, ix)));
         }
         moments.sort_unstable();
 
         let mut base = vec![Timestamp::EPOCH; run.spans.len()];
-        let events = moments.into_iter().map(|(at, rank)| {
-            let (kind, span) = rank.event();
+        let events = moments.into_iter().map(|moment| {
+            let (at, rank) = ((moment >> 64) as u64, (moment & u128::from(u64::MAX)) as u64);
+            let (at, (kind, span)) = (Timestamp::from_unix_nanos(at), Rank(rank).event());
             let parent = run.span(span).parent;
             let declared = run.predecessors(span).iter().map(|before| run.span(*before).clipped.end).max();
             let since = match (kind, parent) {

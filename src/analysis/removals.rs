@@ -21,12 +21,20 @@ impl EventGraph<'_> {
     /// The same as a [`replay`](EventGraph::replay) with [`Scale::FREE`](super::replay::Scale::FREE) for each group.
     /// O(n · groups).
     pub fn walls_without(&self, groups: usize, group_of: impl Fn(SpanIx) -> Option<usize>) -> Vec<Duration> {
-        let group: Vec<usize> = self.run.indices().map(|ix| group_of(ix).unwrap_or(usize::MAX)).collect();
         let mut walls = Vec::with_capacity(groups);
+        if self.run.dependencies.is_empty() {
+            let course = Course::of(self, group_of);
+            let mut points: Vec<Points> = vec![[0; LANES]; course.places];
+            for first in (0..groups).step_by(LANES) {
+                let ends = course.ends_without(first, &mut points);
+                walls.extend(ends.iter().take(groups - first).map(|end| Duration::from_nanos(*end)));
+            }
+            return walls;
+        }
+        let group: Vec<usize> = self.run.indices().map(|ix| group_of(ix).unwrap_or(usize::MAX)).collect();
         // Of each span the latest of its start and its children's ends so far; its own end once that has come.
         let mut latest: Vec<Points> = vec![[0; LANES]; self.run.spans.len()];
-        let has_declared = !self.run.dependencies.is_empty();
-        let mut starts: Vec<Points> = if has_declared { latest.clone() } else { Vec::new() };
+        let mut starts: Vec<Points> = latest.clone();
         for first in (0..groups).step_by(LANES) {
             let lane_of = |ix: SpanIx| group[ix.index()].wrapping_sub(first);
             let ends = self.ends_without(lane_of, &mut latest, &mut starts);
@@ -35,8 +43,8 @@ impl EventGraph<'_> {
         walls
     }
 
-    /// When the run ends in each replay, if each leaves out the own time of the spans of its lane.
-    /// `latest` and `starts` have a place for each span, `starts` only where something was declared.
+    /// When the run ends in each replay, if each leaves out the own time of the spans of its lane. `latest` and
+    /// `starts` have a place for each span.
     fn ends_without(
         &self,
         lane_of: impl Fn(SpanIx) -> usize,
@@ -65,14 +73,133 @@ impl EventGraph<'_> {
                     };
                     let start = later(base, event.own_time, lane_of(parent));
                     latest[span] = start;
-                    if let Some(of) = starts.get_mut(span) {
-                        *of = start;
-                    }
+                    starts[span] = start;
                 }
                 (EventKind::Creation, _) | (EventKind::Start | EventKind::QueuedStart, None) => {}
             }
         }
         latest.get(self.run.root.index()).copied().unwrap_or_default()
+    }
+}
+
+/// The events of a run in which nothing is declared. A span has a place of its own from its start until it and its
+/// children have ended: few are open at a time, so their points stay at hand however long the run is.
+struct Course {
+    steps: Vec<Step>,
+    places: usize,
+    root: usize,
+}
+
+/// What happens at one event.
+struct Step {
+    what: What,
+    place: u32,
+    parent: u32,
+    /// The group the own time belongs to; above all groups for none.
+    group: u32,
+    own_time: Duration,
+}
+
+enum What {
+    /// A span is met whose start is no event: it is open from the beginning.
+    Open,
+    Start,
+    End,
+}
+
+/// The places of spans that are open.
+struct Places {
+    of: Vec<Option<u32>>,
+    free: Vec<u32>,
+    count: u32,
+}
+
+impl Places {
+    /// A place for a span, which it keeps if it has one; whether it had none.
+    fn take(&mut self, ix: SpanIx) -> (u32, bool) {
+        if let Some(place) = self.of[ix.index()] {
+            return (place, false);
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.count += 1;
+            self.count - 1
+        });
+        self.of[ix.index()] = Some(place);
+        (place, true)
+    }
+
+    fn give_back(&mut self, ix: SpanIx) {
+        self.free.extend(self.of[ix.index()].take());
+    }
+}
+
+impl Course {
+    fn of(graph: &EventGraph<'_>, group_of: impl Fn(SpanIx) -> Option<usize>) -> Self {
+        let spans = graph.run.spans.len();
+        let mut places = Places { of: vec![None; spans], free: Vec::new(), count: 0 };
+        // Of each span how many ends are to come, of children and its own.
+        let mut ends_to_come = vec![0u32; spans];
+        for event in graph.events.iter().filter(|event| event.kind == EventKind::End) {
+            for ix in [Some(event.span), event.parent].into_iter().flatten() {
+                ends_to_come[ix.index()] += 1;
+            }
+        }
+        let group = |ix| group_of(ix).and_then(|group| u32::try_from(group).ok()).unwrap_or(u32::MAX);
+        let mut steps: Vec<Step> = Vec::with_capacity(graph.events.len() + 1);
+        for event in &graph.events {
+            let (what, owner) = match (event.kind, event.parent) {
+                (EventKind::End, _) => (What::End, event.span),
+                (EventKind::Start | EventKind::QueuedStart, Some(parent)) => (What::Start, parent),
+                (EventKind::Creation, _) | (EventKind::Start | EventKind::QueuedStart, None) => continue,
+            };
+            let mut open = |ix: SpanIx| {
+                let (place, is_new) = places.take(ix);
+                if is_new {
+                    let (group, own_time) = (u32::MAX, Duration::ZERO);
+                    steps.push(Step { what: What::Open, place, parent: place, group, own_time });
+                }
+                place
+            };
+            let parent = event.parent.map(&mut open);
+            let place = match what {
+                What::Start => places.take(event.span).0,
+                _ => open(event.span),
+            };
+            let is_end = matches!(what, What::End);
+            let (group, own_time) = (group(owner), event.own_time);
+            steps.push(Step { what, place, parent: parent.unwrap_or(place), group, own_time });
+            for ix in [Some(event.span), event.parent].into_iter().flatten().filter(|_| is_end) {
+                let to_come = &mut ends_to_come[ix.index()];
+                *to_come -= 1;
+                if *to_come == 0 && ix != graph.run.root {
+                    places.give_back(ix);
+                }
+            }
+        }
+        let (root, is_new) = places.take(graph.run.root);
+        if is_new {
+            let (group, own_time) = (u32::MAX, Duration::ZERO);
+            steps.push(Step { what: What::Open, place: root, parent: root, group, own_time });
+        }
+        Course { steps, places: places.count as usize, root: root as usize }
+    }
+
+    /// When the run ends in each replay, if each leaves out the own time of one group, `first` in the first lane.
+    fn ends_without(&self, first: usize, points: &mut [Points]) -> Points {
+        for step in &self.steps {
+            let (place, parent) = (step.place as usize, step.parent as usize);
+            let lane = (step.group as usize).wrapping_sub(first);
+            match step.what {
+                What::Open => points[place] = [0; LANES],
+                What::Start => points[place] = later(points[parent], step.own_time, lane),
+                What::End => {
+                    let end = later(points[place], step.own_time, lane);
+                    points[place] = end;
+                    points[parent] = latest_of(points[parent], end);
+                }
+            }
+        }
+        points[self.root]
     }
 }
 

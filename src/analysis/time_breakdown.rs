@@ -68,12 +68,16 @@ pub fn peak_concurrency(intervals: impl Iterator<Item = Interval>) -> u64 {
 
 /// How many spans without a running child ran at once at most: how wide the run really was. O(n log n).
 pub fn peak_leaves(run: &Run) -> u64 {
-    let mut changes: Vec<(Timestamp, bool, SpanIx)> = Vec::new();
+    // The instant, whether it is a start, and the span, in one number: what is compared at once is sorted sooner.
+    let change = |at: Timestamp, starts: bool, ix: SpanIx| {
+        u128::from(at.as_unix_nanos()) << 64 | u128::from(starts) << 63 | ix.index() as u128
+    };
+    let mut changes: Vec<u128> = Vec::with_capacity(run.spans.len() * 2);
     for ix in run.indices().filter(|ix| !run.span(*ix).is_synthetic) {
         let running = run.span(ix).run_interval();
         if !running.is_empty() {
-            changes.push((running.start, true, ix));
-            changes.push((running.end, false, ix));
+            changes.push(change(running.start, true, ix));
+            changes.push(change(running.end, false, ix));
         }
     }
     changes.sort_unstable();
@@ -81,22 +85,23 @@ pub fn peak_leaves(run: &Run) -> u64 {
     let mut is_running = vec![false; run.spans.len()];
     let (mut leaves, mut peak) = (0i64, 0i64);
     let mut at = 0;
-    while let Some((instant, _, _)) = changes.get(at) {
+    while let Some(instant) = changes.get(at).map(|change| change >> 64) {
         // All of one instant together: a hand-over from child to child, or from parent to child, is no moment of
         // its own.
-        let instant = *instant;
-        while let Some((_, starts, ix)) = changes.get(at).filter(|change| change.0 == instant) {
-            let parent = run.span(*ix).parent;
+        while let Some(change) = changes.get(at).filter(|change| *change >> 64 == instant) {
+            let starts = change >> 63 & 1 == 1;
+            let ix = SpanIx::new((change & ((1 << 63) - 1)) as usize);
+            let parent = run.span(ix).parent;
             if running_children[ix.index()] == 0 {
-                leaves += if *starts { 1 } else { -1 };
+                leaves += if starts { 1 } else { -1 };
             }
-            is_running[ix.index()] = *starts;
+            is_running[ix.index()] = starts;
             if let Some(parent) = parent {
                 let children = &mut running_children[parent.index()];
                 let before = *children;
-                *children = if *starts { before + 1 } else { before - 1 };
-                let became_inner = before == 0 && *starts;
-                let became_leaf = before == 1 && !*starts;
+                *children = if starts { before + 1 } else { before - 1 };
+                let became_inner = before == 0 && starts;
+                let became_leaf = before == 1 && !starts;
                 if is_running[parent.index()] {
                     leaves += i64::from(became_leaf) - i64::from(became_inner);
                 }

@@ -14,6 +14,8 @@ pub(super) struct Input<'r> {
     buffer: Vec<u8>,
     /// Where in `buffer` the unused bytes start.
     start: usize,
+    /// Where they end; behind are bytes of no meaning, kept so that they are not made again for each chunk.
+    end: usize,
     /// How many bytes were used.
     offset: usize,
     failure: Option<DecodeError>,
@@ -27,6 +29,7 @@ impl<'r> Input<'r> {
             reader: Box::new(reader),
             buffer: Vec::new(),
             start: 0,
+            end: 0,
             offset: 0,
             failure: None,
             chunk: FIRST_CHUNK,
@@ -35,7 +38,7 @@ impl<'r> Input<'r> {
 
     /// What was read and not used yet.
     pub(super) fn filled(&self) -> &[u8] {
-        self.buffer.get(self.start..).unwrap_or_default()
+        self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
     /// Where the unused bytes start in the whole input.
@@ -49,26 +52,29 @@ impl<'r> Input<'r> {
             return false;
         }
         // Moved to the front only once most of the buffer is used, so that each byte is moved once at most.
-        if self.start > self.buffer.len() / 2 {
-            self.buffer.drain(..self.start);
+        if self.start > self.end / 2 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end = self.end.saturating_sub(self.start);
             self.start = 0;
         }
-        let filled = self.buffer.len();
-        let chunk = self.chunk;
-        self.chunk = chunk.saturating_mul(2).min(CHUNK);
+        let until = self.end.saturating_add(self.chunk);
+        self.chunk = self.chunk.saturating_mul(2).min(CHUNK);
+        if self.buffer.len() < until {
+            self.buffer.resize(until, 0);
+        }
         let read = loop {
-            self.buffer.resize(filled.saturating_add(chunk), 0);
-            match self.reader.read(self.buffer.get_mut(filled..).unwrap_or_default()) {
+            match self.reader.read(self.buffer.get_mut(self.end..until).unwrap_or_default()) {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    let offset = self.offset.saturating_add(filled.saturating_sub(self.start));
+                    let offset = self.offset.saturating_add(self.end.saturating_sub(self.start));
                     self.failure = Some(DecodeError::Read { offset, source });
                     break 0;
                 }
             }
         };
-        self.buffer.truncate(filled.saturating_add(read));
+        // A reader that says more than it was asked for has given no more.
+        self.end = self.end.saturating_add(read).min(until);
         read > 0
     }
 

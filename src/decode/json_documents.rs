@@ -174,6 +174,7 @@ enum Event {
 }
 
 /// The bytes that mean something outside of strings.
+#[allow(clippy::indexing_slicing, reason = "a mistake would not compile")]
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut byte = 0;
@@ -245,28 +246,39 @@ impl Scanner<'_> {
 }
 
 /// How many bytes there are before the first that may end a string or escape another.
-pub(super) fn plain_in_string(bytes: &[u8]) -> usize {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut plain = 0usize;
-    for word in words {
-        let found = special_in_string(u64::from_le_bytes(*word));
-        if found != 0 {
-            return plain.saturating_add(found.trailing_zeros() as usize / 8);
-        }
-        plain = plain.saturating_add(8);
-    }
-    let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\n'));
-    plain.saturating_add(special.unwrap_or(rest.len()))
+fn plain_in_string(bytes: &[u8]) -> usize {
+    first_of([b'"', b'\\', b'\n'], bytes)
 }
 
-/// The high bit of each byte that is a quote, a backslash or the end of a line. Bytes above the lowest such one may be
-/// marked by mistake, as the subtraction borrows; none below it is.
-fn special_in_string(word: u64) -> u64 {
+/// The same where it is known that no line ends in a string, as in JSON that was parsed.
+pub(super) fn plain_in_json_string(bytes: &[u8]) -> usize {
+    first_of([b'"', b'\\'], bytes)
+}
+
+/// Where the first of the wanted bytes is; the length if there is none.
+#[inline]
+fn first_of<const N: usize>(wanted: [u8; N], bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut before = 0usize;
+    for word in words {
+        let found = marks_of(wanted, u64::from_le_bytes(*word));
+        if found != 0 {
+            return before.saturating_add(found.trailing_zeros() as usize / 8);
+        }
+        before = before.saturating_add(8);
+    }
+    let found = rest.iter().position(|byte| wanted.contains(byte));
+    before.saturating_add(found.unwrap_or(rest.len()))
+}
+
+/// The high bit of each byte that is a wanted one. Bytes above the lowest such one may be marked by mistake, as the
+/// subtraction borrows; none below it is.
+#[inline]
+fn marks_of<const N: usize>(wanted: [u8; N], word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let equal = |byte: u8| zeros(word ^ ONES.wrapping_mul(u64::from(byte)));
-    equal(b'"') | equal(b'\\') | equal(b'\n')
+    wanted.into_iter().fold(0, |marks, byte| marks | zeros(word ^ ONES.wrapping_mul(u64::from(byte))))
 }
 
 #[cfg(test)]
@@ -286,6 +298,8 @@ mod tests {
             let text: Vec<u8> = std::iter::repeat_n(b'a', plain).chain(bytes).chain([0xa2, b'#', b'"', 1]).collect();
             let expected = text.iter().position(|byte| b"\"\\\n".contains(byte));
             prop_assert_eq!(Some(plain_in_string(&text)), expected);
+            let expected = text.iter().position(|byte| b"\"\\".contains(byte));
+            prop_assert_eq!(Some(plain_in_json_string(&text)), expected);
             let none = vec![0xdcu8; plain];
             prop_assert_eq!(plain_in_string(&none), plain);
         }

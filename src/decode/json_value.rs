@@ -79,7 +79,7 @@ impl<'j> Scalar<'j> {
             Scalar::Double(number) if number.fract() == 0.0 && *number >= 0.0 && *number < 1.8e19 => {
                 Some(*number as u64)
             }
-            Scalar::Text(text) => text.trim().parse().ok(),
+            Scalar::Text(text) => digits(text).or_else(|| text.trim().parse().ok()),
             _ => None,
         }
     }
@@ -87,7 +87,10 @@ impl<'j> Scalar<'j> {
     pub(super) fn as_i64(&self) -> Option<i64> {
         match self {
             Scalar::Signed(number) => Some(*number),
-            Scalar::Text(text) => text.trim().parse().ok(),
+            Scalar::Text(text) => match digits(text) {
+                Some(number) => i64::try_from(number).ok(),
+                None => text.trim().parse().ok(),
+            },
             Scalar::Double(number) if number.fract() == 0.0 && number.abs() < 9.2e18 => Some(*number as i64),
             other => other.as_u64().and_then(|number| i64::try_from(number).ok()),
         }
@@ -136,6 +139,18 @@ impl<'j> Scalar<'j> {
         };
         self.as_u64().or_else(|| by_name(self.text()?)).unwrap_or(0)
     }
+}
+
+/// A number of nothing but digits, as most are written; `None` for others, and where it may be too large.
+fn digits(text: &str) -> Option<u64> {
+    const MOST: usize = 19;
+    if text.is_empty() || text.len() > MOST {
+        return None;
+    }
+    text.bytes().try_fold(0u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| number.wrapping_mul(10).wrapping_add(u64::from(digit)))
+    })
 }
 
 /// The bytes of an id in hex, as the specification wants it, or in base64, as protobuf's own JSON mapping does.

@@ -38,11 +38,11 @@ pub(crate) struct EncodedKey {
 }
 
 /// Long enough for the keys of the conventions, and [`ROOM`].
-const TEMPLATE: usize = 80;
+pub(crate) const TEMPLATE: usize = 80;
 /// Room for a value that is a number or a short text.
 const ROOM: usize = 32;
 /// Texts of so many bytes are written without a call.
-const SHORT_TEXT: usize = 16;
+pub(crate) const SHORT_TEXT: usize = 16;
 /// As a part of an attribute's length makes that too long for one byte.
 const TOO_LONG: u8 = 0x80;
 
@@ -144,8 +144,12 @@ fn fill_text(place: &mut [u8; ROOM], text: &[u8]) {
         put_at(place, 3, front);
         put_at(place, len.wrapping_sub(1), back);
     } else {
-        for (place, byte) in place.iter_mut().skip(3).zip(text) {
-            *place = *byte;
+        let [_, _, _, first, second, third, ..] = place;
+        match *text {
+            [a] => *first = a,
+            [a, b] => (*first, *second) = (a, b),
+            [a, b, c] => (*first, *second, *third) = (a, b, c),
+            _ => {}
         }
     }
 }
@@ -182,17 +186,26 @@ pub(crate) fn append_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: 
 }
 
 /// The same for a text that is not too long.
-#[inline(always)]
-pub(crate) fn append_whole_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) {
-    let bytes = text.as_bytes();
-    if bytes.len() <= SHORT_TEXT {
-        if append_short(buffer, tag, key, bytes.len().wrapping_add(3), 0, |place| fill_text(place, bytes)) {
-            return;
-        }
-    } else if append_short(buffer, tag, key, 3, bytes.len(), |place| fill_text(place, bytes)) {
-        return buffer.extend_from_slice(bytes);
+#[inline]
+fn append_whole_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) {
+    if text.len() <= SHORT_TEXT {
+        return append_short_str(buffer, tag, key, text);
     }
-    append_long_str(buffer, tag, key, text, "");
+    let bytes = text.as_bytes();
+    if append_short(buffer, tag, key, 3, bytes.len(), |place| fill_text(place, bytes)) {
+        buffer.extend_from_slice(bytes);
+    } else {
+        append_long_str(buffer, tag, key, text, "");
+    }
+}
+
+/// The same for a text of at most [`SHORT_TEXT`] bytes.
+#[inline(always)]
+pub(crate) fn append_short_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str) {
+    let bytes = text.as_bytes();
+    if !append_short(buffer, tag, key, bytes.len().wrapping_add(3), 0, |place| fill_text(place, bytes)) {
+        append_long_str(buffer, tag, key, text, "");
+    }
 }
 
 /// Appends a text attribute of any length: `text`, and `mark` behind it.
@@ -479,4 +492,68 @@ pub(crate) fn attributes(buffer: &[u8]) -> impl Iterator<Item = PlacedAttribute<
 /// Where in `buffer` the attribute `key` stands.
 pub(crate) fn find_attribute(buffer: &[u8], key: &[u8]) -> Option<Range<usize>> {
     attributes(buffer).find(|attribute| attribute.key == key).map(|attribute| attribute.place)
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    use prost::Message;
+
+    use super::*;
+
+    fn decoded(buffer: &[u8]) -> (String, Value) {
+        let mut span = Span::decode(buffer).unwrap();
+        assert_eq!(span.attributes.len(), 1);
+        let attribute = span.attributes.remove(0);
+        (attribute.key, attribute.value.unwrap().value.unwrap())
+    }
+
+    /// Keys and texts around every length at which the writing changes.
+    #[test]
+    fn attributes_of_any_length_read_back() {
+        for key_len in (1..60).chain([200, KEY_BYTES]) {
+            let key = "k".repeat(key_len);
+            let encoded = EncodedKey::new(&key);
+            let read_back = |append: &dyn Fn(&mut Vec<u8>)| {
+                // The buffer has room, or not.
+                let mut buffer = Vec::with_capacity(key_len % 3 * 100);
+                append(&mut buffer);
+                let (read, value) = decoded(&buffer);
+                assert_eq!(read, key);
+                value
+            };
+            for text_len in (0..140).chain([300, 20_000]) {
+                let text: String = ('a'..='z').cycle().take(text_len).collect();
+                let value =
+                    read_back(&|buffer| append_str(buffer, SPAN_ATTRIBUTE, &encoded, &text, usize::MAX));
+                assert_eq!(value, Value::StringValue(text));
+            }
+            for number in [0, 1, 127, 128, 1 << 20, 1 << 55, 1 << 56, i64::MAX, -1, i64::MIN] {
+                let value = read_back(&|buffer| append_int(buffer, SPAN_ATTRIBUTE, &encoded, number));
+                assert_eq!(value, Value::IntValue(number));
+            }
+            for number in [0.0, -1.5, f64::MAX] {
+                let value = read_back(&|buffer| append_double(buffer, SPAN_ATTRIBUTE, &encoded, number));
+                assert_eq!(value, Value::DoubleValue(number));
+            }
+            for truth in [false, true] {
+                let value = read_back(&|buffer| append_bool(buffer, SPAN_ATTRIBUTE, &encoded, truth));
+                assert_eq!(value, Value::BoolValue(truth));
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_cut_is_as_long_as_it_may_be_and_says_so() {
+        let key = EncodedKey::new("k");
+        for limit in 0..40 {
+            let mut buffer = Vec::new();
+            append_str(&mut buffer, SPAN_ATTRIBUTE, &key, &"ß".repeat(30), limit);
+            let Value::StringValue(text) = decoded(&buffer).1 else { panic!() };
+            assert!(text.len() <= limit && text.len() + 2 > limit, "{limit}: {text}");
+            assert_eq!(text.ends_with('…'), limit >= 3, "{limit}: {text}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::decode::otlp::node_of_attributes;
 use crate::span_record::Interner;
 
 use super::LayerCore;
+use super::open_span::marks;
 
 impl LayerCore {
     /// Open executions by node. A node whose identity is not recorded yet is not counted. Looks at every open span.
@@ -22,7 +23,7 @@ impl LayerCore {
             let given_name = body.rare().map(|rare| rare.name.as_str()).filter(|name| !name.is_empty());
             let name = given_name.unwrap_or(callsite.name);
             let node = node_of_attributes(&body.attributes, name, &mut interner)
-                .or_else(|| body.is_selected.then(|| interner.intern(name)));
+                .or_else(|| body.has(marks::SELECTED).then(|| interner.intern(name)));
             drop(body);
             if let Some(node) = node {
                 let count = active.entry(node).or_default();

@@ -12,6 +12,7 @@ use tracing_core::Metadata;
 
 use crate::conventions::{CONTENT_INPUT_HASH, Fact, exported_key, fact_of};
 use crate::encode::span::{self, EVENT_ATTRIBUTE, EncodedKey, EncodedName, SPAN_ATTRIBUTE};
+use crate::pipeline::shard::flags as frame_flags;
 use crate::privacy::{Carrier, Policy, Treatment};
 
 use super::config::{LayerConfig, Limits, Verdict};
@@ -29,8 +30,9 @@ pub(crate) struct Callsite {
     pub(crate) fields: Box<[FieldInfo]>,
     /// Some field has a key the layer writes too: whoever writes must look for it first.
     pub(crate) shadows_layer_keys: bool,
-    /// Some field may say that the span is a call of a model.
-    pub(crate) may_be_call: bool,
+    /// What a frame says of every span of it: whether some field may say that the span is a call of a model. See
+    /// [`frame_flags`].
+    pub(crate) frame_flags: u8,
     /// `level` and `target` of an event, encoded.
     pub(crate) event_attributes: Box<[u8]>,
     /// Some field of an event has one of those keys.
@@ -51,6 +53,8 @@ pub(crate) struct FieldInfo {
     pub(crate) treatment: Treatment,
     /// Text is written as it is: it has no other role, and nothing is withheld.
     pub(crate) is_plain: bool,
+    /// In which modes text is written as it is.
+    pub(crate) plain_in: u8,
     /// In which modes a value is written, not regarding its treatment.
     pub(crate) written_in: u8,
     /// In which modes a value that is no text is written as it is.
@@ -127,12 +131,14 @@ impl Callsite {
             let role = if is_log_location { Role::LogLocation } else { role_of(key) };
             let written_in = mode::writing(fact_of(key).is_some());
             let is_kept = matches!(treatment, Treatment::Plain | Treatment::Content);
+            let is_plain = role == Role::Attribute && treatment == Treatment::Plain;
             FieldInfo {
                 role,
                 key: EncodedKey::new(key),
                 bit: 1u64.wrapping_shl(first_spelling.min(63) as u32),
                 treatment,
-                is_plain: role == Role::Attribute && treatment == Treatment::Plain,
+                is_plain,
+                plain_in: if is_plain { written_in } else { 0 },
                 written_in,
                 kept_in: if is_kept { written_in } else { 0 },
             }
@@ -143,15 +149,17 @@ impl Callsite {
             location: location_of(metadata).into(),
             target: target_of(metadata).into(),
             fields: fields.collect(),
-            may_be_call: keys
-                .iter()
-                .any(|key| matches!(fact_of(key), Some(Fact::Operation | Fact::SpanKind))),
+            frame_flags: if keys.iter().any(|key| may_tell_call(key)) { frame_flags::MAY_BE_CALL } else { 0 },
             event_attributes: event_attributes_of(metadata).into(),
             shadows_event_keys: keys.iter().any(|key| EVENT_KEYS.contains(key)),
             shadows_layer_keys: keys.iter().any(|key| is_layer_key(key)),
             repeats_keys: keys.iter().enumerate().any(|(index, key)| first_spelling(*key) != index),
         }
     }
+}
+
+fn may_tell_call(key: &str) -> bool {
+    matches!(fact_of(key), Some(Fact::Operation | Fact::SpanKind))
 }
 
 /// What becomes of the attribute `key`, given as `spelling`, and the key under which something of it is written.
@@ -300,12 +308,8 @@ struct Cached {
 }
 
 impl Cached {
-    const NOTHING: Cached = Cached {
-        callsite: None,
-        address: 0,
-        layer: LayerNumber::NONE,
-        verdict: Verdict { is_ignored: false, is_selected: false },
-    };
+    const NOTHING: Cached =
+        Cached { callsite: None, address: 0, layer: LayerNumber::NONE, verdict: Verdict::TAKEN };
 }
 
 thread_local! {

@@ -10,12 +10,13 @@ use crate::encode::span::{
 };
 use crate::encode::timing::{self, Timing};
 use crate::pipeline::pressure::Level;
-use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
+use crate::pipeline::shard::{Left, Refused, UpTo, flags as frame_flags};
 use crate::time::{Duration, Timestamp};
 
 use super::LayerCore;
 use super::callsite::Callsite;
-use super::open_span::{Body, Slot, flags};
+use super::config::LayerConfig;
+use super::open_span::{Body, Slot, flags, marks};
 use super::poll_clock::PollClock;
 
 /// Keys the layer writes or looks for when a span closes, encoded.
@@ -67,6 +68,20 @@ pub(super) fn settle(slot: &Slot, body: &Body, now: Timestamp) -> Course {
     Course { first_run, end, held_open: now.saturating_since(end) }
 }
 
+impl LayerConfig {
+    /// What a frame says about whether its span is exported.
+    pub(super) fn export_flags(&self, is_unsampled: bool) -> u8 {
+        let mut flags = 0;
+        if !self.export || is_unsampled {
+            flags |= frame_flags::ANALYSIS_ONLY;
+        }
+        if !is_unsampled && (self.export || self.otel.takes_ids) {
+            flags |= frame_flags::SAMPLED;
+        }
+        flags
+    }
+}
+
 impl Slot {
     /// A child of this span ends.
     #[inline(always)]
@@ -105,44 +120,36 @@ impl LayerCore {
             }
         }
 
-        if self.profilers.are_bound() {
-            self.record_in_profiler(slot, body, callsite.name, &course);
+        if self.is_watched.load(Relaxed) {
+            self.tell_watchers(slot, body, callsite.name, &course);
         }
-        if self.usage_logs.are_bound() {
-            self.log_usage(slot, body, course.end);
-        }
-        let shadowed = body.has_other_keys || callsite.shadows_layer_keys;
-        if shadowed {
+        let mut flags_of_frame = callsite.frame_flags;
+        if body.has_other_keys {
             body.add_timing(&course);
+            flags_of_frame |= frame_flags::MAY_BE_CALL;
         }
-        self.append_outcome(body, shadowed);
-        if body.is_selected {
-            self.append_selected_id(body, callsite.name);
+        let never_ran = body.polls.first_enter().is_none();
+        if never_ran || body.polls.panicked() || body.marks != 0 {
+            self.append_marks(body, callsite.name);
         }
         let is_local_root = slot.parent().is_none();
         let is_outermost_marked = self.settle_workflow(slot, body, is_local_root);
 
         let slot_flags = slot.flags.load(Relaxed);
-        let is_unsampled = slot_flags & flags::UNSAMPLED != 0;
-        let mut flags_of_frame = 0;
+        flags_of_frame |= match slot_flags & flags::UNSAMPLED {
+            0 => self.sampled_flags,
+            _ => self.config.export_flags(true),
+        };
         if is_local_root {
             flags_of_frame |= frame_flags::LOCAL_ROOT;
         }
         if is_outermost_marked {
             flags_of_frame |= frame_flags::OUTERMOST_MARKED;
         }
-        flags_of_frame |= self.export_flags(is_unsampled);
-        if callsite.may_be_call | body.has_other_keys {
-            flags_of_frame |= frame_flags::MAY_BE_CALL;
-        }
         if slot_flags & flags::PARTIAL_WRITTEN != 0 {
             flags_of_frame |= frame_flags::HAD_PARTIAL;
         }
-        let frame = FrameHead {
-            children: slot.children.load(Relaxed),
-            flags: flags_of_frame,
-            ..FrameHead::default()
-        };
+        let frame = Left { children: slot.children.load(Relaxed), flags: flags_of_frame };
         let pushed = match self.shards.pressure().delivery() {
             Level::Low => self.leave(UpTo::Half, slot, body, callsite, &course, frame),
             _ => Err(Refused::Full),
@@ -155,19 +162,6 @@ impl LayerCore {
         body.end(&self.slots.bytes);
     }
 
-    /// What a frame says about whether its span is exported.
-    #[inline]
-    pub(super) fn export_flags(&self, is_unsampled: bool) -> u8 {
-        let mut flags = 0;
-        if !self.config.export || is_unsampled {
-            flags |= frame_flags::ANALYSIS_ONLY;
-        }
-        if !is_unsampled && (self.config.export || self.config.otel.takes_ids) {
-            flags |= frame_flags::SAMPLED;
-        }
-        flags
-    }
-
     /// Leaves a span that ended, if its shard then is no fuller than `up_to`.
     #[inline(always)]
     pub(super) fn leave(
@@ -177,7 +171,7 @@ impl LayerCore {
         body: &Body,
         callsite: &'static Callsite,
         course: &Course,
-        frame: FrameHead,
+        frame: Left,
     ) -> Result<(), Refused> {
         if body.status != 0 || body.rare().is_some() {
             return self.leave_with_rare(up_to, slot, body, callsite, course, frame);
@@ -193,27 +187,44 @@ impl LayerCore {
         body: &Body,
         callsite: &'static Callsite,
         course: &Course,
-        frame: FrameHead,
+        frame: Left,
     ) -> Result<(), Refused> {
         let span = FinishedSpan { name: None, ..finished(slot, body, callsite, course) };
         self.shards.push(up_to, frame, [&body.attributes, &rare_fields(body, callsite)], || Some(span))
     }
 
-    #[inline]
-    fn append_outcome(&self, body: &mut Body, shadowed: bool) {
+    /// Tells whoever is bound to a span above.
+    #[cold]
+    fn tell_watchers(&self, slot: &Slot, body: &Body, callsite_name: &'static str, course: &Course) {
+        if self.profilers.are_bound() {
+            self.record_in_profiler(slot, body, callsite_name, course);
+        }
+        if self.usage_logs.are_bound() {
+            self.log_usage(slot, body, course.end);
+        }
+    }
+
+    /// Appends how the span ended, if that is not told by its status, and what makes it a node.
+    #[inline(never)]
+    fn append_marks(&self, body: &mut Body, callsite_name: &'static str) {
         let closed_by_panic =
             body.polls.first_enter().is_none() && !body.created_panicking && std::thread::panicking();
         let outcome = if body.polls.panicked() || closed_by_panic {
-            "panicked"
-        } else if body.is_cancelled {
-            "cancelled"
-        } else if body.is_given_up {
-            "partial"
+            Some("panicked")
+        } else if body.has(marks::CANCELLED) {
+            Some("cancelled")
+        } else if body.has(marks::GIVEN_UP) {
+            Some("partial")
         } else {
-            return;
+            None
         };
-        if !shadowed || !body.has_attribute(&self.own_keys.outcome) {
+        if let Some(outcome) = outcome
+            && !(body.has_other_keys && body.has_attribute(&self.own_keys.outcome))
+        {
             self.append_own_text(body, &self.own_keys.outcome, outcome);
+        }
+        if body.has(marks::SELECTED) {
+            self.append_selected_id(body, callsite_name);
         }
     }
 
@@ -292,7 +303,7 @@ pub(super) fn finished(
         name: Some(&callsite.encoded_name),
         flags: (span::flags::IS_REMOTE_KNOWN | sampled | remote) as u16,
         kind: body.kind,
-        has_timing: !body.has_other_keys && !callsite.shadows_layer_keys,
+        has_timing: !body.has_other_keys,
     }
 }
 

@@ -123,11 +123,25 @@ pub(crate) struct Selector {
     pub(crate) level: Option<Level>,
 }
 
-/// What a layer's configuration says about a callsite.
+/// What a layer's configuration says about a callsite, as bits: it is looked up for every span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    pub(crate) is_ignored: bool,
-    pub(crate) is_selected: bool,
+pub(crate) struct Verdict(u8);
+
+impl Verdict {
+    /// Nothing special.
+    pub(crate) const TAKEN: Verdict = Verdict(0);
+    const IGNORED: u8 = 1;
+    const SELECTED: u8 = 2;
+
+    #[inline(always)]
+    pub(crate) fn is_ignored(self) -> bool {
+        self.0 & Self::IGNORED != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_selected(self) -> bool {
+        self.0 & Self::SELECTED != 0
+    }
 }
 
 impl Default for LayerConfig {
@@ -176,10 +190,10 @@ impl Default for Limits {
 impl LayerConfig {
     /// What this configuration says about spans and events of `metadata`.
     pub(crate) fn verdict(&self, metadata: &Metadata<'_>) -> Verdict {
-        Verdict {
-            is_ignored: self.ignored_targets.iter().any(|pattern| covers(pattern, metadata.target())),
-            is_selected: self.selectors.iter().any(|selector| selector.fits(metadata)),
-        }
+        let is_ignored = self.ignored_targets.iter().any(|pattern| covers(pattern, metadata.target()));
+        let is_selected = self.selectors.iter().any(|selector| selector.fits(metadata));
+        let bit = |is_so, bit| if is_so { bit } else { 0 };
+        Verdict(bit(is_ignored, Verdict::IGNORED) | bit(is_selected, Verdict::SELECTED))
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::time::Timestamp;
 
 use super::LayerCore;
+use super::open_span::marks;
 use super::slots::SlotRef;
 
 /// How many open spans are looked at before some of them are given up.
@@ -53,7 +54,7 @@ impl LayerCore {
             if slot.id.load(Acquire) != id || body.callsite.is_none() {
                 return false;
             }
-            body.is_given_up = true;
+            body.marks |= marks::GIVEN_UP;
             self.finish_locked(slot, &mut body);
             true
         });

@@ -13,7 +13,7 @@ use tracing_core::Field;
 use tracing_core::field::Visit;
 
 use crate::encode::span::{
-    KEY_BYTES, SPAN_ATTRIBUTE, append_bool, append_double, append_int, append_str, append_whole_str,
+    KEY_BYTES, SPAN_ATTRIBUTE, TEMPLATE, append_bool, append_double, append_int, append_short_str, append_str,
 };
 
 use super::LayerCore;
@@ -64,7 +64,9 @@ impl<'a> FieldRecorder<'a> {
     #[inline(always)]
     pub(super) fn open(mut self) {
         self.body.callsite = Some(self.callsite);
-        self.finish();
+        if self.body.has_grown() {
+            self.core.charge_new(&mut self.body);
+        }
     }
 
     /// Takes what was recorded into account.
@@ -75,10 +77,28 @@ impl<'a> FieldRecorder<'a> {
         }
     }
 
-    /// What is known of the field, if something of it is written.
+    /// Has `visit` read a number that is not written as it is, if something of it is.
+    #[inline(never)]
+    fn withheld(&mut self, info: &FieldInfo, visit: impl FnOnce(&mut SpanVisitor<'_>)) {
+        if info.written_in & self.mode != 0 {
+            self.otherwise(visit);
+        }
+    }
+
+    /// Whether a short attribute can be appended without making room for it first. Who asks before appending leaves
+    /// nothing to call in between, and so nothing to be kept for later.
     #[inline(always)]
-    fn info(&self, field: &Field) -> Option<&'static FieldInfo> {
-        self.callsite.fields.get(field.index()).filter(|info| info.written_in & self.mode != 0)
+    fn has_room(&self) -> bool {
+        let attributes = &self.body.attributes;
+        attributes.capacity().wrapping_sub(attributes.len()) >= TEMPLATE
+    }
+
+    /// Makes room and does `record` again.
+    #[cold]
+    #[inline(never)]
+    fn again(&mut self, record: impl FnOnce(&mut Self)) {
+        self.body.attributes.reserve(TEMPLATE);
+        record(self);
     }
 
     /// Notes that an attribute with a text of `len` bytes is about to be encoded; `None` if more is to be looked at
@@ -88,7 +108,7 @@ impl<'a> FieldRecorder<'a> {
         let limits = &self.core.config.limits;
         let body = &mut *self.body;
         let most = body.bytes().wrapping_add(len).wrapping_add(AROUND_TEXT);
-        if most > limits.span_bytes || !body.note_plain(info.bit, limits.attributes) {
+        if most > limits.span_bytes || !body.note_plain(info.bit) {
             return None;
         }
         Some(&mut body.attributes)
@@ -128,9 +148,15 @@ impl<'a> FieldRecorder<'a> {
         result
     }
 
-    /// Records text that may hold a secret or be too long.
+    /// Records text that is withheld, or may hold a secret, or may be too long.
     #[inline(never)]
-    fn long_text(&mut self, info: &FieldInfo, text: &str) {
+    fn other_text(&mut self, field: &Field, info: &FieldInfo, text: &str) {
+        if !info.is_plain {
+            return self.otherwise(|visitor| visitor.record_str(field, text));
+        }
+        if info.written_in & self.mode == 0 {
+            return;
+        }
         let (limits, counters) = (&self.core.config.limits, &self.core.counters);
         let is_searched = text.len() >= limits.masked_from;
         let masked = match is_searched {
@@ -151,27 +177,28 @@ impl Visit for FieldRecorder<'_> {
     #[inline]
     fn record_str(&mut self, field: &Field, value: &str) {
         let Some(info) = self.callsite.fields.get(field.index()) else { return };
-        if !info.is_plain {
-            return self.otherwise(|visitor| visitor.record_str(field, value));
+        if info.plain_in & self.mode == 0 || value.len() >= self.core.short_text {
+            return self.other_text(field, info, value);
         }
-        if info.written_in & self.mode == 0 {
-            return;
-        }
-        if value.len() >= self.core.short_text {
-            return self.long_text(info, value);
+        if !self.has_room() {
+            return self.again(|recorder| recorder.record_str(field, value));
         }
         match self.admit(info, value.len()) {
-            Some(buffer) => append_whole_str(buffer, SPAN_ATTRIBUTE, &info.key, value),
+            Some(buffer) => append_short_str(buffer, SPAN_ATTRIBUTE, &info.key, value),
             None => self.otherwise(|visitor| visitor.record_str(field, value)),
         }
     }
 
     #[inline]
     fn record_i64(&mut self, field: &Field, value: i64) {
-        let Some(info) = self.info(field) else { return };
-        if info.kept_in & self.mode != 0
-            && let Some(buffer) = self.admit(info, 0)
-        {
+        let Some(info) = self.callsite.fields.get(field.index()) else { return };
+        if info.kept_in & self.mode == 0 {
+            return self.withheld(info, |visitor| visitor.record_i64(field, value));
+        }
+        if !self.has_room() {
+            return self.again(|recorder| recorder.record_i64(field, value));
+        }
+        if let Some(buffer) = self.admit(info, 0) {
             return append_int(buffer, SPAN_ATTRIBUTE, &info.key, value);
         }
         self.otherwise(|visitor| visitor.record_i64(field, value));
@@ -187,10 +214,14 @@ impl Visit for FieldRecorder<'_> {
 
     #[inline]
     fn record_f64(&mut self, field: &Field, value: f64) {
-        let Some(info) = self.info(field) else { return };
-        if info.kept_in & self.mode != 0
-            && let Some(buffer) = self.admit(info, 0)
-        {
+        let Some(info) = self.callsite.fields.get(field.index()) else { return };
+        if info.kept_in & self.mode == 0 {
+            return self.withheld(info, |visitor| visitor.record_f64(field, value));
+        }
+        if !self.has_room() {
+            return self.again(|recorder| recorder.record_f64(field, value));
+        }
+        if let Some(buffer) = self.admit(info, 0) {
             return append_double(buffer, SPAN_ATTRIBUTE, &info.key, value);
         }
         self.otherwise(|visitor| visitor.record_f64(field, value));
@@ -198,9 +229,14 @@ impl Visit for FieldRecorder<'_> {
 
     #[inline]
     fn record_bool(&mut self, field: &Field, value: bool) {
-        let Some(info) = self.info(field) else { return };
-        if info.kept_in & self.mode != 0
-            && info.role != Role::Detached
+        let Some(info) = self.callsite.fields.get(field.index()) else { return };
+        if info.kept_in & self.mode == 0 {
+            return self.withheld(info, |visitor| visitor.record_bool(field, value));
+        }
+        if !self.has_room() {
+            return self.again(|recorder| recorder.record_bool(field, value));
+        }
+        if info.role != Role::Detached
             && let Some(buffer) = self.admit(info, 0)
         {
             return append_bool(buffer, SPAN_ATTRIBUTE, &info.key, value);

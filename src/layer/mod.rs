@@ -56,7 +56,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Clock;
-use crate::encode::span::LinkMeaning;
+use crate::encode::span::{LinkMeaning, SHORT_TEXT};
 use crate::pipeline::shard::{Shards, thread_ordinal};
 use crate::process_identity::ProcessIdentity;
 use crate::random::random_id;
@@ -69,7 +69,7 @@ use current_span::EnteredSpan;
 use field_recorder::FieldRecorder;
 use field_visitor::{Changes, Scratch};
 pub use in_node::{FutureExt, InNode, phase};
-use open_span::{Body, Lineage, Slot, flags};
+use open_span::{Body, Lineage, Slot, flags, marks};
 use slots::Slots;
 pub use span_ext::{SetParentError, SpanExt, Value};
 pub use tracked_call::track_call;
@@ -99,8 +99,14 @@ pub(crate) struct LayerCore {
     /// Whether this is a child that was forked, as far as somebody looked.
     is_forked: AtomicBool,
     slots: Slots,
-    /// Text with fewer bytes is neither searched nor cut.
+    /// Text with fewer bytes is neither searched nor cut, and short.
     short_text: usize,
+    /// What a frame says about the export of a span that is sampled.
+    sampled_flags: u8,
+    /// Where a span was made is written.
+    has_origin: bool,
+    /// Somebody was ever bound to an open span.
+    is_watched: AtomicBool,
     own_keys: OwnKeys,
     pub(crate) profilers: profilers::Profilers,
     pub(crate) usage_logs: usage_log::UsageLogs,
@@ -120,7 +126,14 @@ impl LayerCore {
                 open_bytes::budget(config.max_open_spans),
                 slots::near_for(shards.count(), config.max_open_spans),
             ),
-            short_text: config.limits.masked_from.min(config.limits.value_bytes.saturating_add(1)),
+            short_text: config
+                .limits
+                .masked_from
+                .min(config.limits.value_bytes.saturating_add(1))
+                .min(SHORT_TEXT.saturating_add(1)),
+            sampled_flags: config.export_flags(false),
+            has_origin: config.export && (config.location || config.threads || config.target),
+            is_watched: AtomicBool::new(false),
             config,
             shards,
             counters: LayerCounters::default(),
@@ -154,7 +167,7 @@ impl LayerCore {
             return None;
         }
         let (callsite, verdict) = callsite::look_up(metadata, self.number, &self.config);
-        (!verdict.is_ignored).then_some((callsite, verdict))
+        if verdict.is_ignored() { None } else { Some((callsite, verdict)) }
     }
 
     #[inline(always)]
@@ -189,6 +202,25 @@ impl LayerCore {
                 Some(false) => slot.flags.fetch_and(!flags::MARKED, Relaxed),
                 None => return,
             };
+        }
+    }
+
+    /// The same for a span that is just being made: before it is cut short, others that seem forgotten go.
+    #[cold]
+    fn charge_new(&self, body: &mut Body) {
+        if !self.slots.bytes.has_room() {
+            self.make_room();
+        }
+        self.charge(body);
+    }
+
+    #[cold]
+    fn unbind(&self, id: u64) {
+        if self.profilers.are_bound() {
+            self.profilers.unbind(id);
+        }
+        if self.usage_logs.are_bound() {
+            self.usage_logs.unbind(id);
         }
     }
 
@@ -322,7 +354,6 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let core = &*self.core;
         let Some((callsite, verdict)) = core.admit(attributes.metadata()) else { return };
-        let since_counter_zero = core.clock.elapsed();
         let (parent, lineage) = match self.parent_of(attributes, id, &context) {
             Some(found) => found,
             None => match core.begin_trace() {
@@ -330,21 +361,25 @@ where
                 None => return,
             },
         };
+        let start = core.clock.now(lineage.anchor);
         let claimed = core.slots.claim(
             id.into_u64(),
             || core.make_room(),
             |slot| {
                 slot.begin(parent, &lineage);
                 let mut body = slot.lock();
-                let start = lineage.anchor.saturating_add(since_counter_zero);
-                body.begin(callsite, start, lineage.span_id);
-                body.is_selected = verdict.is_selected;
+                body.begin(callsite, start, lineage.span_id, core.config.limits.attributes);
+                if verdict.is_selected() {
+                    body.marks = marks::SELECTED;
+                }
                 if parent == 0 || lineage.flags & flags::FOREIGN_CONTEXT != 0 {
                     drop(body);
                     core.settle_origin(slot, parent, attributes);
                     body = slot.lock();
                 }
-                core.append_origin(&mut body.attributes, callsite);
+                if core.has_origin {
+                    core.append_origin(&mut body.attributes, callsite);
+                }
                 let mut recorder = FieldRecorder::new(core, slot, callsite, body);
                 attributes.record(&mut recorder);
                 recorder.open();
@@ -437,11 +472,8 @@ where
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {
         self.core.slots.release(id.into_u64(), |slot| self.core.finish(slot));
-        if self.core.profilers.are_bound() {
-            self.core.profilers.unbind(id.into_u64());
-        }
-        if self.core.usage_logs.are_bound() {
-            self.core.usage_logs.unbind(id.into_u64());
+        if self.core.is_watched.load(Relaxed) {
+            self.core.unbind(id.into_u64());
         }
     }
 }

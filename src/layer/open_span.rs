@@ -15,7 +15,7 @@ use crate::encode::shedding::drop_unread_links;
 use crate::encode::span::{
     EncodedKey, LinkMeaning, STATUS_ERROR, STATUS_OK, append_link, attributes, find_attribute,
 };
-use crate::random::random_id;
+use crate::random::random_span_id;
 use crate::time::Timestamp;
 
 use super::callsite::Callsite;
@@ -42,6 +42,16 @@ pub(crate) mod flags {
     pub(crate) const OTEL_IDS_SETTLED: u32 = 32;
     /// It was written as partial.
     pub(crate) const PARTIAL_WRITTEN: u32 = 64;
+}
+
+/// Bits of [`Body::marks`].
+pub(crate) mod marks {
+    /// A selector makes it a node.
+    pub(crate) const SELECTED: u8 = 1;
+    /// The future it stands for was dropped before it was ready.
+    pub(crate) const CANCELLED: u8 = 2;
+    /// It ends because others need its place.
+    pub(crate) const GIVEN_UP: u8 = 4;
 }
 
 /// A place for one open span, used again and again. Aligned so that two never share a cache line: spans of one thread
@@ -96,7 +106,7 @@ impl Slot {
     #[inline]
     pub(crate) fn begin(&self, parent: u64, lineage: &Lineage) {
         self.set_trace_id(lineage.trace_id);
-        self.span_id.store(random_id(), Relaxed);
+        self.span_id.store(random_span_id(), Relaxed);
         self.anchor.store(lineage.anchor.as_unix_nanos(), Relaxed);
         self.parent.store(parent, Relaxed);
         self.first_child_run.store(u64::MAX, Relaxed);
@@ -198,12 +208,10 @@ pub(crate) struct Body {
     pub(crate) callsite: Option<&'static Callsite>,
     pub(crate) start: Timestamp,
     pub(crate) polls: PollClock,
-    pub(crate) is_selected: bool,
     pub(crate) created_panicking: bool,
-    pub(crate) is_cancelled: bool,
     pub(crate) is_detached: bool,
-    /// It ends because others need its place.
-    pub(crate) is_given_up: bool,
+    /// Bits of [`marks`].
+    pub(crate) marks: u8,
     /// Keys that are no field of the callsite, or that the layer wrote itself, may be in `attributes`.
     pub(crate) has_other_keys: bool,
     pub(super) has_rare: bool,
@@ -211,7 +219,8 @@ pub(crate) struct Body {
     pub(crate) kind: u8,
     /// As OTLP numbers them.
     pub(crate) status: u8,
-    attribute_count: u32,
+    /// How many attributes may still be recorded.
+    attributes_left: u32,
     /// Bytes of buffers taken into account.
     pub(super) charged: u32,
     /// Bits of the fields whose keys are in `attributes`; see [`super::callsite::FieldInfo::bit`].
@@ -275,20 +284,25 @@ impl Body {
     /// buffers are empty, see [`Body::end`], unless the last one was given up just when its program had something to
     /// add.
     #[inline]
-    pub(crate) fn begin(&mut self, callsite: &'static Callsite, start: Timestamp, parent_span_id: u64) {
+    pub(crate) fn begin(
+        &mut self,
+        callsite: &'static Callsite,
+        start: Timestamp,
+        parent_span_id: u64,
+        max_attributes: u32,
+    ) {
         if !self.attributes.is_empty() || self.has_rare {
             self.clear(KEPT_CAPACITY);
         }
         self.start = start;
         self.polls.reset();
         self.created_panicking = std::thread::panicking();
-        self.is_cancelled = false;
         self.is_detached = false;
-        self.is_given_up = false;
+        self.marks = 0;
         self.has_other_keys = callsite.shadows_layer_keys;
         self.kind = INTERNAL;
         self.status = 0;
-        self.attribute_count = 0;
+        self.attributes_left = max_attributes;
         // Keys that are no field's may be any field's.
         self.recorded = if callsite.shadows_layer_keys { u64::MAX } else { 0 };
         self.parent_span_id = parent_span_id;
@@ -362,15 +376,19 @@ impl Body {
         self.rare.get_or_insert_default()
     }
 
+    pub(crate) fn has(&self, mark: u8) -> bool {
+        self.marks & mark != 0
+    }
+
     /// Notes that the attribute of the field with this bit is about to be appended; not if its key may be there
-    /// already, or if there are `max` attributes.
+    /// already, or if there are too many.
     #[inline]
-    pub(crate) fn note_plain(&mut self, bit: u64, max: u32) -> bool {
-        if self.recorded & bit != 0 || self.attribute_count >= max {
+    pub(crate) fn note_plain(&mut self, bit: u64) -> bool {
+        if self.recorded & bit != 0 || self.attributes_left == 0 {
             return false;
         }
         self.recorded |= bit;
-        self.attribute_count = self.attribute_count.wrapping_add(1);
+        self.attributes_left = self.attributes_left.wrapping_sub(1);
         true
     }
 
@@ -383,11 +401,10 @@ impl Body {
         limits: &Limits,
         counters: &LayerCounters,
     ) {
-        let count = self.attribute_count.saturating_add(changes.count);
         let is_plain = !changes.has_other_keys
             && !self.has_other_keys
             && self.recorded & changes.bits == 0
-            && count <= limits.attributes
+            && changes.count <= self.attributes_left
             && self.bytes().saturating_add(scratch.attributes.len()) <= limits.span_bytes;
         if is_plain {
             if self.attributes.is_empty() {
@@ -395,7 +412,7 @@ impl Body {
             } else {
                 self.attributes.extend_from_slice(&scratch.attributes);
             }
-            self.attribute_count = count;
+            self.attributes_left = self.attributes_left.saturating_sub(changes.count);
         } else {
             self.merge(&scratch.attributes, limits, counters);
             self.has_other_keys |= changes.has_other_keys;
@@ -425,12 +442,12 @@ impl Body {
         for attribute in attributes(encoded) {
             if let Some(old) = find_attribute(&self.attributes, attribute.key) {
                 self.attributes.drain(old);
-                self.attribute_count = self.attribute_count.saturating_sub(1);
+                self.attributes_left = self.attributes_left.saturating_add(1);
             }
             let field = encoded.get(attribute.place).unwrap_or_default();
-            if self.attribute_count < limits.attributes && self.make_room(field.len(), limits, counters) {
+            if self.attributes_left > 0 && self.make_room(field.len(), limits, counters) {
                 self.attributes.extend_from_slice(field);
-                self.attribute_count = self.attribute_count.saturating_add(1);
+                self.attributes_left = self.attributes_left.saturating_sub(1);
             } else {
                 self.note_dropped_attribute(counters);
             }
@@ -463,7 +480,7 @@ impl Body {
                 .max_by_key(|attribute| attribute.place.len());
             let Some(place) = longest.map(|attribute| attribute.place) else { return false };
             self.attributes.drain(place);
-            self.attribute_count = self.attribute_count.saturating_sub(1);
+            self.attributes_left = self.attributes_left.saturating_add(1);
             self.note_dropped_attribute(counters);
         }
         true

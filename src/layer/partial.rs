@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::encode::finished_span::FinishedSpan;
 use crate::ids::{SpanId, TraceId};
-use crate::pipeline::shard::{FrameHead, UpTo, flags as frame_flags};
+use crate::pipeline::shard::{Left, UpTo, flags as frame_flags};
 use crate::time::Duration;
 
 use super::LayerCore;
 use super::callsite::Callsite;
 use super::closing::{Course, finished, rare_fields, settle, timing_of};
-use super::open_span::{Body, Slot, flags, trace_id_bytes};
+use super::open_span::{Body, Slot, flags, marks, trace_id_bytes};
 
 /// An open span, written as if it ended now with the outcome `partial`.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,7 @@ impl LayerCore {
         let left_out = self.write_open_spans(Duration::ZERO, max_bytes, &mut |span| {
             let root = if span.is_local_root { frame_flags::LOCAL_ROOT } else { 0 };
             let flags = root | frame_flags::SAMPLED | frame_flags::HAD_PARTIAL;
-            let head = FrameHead { children: span.children, flags, ..FrameHead::default() };
+            let head = Left { children: span.children, flags };
             if self.shards.push(UpTo::Reserve, head, [span.message], || None).is_err() {
                 refused = refused.saturating_add(1);
             }
@@ -111,12 +111,12 @@ impl LayerCore {
     ) -> Vec<u8> {
         copy.polls.close(course.end);
         span.timing = timing_of(&copy.polls, course);
-        if copy.has_other_keys || callsite.shadows_layer_keys {
+        if copy.has_other_keys {
             copy.add_timing(course);
         }
         copy.remove_attribute(&self.own_keys.outcome);
         self.append_own_text(&mut copy, &self.own_keys.outcome, "partial");
-        if copy.is_selected {
+        if copy.has(marks::SELECTED) {
             self.append_selected_id(&mut copy, callsite.name);
         }
         if slot.parent().is_none() {

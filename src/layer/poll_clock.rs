@@ -64,12 +64,16 @@ impl PollClock {
         panicking: bool,
         before: EnteredSpan,
     ) -> bool {
-        let poll = Poll { thread, depth: 1, since: now, entered_panicking: panicking, before };
         if self.threads_inside > 0 {
-            return self.enter_beside(poll);
+            return self.enter_beside(thread, now, panicking, before);
         }
+        // Field by field: a whole one would be put together elsewhere first.
         let [first, _] = &mut self.inside;
-        *first = poll;
+        first.thread = thread;
+        first.depth = 1;
+        first.since = now;
+        first.entered_panicking = panicking;
+        first.before = before;
         self.busy_since = now;
         self.threads_inside = 1;
         if self.first_enter == Timestamp::MAX {
@@ -80,11 +84,12 @@ impl PollClock {
 
     /// Enters where some thread is inside already.
     #[inline(never)]
-    fn enter_beside(&mut self, poll: Poll) -> bool {
-        if let Some(poll) = self.poll_of(poll.thread) {
+    fn enter_beside(&mut self, thread: u32, now: Timestamp, panicking: bool, before: EnteredSpan) -> bool {
+        if let Some(poll) = self.poll_of(thread) {
             poll.depth = poll.depth.saturating_add(1);
             return false;
         }
+        let poll = Poll { thread, depth: 1, since: now, entered_panicking: panicking, before };
         match self.inside.iter_mut().find(|poll| poll.depth == 0) {
             Some(free) => *free = poll,
             None => self.inside_more.push(poll),
@@ -147,7 +152,9 @@ impl PollClock {
         self.last_exit = self.last_exit.max(now);
         self.threads_inside = self.threads_inside.saturating_sub(1);
         if self.threads_inside == 0 {
-            self.busy = self.busy.saturating_add(now.saturating_since(self.busy_since));
+            let busy = now.saturating_since(self.busy_since).as_nanos();
+            // At most the time that passed: no overflow.
+            self.busy = Duration::from_nanos(self.busy.as_nanos().wrapping_add(busy));
         }
     }
 

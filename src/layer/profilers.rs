@@ -10,7 +10,7 @@ use crate::time::Duration;
 
 use super::LayerCore;
 use super::closing::Course;
-use super::open_span::{Body, Slot};
+use super::open_span::{Body, Slot, marks};
 
 /// Takes the time of one execution of a node.
 pub(crate) trait NodeRecorder: Send + Sync {
@@ -54,6 +54,7 @@ impl LayerCore {
     pub(crate) fn bind_profiler(&self, id: u64, profiler: Arc<dyn NodeRecorder>) -> bool {
         let is_open = self.slots.with(id, |_| ()).is_some();
         if is_open {
+            self.is_watched.store(true, Ordering::Relaxed);
             self.profilers.change(|bound| {
                 bound.insert(id, profiler);
             });
@@ -87,7 +88,7 @@ impl LayerCore {
         let Some((_, profiler)) = self.profiler_of(parent) else { return };
         let mut interner = Interner::default();
         let node = node_of_attributes(&body.attributes, callsite_name, &mut interner);
-        let node = node.or_else(|| body.is_selected.then(|| callsite_name.into()));
+        let node = node.or_else(|| body.has(marks::SELECTED).then(|| callsite_name.into()));
         if let Some(node) = node {
             profiler.record_node(&node, course.end.saturating_since(body.start));
         }

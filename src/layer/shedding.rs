@@ -7,7 +7,7 @@
 use crate::decode::otlp::node_of_attributes;
 use crate::encode::shedding::cut_long_texts;
 use crate::pipeline::pressure::Level;
-use crate::pipeline::shard::{FrameHead, Refused, UpTo, flags as frame_flags};
+use crate::pipeline::shard::{Left, Refused, UpTo, flags as frame_flags};
 use crate::span_record::Interner;
 
 use super::LayerCore;
@@ -24,7 +24,7 @@ impl LayerCore {
         body: &mut Body,
         callsite: &'static Callsite,
         course: &Course,
-        mut frame: FrameHead,
+        mut frame: Left,
     ) {
         let leave = |up_to, body: &mut Body, frame| self.leave(up_to, slot, body, callsite, course, frame);
         let is_exported = frame.flags & frame_flags::ANALYSIS_ONLY == 0;

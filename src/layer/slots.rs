@@ -29,6 +29,8 @@ const SEGMENTS: usize = 19;
 pub(crate) struct Slots {
     /// Where nearly every open span is: the low bits of thread and address say where. A power of two, or none.
     near: Box<[Slot]>,
+    /// Which bits say where.
+    near_mask: u64,
     threads: Box<[OnceLock<Box<ThreadSlots>>]>,
     /// Slots made so far.
     made: AtomicUsize,
@@ -139,6 +141,7 @@ impl Slots {
         bytes.take_anyway(near.saturating_mul(size_of::<Slot>()));
         Slots {
             near: make_slots(near),
+            near_mask: near.saturating_sub(1) as u64,
             threads: (0..MAX_THREADS).map(|_| OnceLock::new()).collect(),
             made: AtomicUsize::new(near),
             max_open,
@@ -169,8 +172,8 @@ impl Slots {
     #[inline(always)]
     fn near(&self, id: u64) -> Option<&Slot> {
         // Threads begin 32 apart.
-        let index = (id ^ id >> ADDRESS_BITS.wrapping_sub(5)) as usize & self.near.len().wrapping_sub(1);
-        self.near.get(index)
+        let index = (id ^ id >> ADDRESS_BITS.wrapping_sub(5)) & self.near_mask;
+        self.near.get(index as usize)
     }
 
     #[inline(never)]
@@ -439,6 +442,37 @@ mod tests {
         claim(&slots, next_generation, 2).unwrap();
         assert_eq!((children_of(&slots, 7), children_of(&slots, next_generation)), (None, Some(2)));
         assert_eq!(slots.open_count(), 1);
+    }
+
+    /// Of two spans whose ids name the same of the near slots the later one has a slot of its thread, or is in the map.
+    #[test]
+    fn spans_that_would_share_a_near_slot_are_kept_apart() {
+        let slots = Slots::new(1000, 1 << 20, 64);
+        let of_thread = |thread: u64, address: u64| (thread << ADDRESS_BITS) + address + 1;
+        let ids: Vec<u64> =
+            (0..6).flat_map(|thread| (0..40).map(move |address| of_thread(thread, address))).collect();
+        for (id, children) in ids.iter().zip(0..) {
+            claim(&slots, *id, children).unwrap();
+        }
+        for (id, children) in ids.iter().zip(0..) {
+            assert_eq!(children_of(&slots, *id), Some(children));
+        }
+        assert_eq!(slots.open_count(), 240);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..60 {
+            seen.extend(slots.look_further(40).into_iter().map(|(id, _)| id));
+        }
+        assert!(seen.iter().eq(ids.iter().collect::<std::collections::BTreeSet<_>>()));
+        for (done, id) in (1..).zip(&ids) {
+            slots.release(*id, |_| ());
+            assert_eq!((children_of(&slots, *id), slots.open_count()), (None, 240 - done));
+        }
+    }
+
+    #[test]
+    fn few_slots_are_made_where_few_spans_may_be_open() {
+        assert_eq!([near_for(2, 100_000), near_for(64, 100_000), near_for(2, 1000)], [64, 512, 8]);
+        assert_eq!(near_for(2, 63), 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::LongpoleLayer;
 use super::callsite::{Role, mode, role_of, treated};
 use super::config::{ForeignContext, RemoteParent};
 use super::field_visitor::{Changes, Scratch, append_names, note_fact, set_property};
-use super::open_span::{Lineage, flags, trace_id_bytes};
+use super::open_span::{Lineage, flags, marks, trace_id_bytes};
 use super::tracked_call::usage_key;
 use super::withheld::{Given, append_withheld, masked};
 use super::{LayerCore, fence};
@@ -322,6 +322,6 @@ impl LayerCore {
 
     /// Notes that the future the span stands for was dropped before it was ready.
     pub(super) fn mark_cancelled(&self, id: u64) {
-        self.slots.with(id, |slot| slot.lock().is_cancelled = true);
+        self.slots.with(id, |slot| slot.lock().marks |= marks::CANCELLED);
     }
 }

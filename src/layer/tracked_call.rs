@@ -10,7 +10,7 @@ use crate::conventions as keys;
 use crate::encode::span::{
     EncodedKey, SPAN_ATTRIBUTE, SpanHead, append_int, append_name, append_str, cut, flags as span_flags,
 };
-use crate::pipeline::shard::{FrameHead, UpTo, flags as frame_flags};
+use crate::pipeline::shard::{Left, UpTo, flags as frame_flags};
 use crate::prices::{Call, Price, PriceTable, Unit, Unpriced, Usage};
 use crate::random::random_id;
 use crate::time::Timestamp;
@@ -128,8 +128,8 @@ impl LayerCore {
         };
         head.append(&mut message);
         append_name(&mut message, &phase);
-        let flags = frame_flags::MAY_BE_CALL | self.export_flags(is_unsampled);
-        let frame = FrameHead { flags, ..FrameHead::default() };
+        let flags = frame_flags::MAY_BE_CALL | self.config.export_flags(is_unsampled);
+        let frame = Left { children: 0, flags };
         if let Err(refused) = self.shards.push(UpTo::Full, frame, [&message], || None) {
             self.count_refused(refused);
         }

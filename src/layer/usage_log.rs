@@ -106,6 +106,7 @@ impl LayerCore {
     pub(crate) fn bind_usage_log(&self, id: u64) -> Option<Arc<UsageLog>> {
         self.slots.with(id, |_| ())?;
         let log = Arc::<UsageLog>::default();
+        self.is_watched.store(true, Ordering::Relaxed);
         self.usage_logs.change(|bound| {
             bound.insert(id, log.clone());
         });

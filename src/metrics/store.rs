@@ -222,16 +222,14 @@ impl MetricStore {
         let mut labels = with_depth.clone();
         labels.push((keys::OUTCOME, LabelValue::Text(first.outcome.into())));
         self.add(Instrument::NodeExecutions, labels.clone(), u128::from(count), now);
-        let times: [(Instrument, Labels, fn(&Execution) -> Option<u64>); 5] = [
-            (Instrument::NodeDuration, labels, |it| Some(it.duration.as_nanos())),
-            (Instrument::NodeSelfTime, plain.clone(), |it| Some(it.self_time.as_nanos())),
-            (Instrument::NodeTokens, with_depth.clone(), |it| it.tokens),
-            (Instrument::NodeTurns, with_depth, |it| it.turns),
-            (Instrument::NodeBusyTime, plain.clone(), |it| it.busy.map(Duration::as_nanos)),
-        ];
-        for (instrument, labels, value) in times {
-            self.record_all(instrument, labels, alike, value, run, now);
-        }
+        let mut record = |of, labels, value: fn(&Execution) -> Option<u64>| {
+            self.record_all(of, labels, alike, value, run, now);
+        };
+        record(Instrument::NodeDuration, labels, |it| Some(it.duration.as_nanos()));
+        record(Instrument::NodeSelfTime, plain.clone(), |it| Some(it.self_time.as_nanos()));
+        record(Instrument::NodeTokens, with_depth.clone(), |it| it.tokens);
+        record(Instrument::NodeTurns, with_depth, |it| it.turns);
+        record(Instrument::NodeBusyTime, plain.clone(), |it| it.busy.map(Duration::as_nanos));
         for class in alike.iter().filter_map(|execution| execution.error_type.as_ref()) {
             let mut labels = plain.clone();
             labels.push((keys::ERROR_TYPE, LabelValue::Text(class.clone())));

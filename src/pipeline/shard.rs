@@ -101,7 +101,8 @@ struct PendingSpan {
 impl Pending {
     /// What all of them take.
     fn size(&self) -> usize {
-        self.bytes.len().saturating_add(self.len.saturating_mul(size_of::<PendingSpan>()))
+        // Of what is in memory: no overflow.
+        self.bytes.len().wrapping_add(self.len.wrapping_mul(size_of::<PendingSpan>()))
     }
 
     /// What its buffers take, full or not.
@@ -212,6 +213,13 @@ struct Buffers {
 /// What is written out may be longer than what was left, and places in it take 32 bits.
 const LARGEST_SHARD: usize = u32::MAX as usize / 8;
 
+/// What a closing thread says of a span beside its message; see [`FrameHead`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Left {
+    pub(crate) children: u32,
+    pub(crate) flags: u8,
+}
+
 /// How full a shard may get by a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpTo {
@@ -257,14 +265,13 @@ impl Shards {
         &self.pressure
     }
 
-    /// Leaves one span: `parts` one after the other, then what is to be written of `rest`, are its message. Of `head`
-    /// only children and flags count. Refused if it would make its shard hold more than `up_to` says. Takes no longer
+    /// Leaves one span: `parts` one after the other, then what is to be written of `rest`, are its message. Refused if it would make its shard hold more than `up_to` says. Takes no longer
     /// than the copy, and wakes the io thread only if that has parked.
     #[inline(always)]
     pub(crate) fn push<const N: usize>(
         &self,
         up_to: UpTo,
-        head: FrameHead,
+        left: Left,
         parts: [&[u8]; N],
         rest: impl FnOnce() -> Option<FinishedSpan>,
     ) -> Result<(), Refused> {
@@ -285,13 +292,13 @@ impl Shards {
                 return Err(Refused::Closed);
             }
             let pending = &mut buffers.pending;
-            if pending.size().saturating_add(len).saturating_add(size_of::<PendingSpan>()) > limit {
+            if pending.size().wrapping_add(len).wrapping_add(size_of::<PendingSpan>()) > limit {
                 return Err(Refused::Full);
             }
             for part in parts {
                 pending.bytes.extend_from_slice(part);
             }
-            let FrameHead { children, flags, .. } = head;
+            let Left { children, flags } = left;
             if let Some(span) = pending.next_span() {
                 *span = PendingSpan { rest: rest(), len: len as u32, children, flags };
             }

@@ -112,7 +112,7 @@ impl<'r> Analysed<'r> {
 
     /// The name of the node a span belongs to.
     pub(crate) fn node_name(&self, ix: SpanIx) -> Option<String> {
-        self.booking.node_of[ix.index()].map(|node| self.booking.nodes[node].name.to_string())
+        self.booking.node_of[ix.index()].map(|node| self.booking.nodes[node].name.as_ref().to_owned())
     }
 
     /// Self time of all spans together, without the time they were queued.

@@ -53,7 +53,7 @@ pub(super) fn rows(analysed: &Analysed<'_>, found: &[Blocking]) -> Vec<BlockingR
         let node = analysed.node_name(blocking.span);
         let row = rows.entry((node.clone(), record.name.clone())).or_insert_with(|| BlockingRow {
             node,
-            span: record.name.to_string(),
+            span: record.name.as_ref().to_owned(),
             span_id: record.span_id.to_string(),
             spans: 0,
             longest_poll_ns: Duration::ZERO,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use crate::analysis::time_breakdown::peak_concurrency;
 use crate::histogram::DurationStats;
-use crate::ids::SpanId;
 use crate::money::Money;
 use crate::report::Tokens;
 use crate::report::charges::Charges;
@@ -80,20 +79,25 @@ impl Booking {
     pub(crate) fn new(run: &Run, self_times: &[Duration]) -> Self {
         let NodeNames { names, of_span } = NodeNames::of(run);
         let execution_of = executions(run, &of_span);
-        let mut recorded: Vec<(Timestamp, Timestamp, SpanId, u32, SpanIx)> =
-            Vec::with_capacity(of_span.len());
-        for ix in run.indices().filter(|ix| of_span[ix.index()].is_some()) {
-            let span = run.span(ix);
-            recorded.push((span.record.end, span.record.start, span.record.span_id, span.ordinal, ix));
+        // By end and start, in one number: what else tells executions apart is rarely looked at.
+        let mut recorded: Vec<(u128, SpanIx)> = Vec::with_capacity(of_span.len());
+        let mut executions_of = vec![0usize; names.len()];
+        for ix in run.indices() {
+            let Some(name) = of_span[ix.index()] else { continue };
+            let SpanRecord { start, end, .. } = run.span(ix).record;
+            recorded.push((u128::from(end.as_unix_nanos()) << 64 | u128::from(start.as_unix_nanos()), ix));
+            executions_of[name] += 1;
         }
-        recorded.sort_unstable();
+        let rest = |ix: SpanIx| (run.span(ix).record.span_id, run.span(ix).ordinal, ix);
+        recorded.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rest(a.1).cmp(&rest(b.1))));
         let is_retry = retries(run, &of_span, names.len());
         let mut nodes: Vec<NodeTally> = Vec::with_capacity(names.len());
         let mut node_by_name: Vec<Option<NodeIx>> = vec![None; names.len()];
         for (.., ix) in recorded {
             let Some(name) = of_span[ix.index()] else { continue };
             let node = *node_by_name[name].get_or_insert_with(|| {
-                nodes.push(NodeTally { name: names[name].clone(), ..NodeTally::default() });
+                let executions = Vec::with_capacity(executions_of[name]);
+                nodes.push(NodeTally { name: names[name].clone(), executions, ..NodeTally::default() });
                 nodes.len() - 1
             });
             nodes[node].take_execution(run, ix);

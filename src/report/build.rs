@@ -266,7 +266,7 @@ fn saves_nothing(analysed: &Analysed<'_>) -> Vec<String> {
     let beside = booking.nodes.iter().zip(on_path).filter(|(_, on_path)| !on_path).map(|(tally, _)| tally);
     let mut beside: Vec<&NodeTally> = beside.filter(is_beside).collect();
     beside.sort_by(|a, b| b.running.cmp(&a.running).then_with(|| a.name.cmp(&b.name)));
-    beside.iter().take(MAX_SAVE_NOTHING).map(|tally| tally.name.to_string()).collect()
+    beside.iter().take(MAX_SAVE_NOTHING).map(|tally| tally.name.as_ref().to_owned()).collect()
 }
 
 /// Whether any span of a run says what it waited for.
@@ -297,7 +297,7 @@ pub(super) fn rows_of(analysed: &Analysed<'_>, segments: &[ReplayedSegment]) -> 
     for ReplayedSegment { span, length, .. } in segments {
         let node = analysed.owner_of_time(*span);
         let row = *row_of[node.unwrap_or(nodes)].get_or_insert_with(|| {
-            let name = node.map(|node| analysed.booking.nodes[node].name.to_string());
+            let name = node.map(|node| analysed.booking.nodes[node].name.as_ref().to_owned());
             rows.push(AllowedRow { node: name, duration_ns: Duration::ZERO });
             rows.len() - 1
         });
@@ -319,7 +319,7 @@ fn run_summary(analysed: &Analysed<'_>, status: RunStatus, history: &History) ->
         id: format!("{}-{}", root.record.trace_id, root.record.span_id),
         trace_id: root.record.trace_id.to_string(),
         root_span_id,
-        name: root.record.name.to_string(),
+        name: root.record.name.as_ref().to_owned(),
         workflow: facts.and_then(|facts| facts.workflow_name.as_ref()).map(ToString::to_string),
         version: version.or(root.record.origin.service_version.as_ref()).map(ToString::to_string),
         started_at: root.clipped.start.to_rfc3339(),
@@ -369,7 +369,7 @@ fn node_reports(
             let on_path = path.of(node).map_or(Duration::ZERO, |path_node| path_node.time);
             let total = tally.durations.sum();
             NodeReport {
-                name: tally.name.to_string(),
+                name: tally.name.as_ref().to_owned(),
                 kind: tally.kind.clone(),
                 is_root: booking.is_root_alone(run, node),
                 calls: tally.executions.len() as u64,
@@ -411,7 +411,7 @@ fn node_reports(
 
 fn phases(tally: &NodeTally) -> Vec<PhaseReport> {
     let phase = |(name, phase): (&Arc<str>, &PhaseTally)| PhaseReport {
-        name: name.to_string(),
+        name: name.as_ref().to_owned(),
         calls: phase.calls,
         total_ns: phase.total,
         cost_usd: phase.cost,

@@ -1,7 +1,7 @@
 //! What a run's calls cost, added up by model, node, depth and source.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::analysed::Analysed;
@@ -115,7 +115,7 @@ struct Rows<'a> {
     in_lost_try: Vec<bool>,
     section: CostSection,
     groups: Vec<Group<'a>>,
-    group_by_key: HashMap<GroupKey, usize>,
+    group_by_key: BTreeMap<GroupKey, usize>,
     /// By span, for those that were looked at.
     group_of: Vec<Option<u32>>,
     in_a_row: Option<InARow<'a>>,
@@ -150,7 +150,7 @@ impl<'a> Rows<'a> {
             in_lost_try: inside(lost),
             section: CostSection::default(),
             groups: Vec::new(),
-            group_by_key: HashMap::new(),
+            group_by_key: BTreeMap::new(),
             group_of: vec![None; run.spans.len()],
             in_a_row: None,
             sources: BTreeMap::new(),
@@ -301,8 +301,8 @@ impl<'a> Rows<'a> {
         let row =
             self.unpriced.entry((reason_name(reason), (provider, model))).or_insert_with(|| UnpricedRow {
                 reason: reason_name(reason).to_owned(),
-                provider: provider.map(ToString::to_string),
-                model: model.map(ToString::to_string),
+                provider: provider.map(|name| name.as_ref().to_owned()),
+                model: model.map(|name| name.as_ref().to_owned()),
                 calls: 0,
                 failed: 0,
                 covered: 0,
@@ -357,7 +357,7 @@ impl<'a> Rows<'a> {
             nodes.entry(node).or_default();
         }
         let node_row = |(node, sums): (&usize, &Sums)| NodeCost {
-            node: booking.nodes[*node].name.to_string(),
+            node: booking.nodes[*node].name.as_ref().to_owned(),
             calls: sums.calls,
             unpriced_calls: sums.unpriced,
             cost_usd: sums.cost,
@@ -398,8 +398,8 @@ fn model_key(facts: Option<&NodeFacts>) -> ModelKey<'_> {
 
 fn model_cost((provider, model): ModelKey<'_>, sums: &Sums, total: Option<Money>) -> ModelCost {
     ModelCost {
-        provider: provider.map(ToString::to_string),
-        model: model.map(ToString::to_string),
+        provider: provider.map(|name| name.as_ref().to_owned()),
+        model: model.map(|name| name.as_ref().to_owned()),
         calls: sums.calls,
         unpriced_calls: sums.unpriced,
         failed_calls: sums.failed,
@@ -458,7 +458,7 @@ fn differences(analysed: &Analysed<'_>, roll_up: &RollUp) -> Vec<RollUpDifferenc
     let record = &analysed.run.span(*span).record;
     let row = |measure: &str, says: String, calls_say: String| RollUpDifference {
         node: analysed.node_name(*span),
-        span: record.name.to_string(),
+        span: record.name.as_ref().to_owned(),
         span_id: record.span_id.to_string(),
         measure: measure.to_owned(),
         says,

@@ -20,8 +20,9 @@ pub(super) fn rows(analysed: &Analysed<'_>) -> Vec<DetachedRow> {
             continue;
         }
         let own_node = analysed.booking.execution_of[ix.index()].filter(|execution| *execution == ix);
-        let name =
-            own_node.and_then(|ix| analysed.node_name(ix)).unwrap_or_else(|| span.record.name.to_string());
+        let name = own_node
+            .and_then(|ix| analysed.node_name(ix))
+            .unwrap_or_else(|| span.record.name.as_ref().to_owned());
         let row =
             rows.entry(name.clone()).or_insert(DetachedRow { name, spans: 0, duration_ns: Duration::ZERO });
         row.spans = row.spans.saturating_add(1);

@@ -1,6 +1,6 @@
 //! The node each span of a run is, as a number, with every name made once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::run::{Run, SpanIx};
@@ -40,9 +40,9 @@ impl NodeNames {
 #[derive(Default)]
 struct Numbers {
     names: Vec<Arc<str>>,
-    by_name: HashMap<Arc<str>, usize>,
+    by_name: BTreeMap<Arc<str>, usize>,
     /// The run keeps the texts, so that none of these places is used for another meanwhile.
-    by_place: HashMap<(usize, usize), usize>,
+    by_place: BTreeMap<(usize, usize), usize>,
     /// What was asked for lately: a node's executions often come one after the other, or by turns with others'.
     recent: Vec<Option<((usize, usize), usize)>>,
 }

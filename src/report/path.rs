@@ -106,7 +106,7 @@ impl BookedPath {
             let charged = path_node.executions.iter().map(|ix| cost_of.get(ix.index()).copied().flatten());
             let cost: Option<Money> = charged.fold(None, add_money);
             rows.push(PathRow {
-                node: tally.name.to_string(),
+                node: tally.name.as_ref().to_owned(),
                 kind: tally.kind.clone(),
                 executions: path_node.executions.len() as u64,
                 failed: records().filter(|record| record.failed()).count() as u64,
@@ -129,7 +129,7 @@ impl BookedPath {
             .map(|node| &booking.nodes[node])
             .filter(|tally| !tally.running.is_zero())
             .map(|tally| BesideRow {
-                node: tally.name.to_string(),
+                node: tally.name.as_ref().to_owned(),
                 duration_ns: tally.running,
                 slack_ns: tally.executions.iter().filter_map(|ix| slack[ix.index()]).min(),
             })
@@ -229,9 +229,9 @@ pub(crate) fn path_segments(
         let record = &run.span(segment.span).record;
         let node = node_of_segment(run, booking, segment);
         PathSegment {
-            node: node.map(|node| booking.nodes[node].name.to_string()),
+            node: node.map(|node| booking.nodes[node].name.as_ref().to_owned()),
             span_id: record.span_id.to_string(),
-            span: record.name.to_string(),
+            span: record.name.as_ref().to_owned(),
             start_ns: segment.interval.start.saturating_since(start),
             duration_ns: segment.interval.duration(),
             edge: *edge,

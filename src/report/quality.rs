@@ -110,7 +110,7 @@ fn open_rows(analysed: &Analysed<'_>) -> Vec<OpenRow> {
     let run = analysed.run;
     let row = |ix: SpanIx| OpenRow {
         node: analysed.node_name(ix),
-        span: run.span(ix).record.name.to_string(),
+        span: run.span(ix).record.name.as_ref().to_owned(),
         span_id: run.span(ix).record.span_id.to_string(),
         start_ns: run.span(ix).record.start.saturating_since(run.span(run.root).clipped.start),
     };

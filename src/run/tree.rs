@@ -1,6 +1,7 @@
 //! From records in any order to one tree: what is the same span, who owns an id, who is whose parent.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::lists::Lists;
@@ -58,8 +59,9 @@ pub(super) fn in_canonical_order(mut records: Vec<SpanRecord>, warnings: &mut Wa
         order.push((record.start, Reverse(record.end.max(record.start)), at));
     }
     let record = |at: u32| &records[at as usize];
-    // What is compared first is at hand; most records differ in it.
-    order.sort_unstable_by(|a, b| {
+    // What is compared first is at hand; most records differ in it. Most are in order already but for those that others
+    // are inside of, which a stable sort makes use of.
+    order.sort_by(|a, b| {
         (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| {
             let (a, b) = (record(a.2), record(b.2));
             identity(a).cmp(&identity(b)).then_with(|| b.cmp(a))
@@ -108,40 +110,38 @@ fn identity(record: &SpanRecord) -> impl Ord + '_ {
 
 /// Which record an id means: the first of those that carry it.
 pub(super) struct IdOwners {
-    /// Every id but zero with the ranks that carry it, sorted.
-    owners: Vec<(u64, u32)>,
+    /// Every id but zero.
+    owners: QuickMap<SpanId, u32>,
     pub(super) ordinals: Vec<u32>,
 }
 
 impl IdOwners {
     pub(super) fn of(records: &Ranked, warnings: &mut Warnings) -> Self {
-        let mut owners: Vec<(u64, u32)> = Vec::with_capacity(records.len());
-        for (record, rank) in records.iter().zip(0..) {
-            if !record.span_id.is_zero() {
-                owners.push((number_of(record.span_id), rank));
-            }
-        }
-        owners.sort_unstable();
+        let mut owners: QuickMap<SpanId, u32> = QuickMap::default();
+        owners.reserve(records.len());
         let mut ordinals = vec![1; records.len()];
-        for carriers in owners.chunk_by(|a, b| a.0 == b.0) {
-            for ((_, rank), ordinal) in carriers.iter().zip(1..).skip(1) {
-                warnings.add(Warning::ConflictingSpanId);
-                ordinals[*rank as usize] = ordinal;
+        // How many carry an id that more than one does.
+        let mut carriers: QuickMap<SpanId, u32> = QuickMap::default();
+        for (record, rank) in records.iter().zip(0..) {
+            if record.span_id.is_zero() {
+                continue;
+            }
+            match owners.entry(record.span_id) {
+                Entry::Vacant(none) => drop(none.insert(rank)),
+                Entry::Occupied(_) => {
+                    warnings.add(Warning::ConflictingSpanId);
+                    let carriers = carriers.entry(record.span_id).or_insert(1);
+                    *carriers += 1;
+                    ordinals[rank as usize] = *carriers;
+                }
             }
         }
         IdOwners { owners, ordinals }
     }
 
     fn owner(&self, id: SpanId) -> Option<usize> {
-        let number = number_of(id);
-        let first = self.owners.partition_point(|(other, _)| *other < number);
-        self.owners.get(first).filter(|(other, _)| *other == number).map(|(_, rank)| *rank as usize)
+        self.owners.get(&id).map(|rank| *rank as usize)
     }
-}
-
-/// The id as a number, which is quicker to compare.
-fn number_of(id: SpanId) -> u64 {
-    u64::from_be_bytes(id.to_bytes())
 }
 
 /// How the records of a run hang together.

@@ -8,7 +8,7 @@ use crate::analysis::critical_path::Segment;
 use crate::hashing::{QuickMap, QuickSet};
 use crate::ids::{SpanId, TraceId};
 use crate::money::Money;
-use crate::run::{Run, SpanIx, Warning};
+use crate::run::{Run, Warning};
 use crate::span_record::Outcome;
 use crate::time::Duration;
 
@@ -95,7 +95,8 @@ impl RunProfile {
     /// Time in no node, and the root's own time, is booked to the name of the root. O(n) and the order of names.
     pub fn of(run: &Run, segments: &[Segment]) -> RunProfile {
         let root = run.span(run.root);
-        let names = node_names(run);
+        let ids = node_ids(run);
+        let names = node_names(run, &ids);
         let mut at: QuickMap<Arc<str>, usize> = QuickMap::default();
         let mut path: Vec<NodeOnPath> = Vec::new();
         let mut variant: Vec<Arc<str>> = Vec::new();
@@ -105,7 +106,7 @@ impl RunProfile {
             let time = segment.interval.duration();
             let span = segment.span.index();
             own_time[span] = own_time[span].saturating_add(time);
-            let node = names[span].as_ref().filter(|_| segment.span != run.root);
+            let node = names[span].filter(|_| segment.span != run.root);
             let name = node.unwrap_or(&root.record.name);
             let place = match at.get(name) {
                 Some(place) => *place,
@@ -133,7 +134,7 @@ impl RunProfile {
             path,
             variant,
             cost: None,
-            stacks: stacks(run, &own_time),
+            stacks: stacks(run, &ids, &own_time),
         }
     }
 
@@ -170,16 +171,20 @@ fn is_partial(run: &Run) -> bool {
         || run.spans.iter().any(|span| span.record.facts.as_deref().is_some_and(is_told_partial))
 }
 
+/// The id of the node each span is, if it is one.
+fn node_ids(run: &Run) -> Vec<Option<Arc<str>>> {
+    run.spans.iter().map(|span| span.record.node_id()).collect()
+}
+
 /// The name of the nearest node at or above each span, the root left out; `None` where there is none.
-fn node_names(run: &Run) -> Vec<Option<Arc<str>>> {
-    let ids: Vec<Option<Arc<str>>> = run.spans.iter().map(|span| span.record.node_id()).collect();
+fn node_names<'a>(run: &'a Run, ids: &'a [Option<Arc<str>>]) -> Vec<Option<&'a Arc<str>>> {
     let is_any_marked = ids.iter().any(Option::is_some);
-    let mut names: Vec<Option<Arc<str>>> = Vec::with_capacity(ids.len());
+    let mut names: Vec<Option<&Arc<str>>> = Vec::with_capacity(ids.len());
     for (span, id) in run.spans.iter().zip(ids) {
         let name = match span.parent {
             None => None,
-            Some(_) if !is_any_marked => Some(span.record.name.clone()),
-            Some(parent) => id.or_else(|| names[parent.index()].clone()),
+            Some(_) if !is_any_marked => Some(&span.record.name),
+            Some(parent) => id.as_ref().or_else(|| names[parent.index()]),
         };
         names.push(name);
     }
@@ -209,7 +214,7 @@ fn limit_names(path: &mut Vec<NodeOnPath>, variant: &mut Vec<Arc<str>>) {
 }
 
 /// The call paths with time of their own on the path.
-fn stacks(run: &Run, own_time: &[Duration]) -> FrameTree {
+fn stacks(run: &Run, ids: &[Option<Arc<str>>], own_time: &[Duration]) -> FrameTree {
     let mut leads_to_time: Vec<bool> = own_time.iter().map(|time| !time.is_zero()).collect();
     for ix in run.indices().rev() {
         if leads_to_time[ix.index()]
@@ -220,16 +225,23 @@ fn stacks(run: &Run, own_time: &[Duration]) -> FrameTree {
     }
     let mut tree = FrameTree::with_limit(RunProfile::MAX_FRAMES);
     let mut frame_of: Vec<Option<u32>> = vec![None; run.spans.len()];
+    let mut by_place: QuickMap<(Option<u32>, usize), u32> = QuickMap::default();
     for ix in run.indices().filter(|ix| leads_to_time[ix.index()]) {
         let parent = run.span(ix).parent.and_then(|parent| frame_of[parent.index()]);
-        let frame = tree.frame(Frame { parent, name: frame_name(run, ix) });
+        let id = ids[ix.index()].as_ref().filter(|_| ix != run.root);
+        let name = id.unwrap_or(&run.span(ix).record.name);
+        // Equal names are mostly one copy, which is found by where it is.
+        let place = (parent, name.as_ptr().addr());
+        let frame = by_place.get(&place).copied().unwrap_or_else(|| {
+            let left_out = tree.left_out();
+            let frame = tree.frame(Frame { parent, name: name.clone() });
+            if tree.left_out() == left_out {
+                by_place.insert(place, frame);
+            }
+            frame
+        });
         tree.add_time(frame, own_time[ix.index()]);
         frame_of[ix.index()] = Some(frame);
     }
     tree
-}
-
-fn frame_name(run: &Run, ix: SpanIx) -> Arc<str> {
-    let record = &run.span(ix).record;
-    record.node_id().filter(|_| ix != run.root).unwrap_or_else(|| record.name.clone())
 }

@@ -6,12 +6,12 @@
 use serde::Deserialize;
 
 use super::{JsonArray, JsonLink, JsonStatus, JsonValue, KeyValue, Span, Value};
-use crate::decode::json_documents::plain_in_string;
+use crate::decode::json_documents::plain_in_json_string;
 use crate::decode::json_value::Scalar;
 
 /// The span in `json`, which is one JSON value and nothing else; `None` if it has something unusual.
 pub(in crate::decode) fn plain_span(json: &str) -> Option<Span<'_>> {
-    let mut text = Text { json, at: 0 };
+    let mut text = Text { json, rest: json.as_bytes() };
     let mut span = Span::default();
     let mut told = Told(0);
     text.object(|text, key| {
@@ -31,8 +31,11 @@ pub(in crate::decode) fn plain_span(json: &str) -> Option<Span<'_>> {
         Some(())
     })?;
     text.space();
-    (text.at == json.len()).then_some(span)
+    text.rest.is_empty().then_some(span)
 }
+
+/// Room for as many attributes is made at first.
+const USUAL_ATTRIBUTES: usize = 8;
 
 /// What was told of an object: a bit for each key that is read.
 struct Told(u16);
@@ -46,38 +49,40 @@ impl Told {
     }
 }
 
-/// A JSON text and how far it was read.
+/// A JSON text and what of it was not read yet.
 struct Text<'j> {
     json: &'j str,
-    at: usize,
+    rest: &'j [u8],
 }
 
 impl<'j> Text<'j> {
-    fn rest(&self) -> &'j [u8] {
-        self.json.as_bytes().get(self.at..).unwrap_or_default()
+    /// How far it was read.
+    fn at(&self) -> usize {
+        self.json.len().saturating_sub(self.rest.len())
     }
 
     fn pass(&mut self, bytes: usize) {
-        self.at = self.at.saturating_add(bytes);
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
     fn space(&mut self) {
-        while let [b' ' | b'\n' | b'\r' | b'\t', ..] = self.rest() {
-            self.pass(1);
+        while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = self.rest {
+            self.rest = rest;
         }
     }
 
     /// The next byte that is no white space, without passing it.
     fn peek(&mut self) -> Option<u8> {
         self.space();
-        self.rest().first().copied()
+        self.rest.first().copied()
     }
 
     /// Passes the next byte that is no white space, and says which it is.
     fn next(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.pass(1);
-        Some(byte)
+        self.space();
+        let (byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*byte)
     }
 
     fn expect(&mut self, byte: u8) -> Option<()> {
@@ -87,11 +92,11 @@ impl<'j> Text<'j> {
     /// A string without escapes.
     fn string(&mut self) -> Option<&'j str> {
         self.expect(b'"')?;
-        let start = self.at;
-        self.pass(plain_in_string(self.rest()));
-        let text = self.json.get(start..self.at)?;
-        self.expect(b'"')?;
-        Some(text)
+        let start = self.at();
+        let length = plain_in_json_string(self.rest);
+        let [b'"', rest @ ..] = self.rest.get(length..)? else { return None };
+        self.rest = rest;
+        self.json.get(start..start.saturating_add(length))
     }
 
     /// Reads an object, of which `member` gets the keys and reads the values.
@@ -137,9 +142,9 @@ impl<'j> Text<'j> {
     /// What there is up to the next comma or bracket: a number, `true`, `false` or `null`.
     fn word(&mut self) -> Option<&'j str> {
         let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
-        let start = self.at;
-        self.pass(self.rest().iter().position(ends).unwrap_or(self.rest().len()));
-        self.json.get(start..self.at)
+        let start = self.at();
+        self.pass(self.rest.iter().position(ends).unwrap_or(self.rest.len()));
+        self.json.get(start..self.at())
     }
 
     /// Passes a value, whatever it is.
@@ -174,8 +179,8 @@ impl<'j> Text<'j> {
     fn skip_string(&mut self) -> Option<()> {
         self.expect(b'"')?;
         loop {
-            self.pass(plain_in_string(self.rest()));
-            match self.rest().first()? {
+            self.pass(plain_in_json_string(self.rest));
+            match self.rest.first()? {
                 b'"' => {
                     self.pass(1);
                     return Some(());
@@ -189,18 +194,18 @@ impl<'j> Text<'j> {
     /// A value of which there is little, or which is rare.
     fn by_serde<T: Deserialize<'j>>(&mut self) -> Option<T> {
         self.space();
-        let start = self.at;
+        let start = self.at();
         self.skip()?;
-        serde_json::from_str(self.json.get(start..self.at)?).ok()
+        serde_json::from_str(self.json.get(start..self.at())?).ok()
     }
 
     fn attributes(&mut self) -> Option<Option<Vec<KeyValue<'j>>>> {
         if self.peek()? != b'[' {
-            return (self.scalar()? == Scalar::Missing && self.json.get(..self.at)?.ends_with("null"))
+            return (self.scalar()? == Scalar::Missing && self.json.get(..self.at())?.ends_with("null"))
                 .then_some(None);
         }
         self.pass(1);
-        let mut attributes = Vec::new();
+        let mut attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
         if self.peek()? == b']' {
             self.pass(1);
             return Some(Some(attributes));

@@ -57,7 +57,7 @@ fn waits_before(case: &Case<'_>, again: &[SpanIx]) -> Duration {
         let wait = Interval::new(run.span(before).clipped.end, run.span(entry.span).clipped.start);
         is_same_node.then(|| wait.duration())
     };
-    again.iter().filter_map(|ix| case.entries.get(ix)).filter_map(wait).sum()
+    again.iter().filter_map(|ix| case.entries().get(ix)).filter_map(wait).sum()
 }
 
 /// Failed work on the path of a run that failed, or that nobody tried again.

@@ -40,8 +40,9 @@ pub(super) fn gaps(case: &Case<'_>, found: &mut Vec<Candidate>) {
         let Some(severity) = case.severity_of(saves_ns) else { continue };
         let mut finding = case.finding("LP112", case.run_name(), saves_ns, severity);
         finding.confidence = case.confidence(Confidence::Likely);
-        let name =
-            |ix: SpanIx| case.analysed.node_name(ix).unwrap_or_else(|| run.span(ix).record.name.to_string());
+        let name = |ix: SpanIx| {
+            case.analysed.node_name(ix).unwrap_or_else(|| run.span(ix).record.name.as_ref().to_owned())
+        };
         let before = at.checked_sub(1).and_then(|before| segments.get(before));
         let after = before.filter(|before| before.span != run.root).map(|before| name(before.span));
         finding.why.push(Reason::Gap {

@@ -15,7 +15,9 @@ mod repeats;
 mod scheduling;
 mod spread;
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use self::catalogue::insight;
 use super::analysed::Analysed;
@@ -27,7 +29,7 @@ use super::{
 use crate::analysis::critical_path::Entry;
 use crate::analysis::replay::Changes;
 use crate::analysis::variability::threshold_severity;
-use crate::hashing::{QuickMap, QuickSet};
+use crate::hashing::QuickMap;
 use crate::money::Money;
 use crate::report::build::ReportOptions;
 use crate::run::SpanIx;
@@ -47,8 +49,7 @@ pub(super) struct Case<'a> {
     cost: Option<&'a CostSection>,
     /// Path time of each span with all below it.
     path_below: Vec<Duration>,
-    /// How the path came into each span on it.
-    entries: QuickMap<SpanIx, Entry>,
+    entries: OnceCell<QuickMap<SpanIx, Entry>>,
 }
 
 /// A finding, and the change its first suggestion stands for.
@@ -62,8 +63,7 @@ pub(super) fn findings(case: &Case<'_>) -> (Vec<Finding>, Option<Combined>) {
     let mut found: Vec<Candidate> = Vec::new();
     pole::longest_poles(case, &mut found);
     history::slower_than_usual(case, &mut found);
-    model_speed::slower_than_in_earlier_runs(case, &mut found);
-    model_speed::slower_than_its_other_calls(case, &mut found);
+    model_speed::slow_models(case, &mut found);
     scheduling::queueing_at_a_limit(case, &mut found);
     scheduling::serial_but_maybe_independent(case, &mut found);
     scheduling::low_parallelism(case, &mut found);
@@ -82,10 +82,14 @@ pub(super) fn findings(case: &Case<'_>) -> (Vec<Finding>, Option<Combined>) {
         order(a).cmp(&order(b)).then_with(|| (&a.code, &a.subject).cmp(&(&b.code, &b.subject)))
     });
     // Of one rule about one node the finding that saves most is told; gaps are all about the run.
-    let mut told = QuickSet::default();
-    found.retain(|it| {
-        it.finding.code == "LP112" || told.insert((it.finding.code.clone(), it.finding.subject.clone()))
-    });
+    let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let is_of_the_run = |it: &Candidate| it.finding.code == "LP112";
+    let is_first: Vec<bool> = found
+        .iter()
+        .map(|it| is_of_the_run(it) || told.insert((&it.finding.code, &it.finding.subject)))
+        .collect();
+    let mut is_first = is_first.into_iter();
+    found.retain(|_| is_first.next().unwrap_or(true));
     let combined = combined(case, &found);
     found.truncate(Report::MAX_FINDINGS);
     // Without room for more: reports are kept, and candidates are several times as large as findings.
@@ -141,9 +145,14 @@ impl<'a> Case<'a> {
         status: RunStatus,
         cost: Option<&'a CostSection>,
     ) -> Self {
-        let entries = analysed.critical.entries.iter().map(|entry| (entry.span, *entry)).collect();
         let path_below = analysed.path_time_with_below();
-        Case { analysed, options, quality, status, cost, path_below, entries }
+        Case { analysed, options, quality, status, cost, path_below, entries: OnceCell::new() }
+    }
+
+    /// How the path came into each span on it.
+    fn entries(&self) -> &QuickMap<SpanIx, Entry> {
+        let entries = &self.analysed.critical.entries;
+        self.entries.get_or_init(|| entries.iter().map(|entry| (entry.span, *entry)).collect())
     }
 
     fn wall(&self) -> Duration {
@@ -151,13 +160,13 @@ impl<'a> Case<'a> {
     }
 
     fn node_name(&self, node: NodeIx) -> String {
-        self.analysed.booking.nodes[node].name.to_string()
+        self.analysed.booking.nodes[node].name.as_ref().to_owned()
     }
 
     /// The name of the run as a subject.
     fn run_name(&self) -> String {
         let root = &self.analysed.run.span(self.analysed.run.root).record;
-        root.workflow_name().unwrap_or(&root.name).to_string()
+        root.workflow_name().unwrap_or(&root.name).as_ref().to_owned()
     }
 
     /// All nodes but the one that only stands for the run.

@@ -62,10 +62,21 @@ fn by_model<'a>(case: &Case<'a>) -> BTreeMap<&'a str, OfModel> {
     models
 }
 
+/// Models that wrote slower than in earlier runs, and calls that did than others of the same model.
+pub(super) fn slow_models(case: &Case<'_>, found: &mut Vec<Candidate>) {
+    let models = by_model(case);
+    slower_than_in_earlier_runs(case, &models, found);
+    slower_than_its_other_calls(case, models, found);
+}
+
 /// Compares the output tokens per second of all calls of a model with those of earlier runs.
-pub(super) fn slower_than_in_earlier_runs(case: &Case<'_>, found: &mut Vec<Candidate>) {
+fn slower_than_in_earlier_runs(
+    case: &Case<'_>,
+    models: &BTreeMap<&str, OfModel>,
+    found: &mut Vec<Candidate>,
+) {
     let history = &case.options.history;
-    for (model, of_model) in by_model(case) {
+    for (model, of_model) in models {
         let usual = history.speeds_of(model);
         if usual.len() < History::MIN_RUNS {
             continue;
@@ -90,7 +101,7 @@ pub(super) fn slower_than_in_earlier_runs(case: &Case<'_>, found: &mut Vec<Candi
         let mut finding = case.finding("LP111", case.node_name(node), saves_ns, severity);
         finding.confidence = case.confidence(confidence(usual.len() as u64));
         finding.why.push(Reason::SlowerOutput {
-            model: model.to_owned(),
+            model: (*model).to_owned(),
             per_second: speed,
             usual: median,
             among_calls: None,
@@ -102,8 +113,8 @@ pub(super) fn slower_than_in_earlier_runs(case: &Case<'_>, found: &mut Vec<Candi
 }
 
 /// Compares the calls of a model with each other, by the nodes that made the slow ones.
-pub(super) fn slower_than_its_other_calls(case: &Case<'_>, found: &mut Vec<Candidate>) {
-    for (model, mut of_model) in by_model(case) {
+fn slower_than_its_other_calls(case: &Case<'_>, models: BTreeMap<&str, OfModel>, found: &mut Vec<Candidate>) {
+    for (model, mut of_model) in models {
         of_model.calls.retain(|call| call.output >= MIN_TOKENS);
         if of_model.calls.len() < MIN_CALLS {
             continue;
@@ -171,8 +182,11 @@ fn slower_or_more(tokens: u64, took: Duration, usual_speed: f64, usual_tokens: u
 /// The upper median, and the upper median of the distances from it; zeros for none.
 fn median_and_distance(values: &[f64]) -> (f64, f64) {
     let middle = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(0.0)
+        if values.is_empty() {
+            return 0.0;
+        }
+        let at = values.len() / 2;
+        *values.select_nth_unstable_by(at, f64::total_cmp).1
     };
     let median = middle(values.to_vec());
     (median, middle(values.iter().map(|value| (value - median).abs()).collect()))

@@ -81,7 +81,7 @@ fn reasons(case: &Case<'_>, path_node: &PathNode, save_max: Duration, beside: Op
     }
     let queued = path_node.queued(run);
     if case.is_material(queued) {
-        let behind = behind(case, path_node).map(|node| booking.nodes[node].name.to_string());
+        let behind = behind(case, path_node).map(|node| booking.nodes[node].name.as_ref().to_owned());
         why.push(Reason::Queued { queued_ns: queued, behind });
     }
     if tally.failures > 0 || tally.retries > 0 {
@@ -102,7 +102,7 @@ fn reasons(case: &Case<'_>, path_node: &PathNode, save_max: Duration, beside: Op
         why.push(Reason::OwnCpu { busy_ratio: busy_ratio.min(1.0) });
     }
     if case.is_material(path_node.time.saturating_sub(save_max)) {
-        let node = beside.map(|node| booking.nodes[node].name.to_string());
+        let node = beside.map(|node| booking.nodes[node].name.as_ref().to_owned());
         why.push(Reason::PaceSetBy { on_path_ns: path_node.time, after_ns: save_max, node });
     } else if beside.is_none() {
         why.push(Reason::NothingBeside);
