@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-/// The C library has several ways to copy memory and chooses by processor and cache sizes; one choice for all, so that
-/// counts of different machines can be compared.
-pub(crate) const ONE_C_LIBRARY: (&str, &str) = (
+/// The C library has several ways to copy memory and chooses by processor and cache sizes. With this it copies on all
+/// machines alike, and a little slower than it could.
+const ONE_C_LIBRARY: (&str, &str) = (
     "GLIBC_TUNABLES",
     "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX2_Usable,-AVX_Fast_Unaligned_Load,-ERMS,-FSRM:\
      glibc.cpu.x86_non_temporal_threshold=0xc0000:glibc.cpu.x86_rep_movsb_threshold=0x800:\
@@ -48,6 +48,8 @@ pub enum CountError {
 pub struct Counted {
     /// Instructions, on all threads.
     pub instructions: u64,
+    /// Of these, the ones of threads other than the first.
+    pub of_other_threads: u64,
     /// Calls of the allocator for memory, on all threads, from functions that were counted. Calls are counted outside
     /// of the function that is counted too.
     pub allocations: u64,
@@ -60,6 +62,12 @@ pub fn valgrind_version() -> Option<String> {
     let output = Command::new("valgrind").arg("--version").output().ok()?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success().then_some(version)
+}
+
+/// Makes counts of a program comparable with those of other machines. Not for comparing programs: those that copy more
+/// lose more by it.
+pub fn pin_c_library(command: &mut Command) {
+    command.env(ONE_C_LIBRARY.0, ONE_C_LIBRARY.1);
 }
 
 /// Runs a program under callgrind. `toggle`: the function that is counted, with all it calls, on the threads that call
@@ -79,7 +87,7 @@ pub fn count(command: &Command, toggle: Option<&str>, folder: &Path) -> Result<C
     if let Some(toggle) = toggle {
         valgrind.args(["--collect-atstart=no", &format!("--toggle-collect={toggle}")]);
     }
-    valgrind.arg(&program).args(command.get_args()).env(ONE_C_LIBRARY.0, ONE_C_LIBRARY.1);
+    valgrind.arg(&program).args(command.get_args());
     for (key, value) in command.get_envs() {
         match value {
             Some(value) => valgrind.env(key, value),
@@ -95,13 +103,18 @@ pub fn count(command: &Command, toggle: Option<&str>, folder: &Path) -> Result<C
     }
     let mut counted = Counted {
         instructions: 0,
+        of_other_threads: 0,
         allocations: 0,
         printed: String::from_utf8_lossy(&output.stdout).into_owned(),
     };
     for file in fs::read_dir(profile.path()).map_err(failed)? {
-        let text = fs::read(file.map_err(failed)?.path()).map_err(failed)?;
+        let file = file.map_err(failed)?;
+        let text = fs::read(file.path()).map_err(failed)?;
         let (instructions, allocations) = read_profile(&String::from_utf8_lossy(&text));
         counted.instructions += instructions;
+        if !file.file_name().to_string_lossy().ends_with("-01") {
+            counted.of_other_threads += instructions;
+        }
         counted.allocations += allocations;
     }
     match toggle {

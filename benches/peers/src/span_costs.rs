@@ -1,9 +1,10 @@
 //! Every set-up with every workload, each in processes of its own.
 //!
-//! The thread that makes spans is counted within [`case::measured`] alone, and waits after each run until its spans
-//! are exported. All threads are counted from start to end, twice, with few and with many spans: the difference is
-//! what the spans cost. In that the threads of an exporter work beside those that make spans, and queues are as large as
-//! it takes for nothing to be lost.
+//! The thread that makes spans is counted within [`case::measured`](crate::case::measured) alone, and waits after each
+//! run until its spans are exported. Other threads are counted from start to end, twice, with few and with many spans:
+//! the difference is what the spans cost. In that they work beside those that make spans, and queues are as large as it
+//! takes for nothing to be lost. What the first thread does to set up and to shut down counts nowhere: clocks are
+//! calibrated there, as long as it takes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -131,21 +132,24 @@ impl Programs {
         Ok(())
     }
 
-    /// What all threads cost.
+    /// What all threads cost: those that make spans, as counted before, and the others.
     fn all(&self, case: Case, cost: &mut SpanCost) -> anyhow::Result<()> {
         if !case.setup.has_threads {
             return Ok(());
         }
         let mut counts = [(0, 0); 2];
         for (known, runs) in counts.iter_mut().zip([FEW_RUNS, MANY_RUNS]) {
-            let case = Case { runs, catches_up: false, ..case };
+            // fastrace's queue is as long as it is, and loses what does not fit.
+            let case = Case { runs, catches_up: !case.setup.is_tracing, ..case };
             let command = self.command(&self.case, case, Some(LARGE_QUEUE))?;
             let counted = count(&command, None, self.folder.path())?;
-            *known = (counted.instructions, told(&case, &counted.printed)?.made);
+            *known = (counted.of_other_threads, told(&case, &counted.printed)?.made);
         }
         let [(few, few_spans), (many, many_spans)] = counts;
+        let others = many.saturating_sub(few) as f64 / many_spans.saturating_sub(few_spans) as f64;
+        // Of several threads that make spans, none is the first.
         cost.all_instructions =
-            Some(many.saturating_sub(few) as f64 / many_spans.saturating_sub(few_spans) as f64);
+            cost.hot_instructions.map(|hot| if case.threads > 1 { others } else { hot + others });
         Ok(())
     }
 

@@ -6,7 +6,6 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::instructions::ONE_C_LIBRARY;
 use crate::sink::{Counts, Reading, SinkProcess};
 
 use super::Setup;
@@ -51,7 +50,6 @@ pub fn by_callgrind(spec: &ClientSpec, sink: &SinkProcess) -> anyhow::Result<Vec
         command.args(["--tool=callgrind", "--separate-threads=yes", "--fair-sched=try", "-q"]);
         // Not what stands before `main`: clocks that are set by spinning take any number of instructions.
         command.args(["--collect-atstart=no", MEASURED, OTHER_THREADS]);
-        command.env(ONE_C_LIBRARY.0, ONE_C_LIBRARY.1);
         command.arg(format!("--callgrind-out-file={}", folder.path().join("out").display()));
         command.arg(std::env::current_exe()?);
         let exported = exported(command, &spec, sink, Reading::Whole)?;

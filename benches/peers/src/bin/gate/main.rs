@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 use longpole_benches::baseline::{Baseline, Compared, Counts, TOLERATED_PERCENT, Verdict, compiler};
-use longpole_benches::instructions::{count, valgrind_version};
+use longpole_benches::instructions::{count, pin_c_library, valgrind_version};
 
 use crate::cases::{CASES, Done, work};
 
@@ -102,6 +102,7 @@ fn tell(all: &[Compared], before: &Baseline, now: &Baseline) -> ExitCode {
 fn counts(name: &str, turns: u64) -> anyhow::Result<Counts> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--case", name, "--turns", &turns.to_string()]);
+    pin_c_library(&mut command);
     let counted = count(&command, Some(cases::MEASURED), &std::env::temp_dir())
         .with_context(|| format!("cannot count {name:?}"))?;
     let done: Done = serde_json::from_str(&counted.printed).context("a case prints what it did")?;
