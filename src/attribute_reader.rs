@@ -21,7 +21,7 @@ use told_call::{Rank, ToldBy, ToldCall};
 ///
 /// One fact may be told by several attributes, of several dialects. The reader remembers who told what, so that the
 /// order of attributes does not matter; see [`Dialect`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AttributeReader {
     /// Who told each fact.
     told_by: ToldBy,
@@ -43,19 +43,6 @@ enum SpanSort {
     Task,
     /// Contains steps.
     Container,
-}
-
-impl Default for AttributeReader {
-    fn default() -> Self {
-        AttributeReader {
-            told_by: ToldBy::default(),
-            span_kind: None,
-            entity_name: None,
-            system: None,
-            kept: Vec::new(),
-            call: ToldCall::default(),
-        }
-    }
 }
 
 impl AttributeReader {
