@@ -220,28 +220,20 @@ pub(crate) fn role_of(key: &str) -> Role {
     }
 }
 
+/// Where in the source `metadata` stands.
 fn location_of(metadata: &Metadata<'_>) -> Vec<u8> {
     let mut fields = Vec::new();
-    append_location(&mut fields, SPAN_ATTRIBUTE, metadata);
-    fields
-}
-
-/// Appends where in the source `metadata` stands.
-pub(crate) fn append_location(buffer: &mut Vec<u8>, tag: u8, metadata: &Metadata<'_>) -> u32 {
-    let mut count = 0u32;
-    let mut text = |key: &str, value: Option<&str>| {
+    let tag = if metadata.is_event() { EVENT_ATTRIBUTE } else { SPAN_ATTRIBUTE };
+    let texts = [("code.file.path", metadata.file()), ("code.module.name", metadata.module_path())];
+    for (key, value) in texts {
         if let Some(value) = value {
-            span::append_str(buffer, tag, &EncodedKey::new(key), value, Limits::default().value_bytes);
-            count = count.saturating_add(1);
+            span::append_str(&mut fields, tag, &EncodedKey::new(key), value, Limits::default().value_bytes);
         }
-    };
-    text("code.file.path", metadata.file());
-    text("code.module.name", metadata.module_path());
-    if let Some(line) = metadata.line() {
-        span::append_int(buffer, tag, &EncodedKey::new("code.line.number"), i64::from(line));
-        count = count.saturating_add(1);
     }
-    count
+    if let Some(line) = metadata.line() {
+        span::append_int(&mut fields, tag, &EncodedKey::new("code.line.number"), i64::from(line));
+    }
+    fields
 }
 
 /// The keys of what an event tells of its macro.

@@ -16,7 +16,7 @@ use crate::encode::span::{
 use crate::privacy::{REDACTED, Treatment};
 
 use super::LayerCore;
-use super::callsite::{Callsite, EVENT_KEYS, FieldInfo, Role, append_location};
+use super::callsite::{Callsite, EVENT_KEYS, FieldInfo, Role};
 use super::config::LayerConfig;
 use super::counters::LayerCounters;
 use super::field_visitor::{COUNTED_LIMITS, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, Scratch, SpanVisitor};
@@ -115,7 +115,7 @@ impl LayerCore {
         }
         if self.config.location {
             let programs = attributes.len();
-            append_location(attributes, EVENT_ATTRIBUTE, metadata);
+            attributes.extend_from_slice(&callsite.location);
             if callsite.shadows_layer_keys {
                 // The program's word stands, so it goes last.
                 attributes.rotate_left(programs);

@@ -161,7 +161,7 @@ fn what_is_left_in_a_shard_is_written_out_as_it_goes_onto_the_wire() {
         let all = ScopeSpans::decode(&*chunk.bytes).unwrap().spans;
         for (index, (head, span)) in chunk.heads.iter().zip(&all).enumerate() {
             assert_eq!(Span::decode(chunk.message(head)).unwrap(), *span);
-            assert_eq!(ScopeSpans::decode(chunk.field(head)).unwrap().spans, [span.clone()]);
+            assert_eq!(ScopeSpans::decode(chunk.field(head)).unwrap().spans, std::slice::from_ref(span));
             assert_eq!((head.children, head.flags), (index as u32 / 2, 5));
             assert_eq!(span.name, if index % 2 == 0 { "" } else { name });
             assert_eq!(span.attributes.len(), if index % 2 == 0 { 1 } else { 7 });

@@ -43,6 +43,7 @@ pub(crate) const CASES: &[(&str, Work)] = &[
     ("text of 1 KiB, not searched", Work::Spans(Workload::Text1, Content::Unmasked)),
     ("text of 16 KiB", Work::Spans(Workload::Text16, Content::Lean)),
     ("events", Work::Spans(Workload::Events, Content::Lean)),
+    ("events, full", Work::Spans(Workload::Events, Content::Full)),
     ("links", Work::Spans(Workload::Links, Content::Lean)),
     ("decode protobuf", Work::Each(decode_protobuf)),
     ("decode JSON lines", Work::Each(decode_json)),
