@@ -40,7 +40,8 @@ pub(super) fn start(setup: Setup, protocol: Protocol, url: &str) -> anyhow::Resu
         | Setup::LongpoleFull
         | Setup::ExportOnly
         | Setup::ExportOnlyFull
-        | Setup::LongpoleLeast => {
+        | Setup::LongpoleLeast
+        | Setup::LongpoleLeastFull => {
             let spool = TempDir::with_prefix("longpole-speed-")?;
             let address = address(protocol, url);
             let builder = longpole::builder().service_name(SERVICE).spool_dir(spool.path());
@@ -53,6 +54,9 @@ pub(super) fn start(setup: Setup, protocol: Protocol, url: &str) -> anyhow::Resu
                 Setup::ExportOnly => builder.export_only(),
                 Setup::ExportOnlyFull => with_content_of_sdk(builder.export_only()),
                 Setup::LongpoleLeast => builder.export_only().durability(Durability::Memory),
+                Setup::LongpoleLeastFull => {
+                    with_content_of_sdk(builder.export_only().durability(Durability::Memory))
+                }
                 _ => builder,
             };
             let (layer, longpole) = builder.otlp_endpoint(address).build()?;

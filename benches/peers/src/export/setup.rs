@@ -18,6 +18,8 @@ pub enum Setup {
     ExportOnlyFull,
     /// longpole without what can be left out: no analysis, spans in memory only.
     LongpoleLeast,
+    /// The same with the content of [`Setup::LongpoleFull`].
+    LongpoleLeastFull,
     /// tracing-opentelemetry with the SDK's batch processor, nothing set.
     Sdk,
     /// The same without location, thread, target, busy and idle time, and without activating its context.
@@ -28,12 +30,13 @@ pub enum Setup {
 
 impl Setup {
     /// All that send spans, in the order of the tables.
-    pub const SENDING: [Setup; 8] = [
+    pub const SENDING: [Setup; 9] = [
         Setup::Longpole,
         Setup::LongpoleFull,
         Setup::ExportOnly,
         Setup::ExportOnlyFull,
         Setup::LongpoleLeast,
+        Setup::LongpoleLeastFull,
         Setup::Sdk,
         Setup::SdkLeast,
         Setup::Fastrace,
@@ -48,6 +51,7 @@ impl Setup {
             Setup::ExportOnly => "export-only",
             Setup::ExportOnlyFull => "export-only-full",
             Setup::LongpoleLeast => "longpole-least",
+            Setup::LongpoleLeastFull => "longpole-least-full",
             Setup::Sdk => "sdk",
             Setup::SdkLeast => "sdk-least",
             Setup::Fastrace => "fastrace",
@@ -62,7 +66,7 @@ impl Setup {
             // Times of running and waiting, and how often it was polled.
             Setup::Longpole | Setup::ExportOnly | Setup::LongpoleLeast => 7.0,
             Setup::Sdk => 12.0,
-            Setup::LongpoleFull | Setup::ExportOnlyFull => 13.0,
+            Setup::LongpoleFull | Setup::ExportOnlyFull | Setup::LongpoleLeastFull => 13.0,
         }
     }
 
@@ -70,7 +74,7 @@ impl Setup {
     pub const fn peer(self) -> Option<Setup> {
         match self {
             Setup::Longpole | Setup::ExportOnly | Setup::LongpoleLeast => Some(Setup::SdkLeast),
-            Setup::LongpoleFull | Setup::ExportOnlyFull => Some(Setup::Sdk),
+            Setup::LongpoleFull | Setup::ExportOnlyFull | Setup::LongpoleLeastFull => Some(Setup::Sdk),
             Setup::Nothing | Setup::Sdk | Setup::SdkLeast | Setup::Fastrace => None,
         }
     }
@@ -84,6 +88,7 @@ impl Setup {
             Setup::ExportOnly => "longpole, `export_only()`",
             Setup::ExportOnlyFull => "longpole, `export_only()`, with location, thread and target",
             Setup::LongpoleLeast => "longpole, `export_only()`, spans in memory only",
+            Setup::LongpoleLeastFull => "the same, with location, thread and target",
             Setup::Sdk => "tracing-opentelemetry, defaults",
             Setup::SdkLeast => "tracing-opentelemetry, leanest",
             Setup::Fastrace => "fastrace",

@@ -18,9 +18,9 @@ speed                    measures everything, and writes docs/speed.md and the t
                          go to speed.json in the target folder
 speed --short            sends spans from every pipeline once, and fails if one does not arrive or lacks an attribute
 speed write FIGURES      writes both pages from such data, measuring nothing
-speed cost [--only NAME[,NAME…]] [--protocol grpc|http] [--rounds N] [--nodes N] [--steady RATE] [--instructions]
-                         what a sent span costs alone; names: longpole longpole-full export-only export-only-full
-                         longpole-least sdk sdk-least fastrace
+speed cost [--only NAME[,NAME…]] [--protocol grpc|http] [--rounds N] [--nodes N] [--steady RATE] [--instructions] [--out FILE]
+                         what a sent span costs alone, as data into FILE; names: longpole longpole-full export-only export-only-full
+                         longpole-least longpole-least-full sdk sdk-least fastrace
 speed sink, speed client SPEC, speed case …
                          what it starts itself";
 
@@ -123,6 +123,9 @@ fn print_costs(arguments: &[String]) -> anyhow::Result<()> {
     let sink = SinkProcess::start()?;
     let costs = cost::measure(&plan, &sink, |text| eprintln!("{text}"));
     print_table(&costs);
+    if let Some(file) = option("--out") {
+        std::fs::write(file, serde_json::to_vec_pretty(&costs)?)?;
+    }
     let problems = costs.iter().filter(|cost| cost.problem.is_some()).count();
     ensure!(problems == 0, "{problems} were not measured to the end");
     Ok(())
