@@ -150,7 +150,9 @@ pub use layer::harness;
 #[cfg(feature = "otlp")]
 pub use layer::otel_context::OtelSpanExt;
 #[cfg(feature = "layer")]
-pub use layer::{FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Value, phase, track_call};
+pub use layer::{
+    FutureExt, InNode, LongpoleLayer, SetParentError, SpanExt, Switch, Value, phase, track_call,
+};
 #[cfg(feature = "mlflow")]
 pub use mlflow::{LogReportError, MlflowConfig};
 #[cfg(feature = "layer")]

@@ -118,6 +118,42 @@ fn switched_off_nothing_new_is_measured_and_what_is_open_is_finished() {
 }
 
 #[test]
+fn a_switchable_layer_that_is_off_wants_no_span_and_leaves_others_theirs() {
+    let (layer, longpole) = start();
+    with_longpole_filtered(layer, || {
+        let run = info_span!("run").entered();
+        node("before");
+        longpole.set_enabled(false);
+        assert!(info_span!("step", node.id = "while_off").is_disabled());
+        node("while_off");
+        longpole.set_enabled(true);
+        node("after");
+        drop(run);
+    });
+    longpole.flush();
+    let report = longpole.last_run().unwrap();
+    let mut names: Vec<_> = report.nodes.iter().map(|node| node.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["after", "before"]);
+    assert_eq!(longpole.diagnostics().open_spans, 0);
+
+    let (layer, longpole) = start();
+    longpole.set_enabled(false);
+    let beside = Counting::default();
+    let subscriber = tracing_subscriber::registry().with(beside.clone()).with(layer.switchable());
+    tracing::subscriber::with_default(subscriber, || {
+        info_span!("run").in_scope(|| node("while_off"));
+    });
+    assert_eq!(beside.seen()[0], 2);
+    longpole.flush();
+    assert!(longpole.last_run().is_none());
+}
+
+fn with_longpole_filtered(layer: longpole::LongpoleLayer, program: impl FnOnce()) {
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer.switchable()), program);
+}
+
+#[test]
 fn the_current_handle_is_that_of_the_current_subscriber() {
     assert!(longpole::current().is_none());
     let (layer, longpole) = start();

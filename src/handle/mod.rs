@@ -267,8 +267,8 @@ impl Longpole {
         }
     }
 
-    /// Switches measuring off and on. While it is off new spans cost one look at a flag; spans that are open
-    /// already are finished.
+    /// Switches measuring off and on. While it is off new spans cost one look at a flag, or nothing with
+    /// [`LongpoleLayer::switchable`](crate::LongpoleLayer::switchable); spans that are open already are finished.
     pub fn set_enabled(&self, enabled: bool) {
         self.inner.layer.set_enabled(enabled && self.inner.pipeline.is_some());
     }

@@ -12,7 +12,10 @@ use crate::pipeline::shard::Refused;
 
 impl LayerCore {
     pub(crate) fn set_enabled(&self, enabled: bool) {
-        self.enabled.store(enabled, Relaxed);
+        let before = self.enabled.swap(enabled, Relaxed);
+        if before != enabled && self.is_switchable.load(Relaxed) {
+            tracing_core::callsite::rebuild_interest_cache();
+        }
     }
 
     pub(crate) fn is_enabled(&self) -> bool {

@@ -36,6 +36,7 @@ mod root;
 mod shedding;
 mod slots;
 mod span_ext;
+mod switchable;
 #[cfg(test)]
 mod tests;
 mod tracked_call;
@@ -72,6 +73,7 @@ pub use in_node::{FutureExt, InNode, phase};
 use open_span::{Body, Lineage, Slot, flags, marks};
 use slots::Slots;
 pub use span_ext::{SetParentError, SpanExt, Value};
+pub use switchable::Switch;
 pub use tracked_call::track_call;
 
 /// Measures the spans of a program. Made by the builder; given to a subscriber with
@@ -89,6 +91,8 @@ pub(crate) struct LayerCore {
     pub(crate) counters: LayerCounters,
     /// While false, no new span, event or record is taken; open spans are finished.
     pub(crate) enabled: AtomicBool,
+    /// Whether callsites are asked anew when that changes.
+    is_switchable: AtomicBool,
     /// The subscriber the layer was given to, once it is set as a default.
     pub(crate) dispatch: OnceLock<WeakDispatch>,
     /// Whoever made the layer, for finding that from a span.
@@ -138,6 +142,7 @@ impl LayerCore {
             shards,
             counters: LayerCounters::default(),
             enabled: AtomicBool::new(true),
+            is_switchable: AtomicBool::new(false),
             dispatch: OnceLock::new(),
             owner: OnceLock::new(),
             number: LayerNumber::next(),

@@ -52,6 +52,21 @@ pub(super) fn disabled(surroundings: &Surroundings) -> anyhow::Result<Installed>
     Ok(ends_with(longpole))
 }
 
+pub(super) fn switchable_on(surroundings: &Surroundings) -> anyhow::Result<Installed> {
+    switchable(surroundings, true)
+}
+
+pub(super) fn switchable_off(surroundings: &Surroundings) -> anyhow::Result<Installed> {
+    switchable(surroundings, false)
+}
+
+fn switchable(surroundings: &Surroundings, is_on: bool) -> anyhow::Result<Installed> {
+    let (layer, longpole) = exporting(surroundings).build()?;
+    longpole.set_enabled(is_on);
+    tracing::subscriber::set_global_default(registry().with(layer.switchable()))?;
+    Ok(ends_with(longpole))
+}
+
 pub(super) fn other_level(surroundings: &Surroundings) -> anyhow::Result<Installed> {
     let (layer, longpole) = exporting(surroundings).build()?;
     tracing::subscriber::set_global_default(registry().with(layer).with(LevelFilter::INFO))?;

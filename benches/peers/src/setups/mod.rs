@@ -180,6 +180,13 @@ pub const SETUPS: &[Setup] = &[
         &[A, C],
         longpole::disabled,
     )),
+    setup("longpole-switchable", "longpole, exporting, `switchable()`", &[A, C], longpole::switchable_on),
+    exporting_nothing(setup(
+        "longpole-switched-off",
+        "longpole, `switchable()`, switched off",
+        &[A, C],
+        longpole::switchable_off,
+    )),
     exporting_nothing(setup(
         "longpole-level-off",
         "longpole below a filter for another level",

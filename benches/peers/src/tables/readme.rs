@@ -14,14 +14,16 @@ pub const BEGIN: &str = "<!-- speed: written by `cargo run --release -p longpole
 pub const END: &str = "<!-- speed ends -->";
 
 /// Set-ups of the first table, with their names there.
-const SPANS: [(&str, &str); 10] = [
+const SPANS: [(&str, &str); 12] = [
     ("no-op", "a layer that does nothing"),
     ("longpole-analysis", "longpole, reports only"),
     ("longpole-lean", "longpole, exporting"),
     ("longpole-full", "longpole, exporting location, thread, target too"),
     ("longpole-otel-context", "longpole, OpenTelemetry's context active"),
     ("longpole-unsampled", "longpole, no trace sampled"),
-    ("longpole-disabled", "longpole, switched off"),
+    ("longpole-disabled", "longpole, `set_enabled(false)`"),
+    ("longpole-switchable", "longpole, `switchable()`"),
+    ("longpole-switched-off", "longpole, `switchable()`, switched off"),
     ("tro-leanest", "tracing-opentelemetry, leanest"),
     ("tro-defaults", "tracing-opentelemetry, defaults"),
     ("fastrace", "fastrace (its own spans, no layer)"),
