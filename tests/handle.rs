@@ -101,40 +101,40 @@ fn spans_that_carry_no_mark_can_be_selected_as_nodes() {
 fn switched_off_nothing_new_is_measured_and_what_is_open_is_finished() {
     let (layer, longpole) = start();
     with_longpole(layer, || {
-        let run = info_span!("run").entered();
-        node("before");
-        longpole.set_enabled(false);
-        assert_eq!(longpole.diagnostics().state, State::Paused);
-        node("while_off");
-        longpole.set_enabled(true);
-        node("after");
-        drop(run);
+        switch_off_for_a_while(&longpole, || assert_eq!(longpole.diagnostics().state, State::Paused));
     });
+    assert_eq!(node_names(&longpole), ["after", "before"]);
+}
+
+/// A run in whose midst longpole is off; `while_off` is called then.
+fn switch_off_for_a_while(longpole: &Longpole, while_off: impl FnOnce()) {
+    let _run = info_span!("run").entered();
+    node("before");
+    longpole.set_enabled(false);
+    while_off();
+    node("while_off");
+    longpole.set_enabled(true);
+    node("after");
+}
+
+/// The nodes of the last run.
+fn node_names(longpole: &Longpole) -> Vec<String> {
     longpole.flush();
     let report = longpole.last_run().unwrap();
-    let mut names: Vec<_> = report.nodes.iter().map(|node| node.name.as_str()).collect();
+    let mut names: Vec<_> = report.nodes.iter().map(|node| node.name.clone()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["after", "before"]);
+    names
 }
 
 #[test]
 fn a_switchable_layer_that_is_off_wants_no_span_and_leaves_others_theirs() {
     let (layer, longpole) = start();
-    with_longpole_filtered(layer, || {
-        let run = info_span!("run").entered();
-        node("before");
-        longpole.set_enabled(false);
-        assert!(info_span!("step", node.id = "while_off").is_disabled());
-        node("while_off");
-        longpole.set_enabled(true);
-        node("after");
-        drop(run);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer.switchable()), || {
+        switch_off_for_a_while(&longpole, || {
+            assert!(info_span!("step", node.id = "while_off").is_disabled());
+        });
     });
-    longpole.flush();
-    let report = longpole.last_run().unwrap();
-    let mut names: Vec<_> = report.nodes.iter().map(|node| node.name.as_str()).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["after", "before"]);
+    assert_eq!(node_names(&longpole), ["after", "before"]);
     assert_eq!(longpole.diagnostics().open_spans, 0);
 
     let (layer, longpole) = start();
@@ -147,10 +147,6 @@ fn a_switchable_layer_that_is_off_wants_no_span_and_leaves_others_theirs() {
     assert_eq!(beside.seen()[0], 2);
     longpole.flush();
     assert!(longpole.last_run().is_none());
-}
-
-fn with_longpole_filtered(layer: longpole::LongpoleLayer, program: impl FnOnce()) {
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer.switchable()), program);
 }
 
 #[test]
