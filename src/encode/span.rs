@@ -161,16 +161,21 @@ fn put_at<const N: usize>(place: &mut [u8; ROOM], at: usize, bytes: &[u8; N]) {
     }
 }
 
-/// Appends a `KeyValue` whose value is `value` and then `text`, of any length.
-#[cold]
-fn append_long(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: &[u8], text: &[u8]) {
-    let value_len = value.len().saturating_add(text.len());
+/// Appends a `KeyValue` up to its value, of `value_len` bytes of any number.
+fn open_long(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value_len: usize) {
     let len = key.bytes.len().saturating_add(varint::len(value_len as u64)).saturating_add(value_len);
     buffer.reserve(len.saturating_add(11));
     buffer.push(tag);
     varint::append(buffer, len as u64);
     buffer.extend_from_slice(&key.bytes);
     varint::append(buffer, value_len as u64);
+}
+
+/// Appends a `KeyValue` whose value is `value` and then `text`, of any length.
+#[cold]
+fn append_long(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, value: &[u8], text: &[u8]) {
+    let value_len = value.len().saturating_add(text.len());
+    open_long(buffer, tag, key, value_len);
     buffer.extend_from_slice(value);
     buffer.extend_from_slice(text);
 }
@@ -213,12 +218,7 @@ pub(crate) fn append_short_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, 
 fn append_long_str(buffer: &mut Vec<u8>, tag: u8, key: &EncodedKey, text: &str, mark: &str) {
     let text_len = text.len().saturating_add(mark.len());
     let value_len = varint::len(text_len as u64).saturating_add(text_len).saturating_add(1);
-    let len = key.bytes.len().saturating_add(varint::len(value_len as u64)).saturating_add(value_len);
-    buffer.reserve(len.saturating_add(11));
-    buffer.push(tag);
-    varint::append(buffer, len as u64);
-    buffer.extend_from_slice(&key.bytes);
-    varint::append(buffer, value_len as u64);
+    open_long(buffer, tag, key, value_len);
     buffer.push(TEXT_VALUE);
     varint::append(buffer, text_len as u64);
     buffer.extend_from_slice(text.as_bytes());
