@@ -127,12 +127,12 @@ fn node_names(longpole: &Longpole) -> Vec<String> {
 }
 
 #[test]
-fn a_switchable_layer_that_is_off_wants_no_span_and_leaves_others_theirs() {
+fn a_switchable_layer_that_is_off_takes_no_span_and_leaves_others_theirs() {
     let (layer, longpole) = start();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer.switchable()), || {
-        switch_off_for_a_while(&longpole, || {
-            assert!(info_span!("step", node.id = "while_off").is_disabled());
-        });
+        // That no span is made then is asserted by the example of `switchable`, in a process of its own: what a
+        // callsite costs depends on all subscribers of the process, and the tests here have one each.
+        switch_off_for_a_while(&longpole, || assert_eq!(longpole.diagnostics().state, State::Paused));
     });
     assert_eq!(node_names(&longpole), ["after", "before"]);
     assert_eq!(longpole.diagnostics().open_spans, 0);

@@ -25,8 +25,9 @@ impl std::fmt::Debug for Switch {
 impl LongpoleLayer {
     /// The layer behind a filter of its own that follows
     /// [`Longpole::set_enabled`](crate::Longpole::set_enabled), for programs that mostly run with it off: then a span
-    /// no other layer wants is not made at all. Without this, a layer that is off costs what one costs that does
-    /// nothing.
+    /// that no other layer wants is not made at all. Without this, a layer that is off costs what one costs that does
+    /// nothing; so it does with this where the process has a second subscriber that wants the span, since `tracing`
+    /// asks all of them once and keeps one answer for each callsite.
     ///
     /// While it is on it costs what `tracing-subscriber`'s filters of single layers cost, at each enter, exit and
     /// record; and switching asks every callsite of the program anew.
