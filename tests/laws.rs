@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use longpole::analysis::critical_path::{Segment, critical_path};
 use longpole::analysis::event_graph::EventGraph;
-use longpole::analysis::replay::Scale;
+use longpole::analysis::replay::{Changes, Scale};
 use longpole::analysis::time_breakdown::{peak_concurrency, self_times};
 use longpole::histogram::{DurationStats, ExponentialHistogram};
 use longpole::ids::SpanId;
@@ -210,6 +210,31 @@ proptest! {
         prop_assert_eq!(wall(Scale::faster(0)), run.wall());
         let slower = wall(Scale { num: 3, den: 2 });
         prop_assert!(slower >= run.wall());
+    }
+
+    #[test]
+    fn lifting_a_limit_saves_at_most_what_was_queued(
+        records in any_spans(),
+        chosen in any::<u32>(),
+        at_once in 1usize..6,
+    ) {
+        let run = Run::from_records(records).unwrap();
+        let graph = EventGraph::new(&run);
+        for parent in run.indices() {
+            let created = |ix: SpanIx| run.span(ix).record.start.max(run.span(parent).clipped.start);
+            let is_queued = |ix: SpanIx| run.span(ix).is_blocking() && created(ix) < run.span(ix).clipped.start;
+            let children = run.children(parent).iter().copied();
+            let set: Vec<SpanIx> =
+                children.filter(|ix| is_queued(*ix) && chosen >> (ix.index() % 32) & 1 == 1).collect();
+            let queued: Duration =
+                set.iter().map(|ix| run.span(*ix).clipped.start.saturating_since(created(*ix))).sum();
+            for at_once in [at_once, set.len()] {
+                let mut change = Changes::default();
+                change.limit(set.iter().copied(), at_once);
+                let saved = run.wall().saturating_sub(graph.replay_with(&change));
+                prop_assert!(saved <= queued, "{saved:?} of {queued:?}");
+            }
+        }
     }
 
     #[test]

@@ -76,6 +76,15 @@ impl Rank {
     }
 }
 
+/// Since when a span that was queued could have run: since its creation, or since its parent ran. `None` if it was
+/// not queued.
+pub(crate) fn queued_since(run: &Run, ix: SpanIx) -> Option<Timestamp> {
+    let span = run.span(ix);
+    let parent = run.span(span.parent?);
+    let since = span.record.start.max(parent.clipped.start);
+    Some(since).filter(|since| *since < span.clipped.start)
+}
+
 impl<'r> EventGraph<'r> {
     /// The graph of a run. O(n log n); every replay afterwards is O(n).
     pub fn new(run: &'r Run) -> Self {
@@ -86,9 +95,7 @@ impl<'r> EventGraph<'r> {
         let mut moments: Vec<u128> = Vec::with_capacity(run.spans.len() * 2);
         for ix in run.indices().filter(|ix| run.span(*ix).is_blocking()) {
             let span = run.span(ix);
-            let earliest = span.parent.map_or(span.clipped.start, |parent| run.span(parent).clipped.start);
-            let creation = span.record.start.max(earliest);
-            if creation < span.clipped.start {
+            if let Some(creation) = queued_since(run, ix) {
                 moments.push(moment(creation, Rank::of(EventKind::Creation, ix)));
                 moments.push(moment(span.clipped.start, Rank::of(EventKind::QueuedStart, ix)));
             } else {
@@ -96,7 +103,8 @@ impl<'r> EventGraph<'r> {
             }
             moments.push(moment(span.clipped.end, Rank::of(EventKind::End, ix)));
         }
-        moments.sort_unstable();
+        // Stable, since it makes use of what stands in order, which is most; no two are equal.
+        moments.sort();
 
         let mut base = vec![Timestamp::EPOCH; run.spans.len()];
         let events = moments.into_iter().map(|moment| {

@@ -80,7 +80,8 @@ pub fn peak_leaves(run: &Run) -> u64 {
             changes.push(change(running.end, false, ix));
         }
     }
-    changes.sort_unstable();
+    // Stable, since it makes use of what stands in order, which is most; no two are equal.
+    changes.sort();
     let mut running_children = vec![0u32; run.spans.len()];
     let mut is_running = vec![false; run.spans.len()];
     let (mut leaves, mut peak) = (0i64, 0i64);

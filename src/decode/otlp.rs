@@ -325,11 +325,12 @@ fn read_attribute(
     }
 }
 
-/// The heads of a `KeyValue`'s fields, and of a text or a number in an `AnyValue`.
+/// The heads of a `KeyValue`'s fields, and of what an `AnyValue` mostly holds.
 const KEY: u8 = 1 << 3 | 2;
 const VALUE: u8 = 2 << 3 | 2;
 const TEXT: u8 = 1 << 3 | 2;
 const INT: u8 = 3 << 3;
+const DOUBLE: u8 = 4 << 3 | 1;
 /// From here on a length, or a number, has more than one byte.
 const LONG: usize = 0x80;
 
@@ -371,7 +372,13 @@ fn any_value(message: &[u8]) -> AttributeValue<'_> {
         [TEXT, length, text @ ..] if text.len() == usize::from(*length) && text.len() < LONG => {
             return as_text(text);
         }
-        [INT, number] if usize::from(*number) < LONG => return AttributeValue::Int(i64::from(*number)),
+        [INT, number @ ..] if is_one_varint(number) => {
+            let value = number.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & !CONTINUES));
+            return AttributeValue::Int(value.cast_signed());
+        }
+        [DOUBLE, a, b, c, d, e, f, g, h] => {
+            return AttributeValue::Double(f64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]));
+        }
         _ => {}
     }
     let last = Fields::whole(message).last();
@@ -388,6 +395,19 @@ fn any_value(message: &[u8]) -> AttributeValue<'_> {
             AttributeValue::Strings(strings.take(MAX_STRINGS).collect())
         }
         _ => AttributeValue::Other,
+    }
+}
+
+/// The bit of a varint's byte behind which more follow.
+const CONTINUES: u8 = 0x80;
+
+/// Whether these are the bytes of one varint of at most 63 bits.
+fn is_one_varint(bytes: &[u8]) -> bool {
+    match bytes.split_last() {
+        Some((last, more)) => {
+            more.len() < 9 && *last < CONTINUES && more.iter().all(|byte| *byte >= CONTINUES)
+        }
+        None => false,
     }
 }
 

@@ -18,59 +18,88 @@ use super::Bound;
 use super::analysed::Analysed;
 use super::path::{node_of_segment, queued_interval};
 use crate::analysis::critical_path::Segment;
+use crate::hashing::QuickMap;
 use crate::run::SpanIx;
 use crate::time::{Duration, Interval, Timestamp};
 
 /// The parts of the wall time, longest first, equals by name. O(n).
-pub(super) fn bounds<'a>(analysed: &'a Analysed<'_>) -> Vec<Bound> {
+pub(super) fn bounds(analysed: &Analysed<'_>) -> Vec<Bound> {
     let run = analysed.run;
     let in_retry = in_retries(analysed);
     let waits = Waits::of(analysed);
     let mut own_cpu = own_cpu(analysed);
-    // By kind, and by the kind of the node that was waited for.
-    let mut parts: BTreeMap<(&str, &str), Duration> = BTreeMap::new();
-    let mut add = |kind: &'static str, of: &'a str, time: Duration| {
-        if !time.is_zero() {
-            let part = parts.entry((kind, of)).or_default();
-            *part = part.saturating_add(time);
-        }
-    };
+    let mut parts = Parts::default();
+    let mut waited_for = vec![Duration::ZERO; analysed.booking.nodes.len()];
     for segment in &analysed.critical.segments {
         let whole = segment.interval.duration();
         if in_retry[segment.span.index()] {
-            add("retry", "", whole);
+            add(&mut parts.retry, whole);
             continue;
         }
         let (retry, queue) = waits.within(segment);
-        add("retry", "", retry);
-        add("queue", "", queue);
+        add(&mut parts.retry, retry);
+        add(&mut parts.queue, queue);
         let rest = whole.saturating_sub(retry).saturating_sub(queue);
         let Some(node) = node_of_segment(run, &analysed.booking, segment) else {
-            add("no_span", "", rest);
+            add(&mut parts.no_span, rest);
             continue;
         };
         match analysed.booking.nodes[node].kind.as_str() {
-            "llm" => add("model_wait", "", rest),
-            "tool" => add("tool", "", rest),
-            kind => {
+            "llm" => add(&mut parts.model_wait, rest),
+            "tool" => add(&mut parts.tool, rest),
+            _ => {
                 let cpu = &mut own_cpu[segment.span.index()];
                 let running = rest.min(*cpu);
                 *cpu = cpu.saturating_sub(running);
-                add("own_cpu", "", running);
-                add("wait_", kind, rest.saturating_sub(running));
+                add(&mut parts.own_cpu, running);
+                add(&mut waited_for[node], rest.saturating_sub(running));
             }
         }
     }
+    let mut waits: BTreeMap<&str, Duration> = BTreeMap::new();
+    for (tally, time) in analysed.booking.nodes.iter().zip(waited_for) {
+        add(waits.entry(&tally.kind).or_default(), time);
+    }
+    let waits = waits.into_iter().map(|(kind, time)| (format!("wait_{kind}"), time));
+    let parts = parts.by_kind().map(|(kind, time)| (kind.to_owned(), time)).into_iter().chain(waits);
     let mut bounds: Vec<Bound> = parts
-        .into_iter()
-        .map(|((kind, of), duration_ns)| Bound {
-            kind: format!("{kind}{of}"),
+        .filter(|(_, time)| !time.is_zero())
+        .map(|(kind, duration_ns)| Bound {
+            kind,
             duration_ns,
             wall_ratio: duration_ns.ratio_of(run.wall()).unwrap_or(0.0),
         })
         .collect();
     bounds.sort_by(|a, b| b.duration_ns.cmp(&a.duration_ns).then_with(|| a.kind.cmp(&b.kind)));
     bounds
+}
+
+/// The parts but for waits, which are by the kind of the node.
+#[derive(Default)]
+struct Parts {
+    retry: Duration,
+    queue: Duration,
+    no_span: Duration,
+    model_wait: Duration,
+    tool: Duration,
+    own_cpu: Duration,
+}
+
+impl Parts {
+    fn by_kind(&self) -> [(&'static str, Duration); 6] {
+        [
+            ("retry", self.retry),
+            ("queue", self.queue),
+            ("no_span", self.no_span),
+            ("model_wait", self.model_wait),
+            ("tool", self.tool),
+            ("own_cpu", self.own_cpu),
+        ]
+    }
+}
+
+fn add(sum: &mut Duration, time: Duration) {
+    *sum = sum.saturating_add(time);
 }
 
 /// Which spans are a second or later try, or below one.
@@ -96,19 +125,22 @@ fn own_cpu(analysed: &Analysed<'_>) -> Vec<Duration> {
 /// Stretches in which a parent waited for a child on the path to begin: by the end of the stretch, since what
 /// follows it on the path starts there.
 struct Waits {
-    retries: BTreeMap<(SpanIx, Timestamp), Timestamp>,
-    queues: BTreeMap<(SpanIx, Timestamp), Timestamp>,
+    retries: Stretches,
+    queues: Stretches,
 }
+
+/// Starts of stretches by parent and end.
+type Stretches = QuickMap<(SpanIx, Timestamp), Timestamp>;
 
 impl Waits {
     fn of(analysed: &Analysed<'_>) -> Self {
         let run = analysed.run;
-        let mut waits = Waits { retries: BTreeMap::new(), queues: BTreeMap::new() };
+        let mut waits = Waits { retries: Stretches::default(), queues: Stretches::default() };
         for entry in &analysed.critical.entries {
             let span = run.span(entry.span);
             let Some(parent) = span.parent else { continue };
             let at = (parent, span.clipped.start);
-            let earliest = |waits: &mut BTreeMap<_, Timestamp>, since: Timestamp| {
+            let earliest = |waits: &mut Stretches, since: Timestamp| {
                 let known = waits.entry(at).or_insert(since);
                 *known = since.min(*known);
             };
@@ -129,7 +161,7 @@ impl Waits {
     /// How much of a segment is waiting to try again, and how much is queueing.
     fn within(&self, segment: &Segment) -> (Duration, Duration) {
         let at = (segment.span, segment.interval.end);
-        let since = |waits: &BTreeMap<_, Timestamp>| {
+        let since = |waits: &Stretches| {
             let start = waits.get(&at)?;
             Interval::new(*start, segment.interval.end).intersection(segment.interval)
         };

@@ -310,14 +310,14 @@ fn run_summary(analysed: &Analysed<'_>, status: RunStatus, history: &History) ->
     let Analysed { run, booking, .. } = analysed;
     let root = run.span(run.root);
     let facts = root.record.facts.as_deref();
-    let root_span_id = (!root.is_synthetic).then(|| root.record.span_id.to_string());
+    let root_span_id = (!root.is_synthetic).then(|| root.record.span_id.to_hex());
     let steps = || {
         (0..booking.nodes.len()).filter(|node| !booking.is_root_alone(run, *node)).map(|n| &booking.nodes[n])
     };
     let version = facts.and_then(|facts| facts.workflow_version.as_ref());
     RunSummary {
         id: format!("{}-{}", root.record.trace_id, root.record.span_id),
-        trace_id: root.record.trace_id.to_string(),
+        trace_id: root.record.trace_id.to_hex(),
         root_span_id,
         name: root.record.name.as_ref().to_owned(),
         workflow: facts.and_then(|facts| facts.workflow_name.as_ref()).map(ToString::to_string),

@@ -230,7 +230,7 @@ pub(crate) fn path_segments(
         let node = node_of_segment(run, booking, segment);
         PathSegment {
             node: node.map(|node| booking.nodes[node].name.as_ref().to_owned()),
-            span_id: record.span_id.to_string(),
+            span_id: record.span_id.to_hex(),
             span: record.name.as_ref().to_owned(),
             start_ns: segment.interval.start.saturating_since(start),
             duration_ns: segment.interval.duration(),

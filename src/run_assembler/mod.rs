@@ -413,7 +413,11 @@ impl Pending {
             runs_inside = runs_inside.saturating_add(self.left_with_a_run.remove(&parent).unwrap_or(0));
             if let Some(children) = self.below.remove(&Some(parent)) {
                 parents.extend(children.iter().map(|child| child.record.span_id));
-                taken.extend(children);
+                if taken.is_empty() {
+                    taken = children;
+                } else {
+                    taken.extend(children);
+                }
             }
         }
         (taken, runs_inside)

@@ -98,9 +98,11 @@ impl RunProfile {
         let ids = node_ids(run);
         let names = node_names(run, &ids);
         let mut at: QuickMap<Arc<str>, usize> = QuickMap::default();
+        // Equal names are mostly one copy, which is found by where it is.
+        let mut at_copy: QuickMap<usize, usize> = QuickMap::default();
         let mut path: Vec<NodeOnPath> = Vec::new();
         let mut variant: Vec<Arc<str>> = Vec::new();
-        let mut is_in_variant: QuickSet<Arc<str>> = QuickSet::default();
+        let mut is_in_variant: Vec<bool> = Vec::new();
         let mut own_time = vec![Duration::ZERO; run.spans.len()];
         for segment in segments {
             let time = segment.interval.duration();
@@ -108,19 +110,17 @@ impl RunProfile {
             own_time[span] = own_time[span].saturating_add(time);
             let node = names[span].filter(|_| segment.span != run.root);
             let name = node.unwrap_or(&root.record.name);
-            let place = match at.get(name) {
-                Some(place) => *place,
-                None => {
+            let place = *at_copy.entry(name.as_ptr().addr()).or_insert_with(|| {
+                *at.entry(name.clone()).or_insert_with(|| {
                     path.push(NodeOnPath { name: name.clone(), time: Duration::ZERO, drag: None });
-                    at.insert(name.clone(), path.len() - 1);
+                    is_in_variant.push(false);
                     path.len() - 1
-                }
-            };
+                })
+            });
             path[place].time = path[place].time.saturating_add(time);
             if let Some(node) = node
-                && !is_in_variant.contains(node)
+                && !std::mem::replace(&mut is_in_variant[place], true)
             {
-                is_in_variant.insert(node.clone());
                 variant.push(node.clone());
             }
         }

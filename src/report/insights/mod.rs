@@ -237,7 +237,7 @@ impl<'a> Case<'a> {
 
     /// The ids of the first few spans.
     fn span_ids(&self, spans: impl IntoIterator<Item = SpanIx>) -> Vec<String> {
-        let id = |ix: SpanIx| self.analysed.run.span(ix).record.span_id.to_string();
+        let id = |ix: SpanIx| self.analysed.run.span(ix).record.span_id.to_hex();
         spans.into_iter().take(MAX_SPANS).map(id).collect()
     }
 

@@ -92,9 +92,13 @@ fn repeats_of(case: &Case<'_>, node: NodeIx) -> Vec<SpanIx> {
     repeats
 }
 
-/// What the run would save if these executions, with all below them, took no time.
+/// What the run would save if these executions, with all below them, took no time; nothing, and no change, where that
+/// is not worth a line.
 fn saved_without(case: &Case<'_>, executions: &[SpanIx]) -> (Duration, Changes) {
     let mut change = Changes::default();
-    executions.iter().for_each(|ix| change.scale_with_below(case.analysed.run, *ix, Scale::FREE));
-    (case.saved(&change, case.path_time_in(executions)), change)
+    let path_time = case.path_time_in(executions);
+    if case.severity_of(path_time).is_some() {
+        executions.iter().for_each(|ix| change.scale_with_below(case.analysed.run, *ix, Scale::FREE));
+    }
+    (case.saved(&change, path_time), change)
 }

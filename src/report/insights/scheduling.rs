@@ -1,6 +1,7 @@
 //! LP103, LP104 and LP113: work that could have run at once and did not.
 
 use super::{Candidate, Case};
+use crate::analysis::event_graph::queued_since;
 use crate::analysis::pool::{Execution, pool_suspected};
 use crate::analysis::replay::Changes;
 use crate::analysis::time_breakdown::peak_concurrency;
@@ -75,6 +76,17 @@ fn limited_sets(case: &Case<'_>, node: NodeIx) -> Vec<Limited> {
         // All of it happens inside their parent.
         let parent = set.first().and_then(|ix| run.span(*ix).parent)?;
         let at_stake = case.path_time_in(&set).saturating_add(queued).min(case.path_time_in([&parent]));
+        // One that was queued starts when it was created, and by as much earlier as those before it have ended.
+        let held_up = |ix: &SpanIx| {
+            let since = queued_since(run, *ix)?;
+            Some(run.span(*ix).clipped.start.saturating_since(since))
+        };
+        let at_stake = match set.iter().map(held_up).sum() {
+            Some(held_up) => at_stake.min(held_up),
+            None => at_stake,
+        };
+        // Most sets end here.
+        case.severity_of(at_stake)?;
         Some(Limited { node, set, at_once, queued, at_stake })
     };
     by_parent(case, node, MIN_LIMITED).into_iter().filter_map(limited).collect()
@@ -142,19 +154,27 @@ fn chains(case: &Case<'_>) -> Vec<Vec<SpanIx>> {
         let is_model = left == "llm" || left == "agent";
         !is_model && left == right && (a == b || INDEPENDENT_KINDS.contains(&left.as_str()))
     };
-    let mut chains: Vec<Vec<SpanIx>> = Vec::new();
+    let entries = &case.analysed.critical.entries;
+    let mut lengths: Vec<usize> = Vec::with_capacity(entries.len());
     let mut chain_of: Vec<Option<usize>> = vec![None; case.analysed.run.spans.len()];
-    for entry in &case.analysed.critical.entries {
+    for entry in entries {
         // One that was queued was ready before: a limit holds it, not the order of the program.
         let is_ready_before = !queued_interval(case.analysed.run, entry.span).is_empty();
         let before = entry.after.filter(|_| !entry.is_declared && !is_ready_before);
         let joined = before.filter(|before| may_be_independent(*before, entry.span));
         let at = joined.and_then(|before| chain_of[before.index()]).unwrap_or_else(|| {
-            chains.push(Vec::new());
-            chains.len() - 1
+            lengths.push(0);
+            lengths.len() - 1
         });
-        chains[at].push(entry.span);
+        lengths[at] += 1;
         chain_of[entry.span.index()] = Some(at);
+    }
+    // Most are a chain of their own.
+    let mut chains: Vec<Vec<SpanIx>> = vec![Vec::new(); lengths.len()];
+    for entry in entries {
+        if let Some(at) = chain_of[entry.span.index()].filter(|at| lengths[*at] > 1) {
+            chains[at].push(entry.span);
+        }
     }
     chains.retain(|chain| chain.len() > 1 && !chain.iter().any(|ix| booking.is_retry[ix.index()]));
     chains
