@@ -293,7 +293,7 @@ impl State {
                 }
                 self.finished.push(Place::of_record(position));
             }
-            Kind::Preamble | Kind::Metrics | Kind::Partial | Kind::Ended => {
+            Kind::Preamble | Kind::Metrics | Kind::Partial | Kind::Ended | Kind::End => {
                 self.finished.push(Place::of_record(position));
             }
         }

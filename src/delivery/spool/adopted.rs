@@ -276,7 +276,7 @@ impl Adopted {
                 items.push(AdoptedItem::Metrics { request: record.payload.to_vec(), position });
             }
             // Partial and ended spans have a file of their own; decisions were read first.
-            Some(Kind::Preamble | Kind::Partial | Kind::Ended | Kind::Decision) | None => {}
+            Some(Kind::Preamble | Kind::Partial | Kind::Ended | Kind::Decision | Kind::End) | None => {}
         }
     }
 

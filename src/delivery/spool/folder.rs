@@ -17,6 +17,14 @@ pub(crate) trait Folder {
     /// The first `len` bytes of segment `number`, or all there are.
     fn read(&self, number: u64, len: u64) -> io::Result<Vec<u8>>;
     fn remove(&mut self, number: u64) -> io::Result<()>;
+    /// Keeps the file of segment `number`, of which nothing is needed any more, to be written again: writing over what
+    /// a file holds costs a fraction of new pages. There is at most one such file.
+    fn keep_spare(&mut self, number: u64) -> io::Result<()>;
+    /// Writes `start` over the beginning of that file and makes it segment `number`, which must not exist.
+    fn use_spare(&mut self, number: u64, start: &[u8]) -> io::Result<Self::Segment>;
+    fn remove_spare(&mut self) -> io::Result<()>;
+    /// What to bring to the disk so that the names of segments outlive a crash of the machine.
+    fn names(&self) -> Option<Arc<File>>;
     /// Writes one of the two acknowledgement slots, 0 or 1.
     fn write_ack(&mut self, slot: usize, bytes: &[u8; ACK_SLOT]) -> io::Result<()>;
     /// Replaces the file of open spans; nothing: removes it.
@@ -31,8 +39,9 @@ pub(crate) trait Folder {
 
 /// See [`Folder::Segment`].
 pub(crate) trait Segment {
-    /// Appends all of `parts`, one behind the other. After an error a part of them may be there.
-    fn append(&mut self, parts: &[&[u8]]) -> io::Result<()>;
+    /// Writes all of `parts`, one behind the other, at `offset`, which the segment reaches to. After an error a part of
+    /// them may be there.
+    fn write(&mut self, offset: u64, parts: &[&[u8]]) -> io::Result<()>;
     /// Cuts everything from `len` on.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// What to bring to the disk so that the segment outlives a crash of the machine.
@@ -54,6 +63,7 @@ const NEW_LOCK: &str = "LOCK.new";
 const ACK: &str = "ACK";
 const OPEN: &str = "OPEN";
 const NEW_OPEN: &str = "OPEN.new";
+const SPARE: &str = "SPARE";
 const SEGMENT_SUFFIX: &str = ".seg";
 
 fn segment_name(number: u64) -> String {
@@ -292,7 +302,8 @@ impl Folder for ProcessFolder {
 
     fn create(&mut self, number: u64) -> io::Result<SegmentFile> {
         let path = self.path.join(segment_name(number));
-        Ok(SegmentFile(Arc::new(private_file().append(true).create_new(true).open(path)?)))
+        let file = private_file().write(true).create_new(true).open(path)?;
+        Ok(SegmentFile { file: Arc::new(file), at: Some(0) })
     }
 
     fn read(&self, number: u64, len: u64) -> io::Result<Vec<u8>> {
@@ -301,6 +312,34 @@ impl Folder for ProcessFolder {
 
     fn remove(&mut self, number: u64) -> io::Result<()> {
         fs::remove_file(self.path.join(segment_name(number)))
+    }
+
+    fn keep_spare(&mut self, number: u64) -> io::Result<()> {
+        fs::rename(self.path.join(segment_name(number)), self.path.join(SPARE))
+    }
+
+    fn use_spare(&mut self, number: u64, start: &[u8]) -> io::Result<SegmentFile> {
+        let spare = self.path.join(SPARE);
+        let file = private_file().write(true).open(&spare)?;
+        let mut segment = SegmentFile { file: Arc::new(file), at: Some(0) };
+        // Before it has the name others look for: what it held is never read as this segment's.
+        segment.write(0, &[start])?;
+        fs::rename(spare, self.path.join(segment_name(number)))?;
+        Ok(segment)
+    }
+
+    fn remove_spare(&mut self) -> io::Result<()> {
+        fs::remove_file(self.path.join(SPARE))
+    }
+
+    #[cfg(unix)]
+    fn names(&self) -> Option<Arc<File>> {
+        private_file().read(true).open(&self.path).ok().map(Arc::new)
+    }
+
+    #[cfg(not(unix))]
+    fn names(&self) -> Option<Arc<File>> {
+        None
     }
 
     fn write_ack(&mut self, slot: usize, bytes: &[u8; ACK_SLOT]) -> io::Result<()> {
@@ -348,7 +387,7 @@ impl Folder for ProcessFolder {
         for (number, _) in self.segments()? {
             self.remove(number)?;
         }
-        for name in [ACK, OPEN, NEW_OPEN, LOCK] {
+        for name in [SPARE, ACK, OPEN, NEW_OPEN, LOCK] {
             match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -360,31 +399,40 @@ impl Folder for ProcessFolder {
 
 /// A segment on a disk.
 #[derive(Debug)]
-pub(crate) struct SegmentFile(Arc<File>);
+pub(crate) struct SegmentFile {
+    file: Arc<File>,
+    /// Where the next write goes, if that is known.
+    at: Option<u64>,
+}
 
 impl Segment for SegmentFile {
-    fn append(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+    fn write(&mut self, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        if self.at.take() != Some(offset) {
+            (&*self.file).seek(SeekFrom::Start(offset))?;
+        }
+        let len: usize = parts.iter().map(|part| part.len()).sum();
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut left = slices.as_mut_slice();
         // Empty ones in front would look like a file that takes nothing.
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
-            match (&*self.0).write_vectored(left) {
+            match (&*self.file).write_vectored(left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => IoSlice::advance_slices(&mut left, written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        self.at = offset.checked_add(len as u64);
         Ok(())
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn handle(&self) -> Option<Arc<File>> {
-        Some(self.0.clone())
+        Some(self.file.clone())
     }
 }
 
@@ -412,7 +460,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().join("spool");
         let mut own = ProcessFolder::create(&root, "agent", 1).unwrap();
-        own.create(1).unwrap().append(&[b"by", b"", b"tes"]).unwrap();
+        own.create(1).unwrap().write(0, &[b"by", b"", b"tes"]).unwrap();
         let path = own.path().to_owned();
         #[cfg(unix)]
         {

@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     Decision = 11,
     /// Span ids of [`Kind::Partial`] records whose spans have ended.
     Ended = 12,
+    /// Nothing: what stands behind it was there before the file was written again.
+    End = 13,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             10 => Kind::Undecided,
             11 => Kind::Decision,
             12 => Kind::Ended,
+            13 => Kind::End,
             _ => return None,
         })
     }
@@ -188,13 +191,19 @@ pub(crate) struct SegmentReader<'a> {
 impl<'a> SegmentReader<'a> {
     /// Reads from `offset`, which is at least [`SEGMENT_HEADER`].
     pub(crate) fn new(segment: &'a [u8], offset: usize) -> Self {
-        SegmentReader {
+        let mut reader = SegmentReader {
             segment,
-            offset: offset.max(SEGMENT_HEADER),
+            offset: SEGMENT_HEADER,
             last_sequence: None,
             damage: Damage::default(),
             search_left: MAX_SEARCH,
+        };
+        if offset > SEGMENT_HEADER {
+            // What the file held before it was written again has lower numbers than the first record.
+            reader.last_sequence = reader.record_at(SEGMENT_HEADER, &mut 0).map(|first| first.sequence);
+            reader.offset = offset;
         }
+        reader
     }
 
     /// What was left out so far; whole once there is no further record.
@@ -267,6 +276,10 @@ impl<'a> Iterator for SegmentReader<'a> {
         };
         self.offset = found.end();
         self.last_sequence = Some(found.sequence);
+        if found.kind == Kind::End as u8 {
+            self.offset = self.segment.len();
+            return None;
+        }
         Some(found)
     }
 }
@@ -392,6 +405,30 @@ mod tests {
         bytes.extend_from_slice(&[0; 4096]);
         let (found, damage) = recover(&bytes);
         assert_eq!((found, damage.is_torn), (three(), true));
+    }
+
+    #[test]
+    fn of_a_file_that_is_written_again_only_what_is_new_is_read() {
+        // Records of one length each, so that old ones begin where new ones end.
+        let written = |first: u64, payloads: &[&[u8]]| {
+            let mut bytes = Vec::new();
+            append_segment_header(&mut bytes, 7);
+            for (sequence, payload) in (first..).zip(payloads) {
+                assert!(append_record(&mut bytes, Kind::Traces, sequence, 1, &[payload]));
+            }
+            bytes
+        };
+        let mut file = written(1, &[b"old 1", b"old 2", b"old 3", b"old 4"]);
+        let new = written(5, &[b"new 1", b"new 2"]);
+        file[..new.len()].copy_from_slice(&new);
+        let expected = vec![b"new 1".to_vec(), b"new 2".to_vec()];
+        assert_eq!(recover(&file), (expected.clone(), Damage { is_torn: true, ..Damage::default() }));
+        assert_eq!(SegmentReader::new(&file, new.len()).count(), 0, "from the end of the new ones on");
+
+        let mut end = Vec::new();
+        assert!(append_record(&mut end, Kind::End, 7, 0, &[]));
+        file[new.len()..][..RECORD_HEADER].copy_from_slice(&end);
+        assert_eq!(recover(&file), (expected, Damage::default()), "the mark says that it is the end");
     }
 
     #[test]

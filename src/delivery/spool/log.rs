@@ -1,5 +1,6 @@
 //! The log of one process: records are appended to segments, and a segment is removed when everything in it is done
-//! with and that has been noted.
+//! with and that has been noted. One such file is kept and written again: new pages cost ten times what writing over
+//! old ones does.
 //!
 //! The log knows which records are in memory too and which are on disk only. Those are read again when there is
 //! room. It never reads a clock: whoever calls says what time it is.
@@ -41,6 +42,9 @@ pub(crate) enum AppendError {
     #[error("the record is too large for the spool")]
     TooLarge,
 }
+
+/// A segment of which everything is done with begins anew from this part of a full one's length on.
+const BEGINS_ANEW: u64 = 32;
 
 /// Records whose spans are not all done with, and how far that has been noted.
 #[derive(Debug, Default)]
@@ -131,7 +135,12 @@ pub(crate) struct Log<F: Folder> {
     in_memory: HashSet<Position>,
     /// A sealed segment that is being read.
     loaded: Option<(u64, Vec<u8>)>,
-    unsynced: Vec<Arc<File>>,
+    /// Files of sealed segments that are not brought to the disk yet, by the segments' numbers.
+    unsynced: Vec<(u64, Arc<File>)>,
+    /// Whether segments have names that are not brought to the disk yet.
+    has_new_names: bool,
+    /// How long the file is that is kept to be written again.
+    spare: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -140,13 +149,43 @@ struct Active<S> {
     stored: Stored,
     since: Instant,
     is_dirty: bool,
+    /// How long the file is, if it is longer than what is stored because it held other records before.
+    stale_to: u64,
+}
+
+impl<S: Segment> Active<S> {
+    /// Bytes of earlier records behind its own.
+    fn stale(&self) -> u64 {
+        self.stale_to.saturating_sub(self.stored.len)
+    }
+
+    /// Cuts everything behind what is stored; false if that fails.
+    fn cut(&mut self) -> bool {
+        let is_cut = self.file.truncate(self.stored.len).is_ok();
+        if is_cut {
+            self.stale_to = 0;
+        }
+        is_cut
+    }
+
+    /// Writes `parts` behind what is stored; behind those `end`, if earlier records follow.
+    fn write<'p>(&mut self, mut parts: Vec<&'p [u8]>, end: &'p [u8; RECORD_HEADER]) -> io::Result<()> {
+        let len = parts.iter().map(|part| part.len() as u64).fold(0, u64::saturating_add);
+        if self.stale() > len {
+            parts.push(end);
+            let to = self.stored.len.saturating_add(len).saturating_add(RECORD_HEADER as u64);
+            self.stale_to = self.stale_to.max(to);
+        }
+        self.is_dirty = true;
+        self.file.write(self.stored.len, &parts)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Stored {
     number: u64,
     len: u64,
-    /// At most so much of a record that failed stands behind that.
+    /// At most so much stands behind that: of a record that failed, or of earlier ones.
     tail: u64,
     /// Spans in it that are on disk only.
     unread: u64,
@@ -184,6 +223,8 @@ impl<F: Folder> Log<F> {
             in_memory: HashSet::new(),
             loaded: None,
             unsynced: Vec::new(),
+            has_new_names: false,
+            spare: None,
             buffer: Vec::new(),
         }
     }
@@ -205,9 +246,12 @@ impl<F: Folder> Log<F> {
         let first = (SEGMENT_HEADER as u64)
             .saturating_add(RECORD_HEADER as u64)
             .saturating_add(self.preamble.len() as u64);
-        let grows_by = needed.saturating_add(if self.active.is_none() { first } else { 0 });
-        while self.bytes.saturating_add(grows_by) > self.limits.max_bytes {
-            if !self.drop_oldest(lost) {
+        let grows_by = match &self.active {
+            Some(active) => needed.saturating_sub(active.stale()),
+            None => needed.saturating_add(first).saturating_sub(self.spare.unwrap_or(0)),
+        };
+        while self.bytes.saturating_add(self.idle_bytes()).saturating_add(grows_by) > self.limits.max_bytes {
+            if !self.drop_spare() && !self.drop_oldest(lost) {
                 return Err(AppendError::Full);
             }
         }
@@ -220,10 +264,11 @@ impl<F: Folder> Log<F> {
         };
         // Header and payload in one write, from where they are.
         let parts: Vec<&[u8]> = std::iter::once(&header[..]).chain(payload.iter().copied()).collect();
-        if let Err(error) = write(active, &parts) {
+        if let Err(error) = active.write(parts, &end_mark(self.next_sequence)) {
             // What is left of the record is cut when the segment is read.
-            if active.file.truncate(active.stored.len).is_err() {
-                active.stored.tail = needed;
+            if !active.cut() {
+                active.stored.tail = active.stale().max(needed);
+                active.stale_to = 0;
                 self.bytes = self.bytes.saturating_add(active.stored.tail);
                 self.seal();
             }
@@ -250,21 +295,41 @@ impl<F: Folder> Log<F> {
     fn begin_segment(&mut self, now: Now) -> Result<(), AppendError> {
         let number = self.next_segment;
         self.next_segment = self.next_segment.saturating_add(1);
-        let file = self.folder.create(number)?;
-        let stored = Stored { number, len: 0, tail: 0, unread: 0 };
-        let mut active = Active { file, stored, since: now.instant, is_dirty: false };
         self.buffer.clear();
         append_segment_header(&mut self.buffer, now.unix_nanos);
         if !append_record(&mut self.buffer, Kind::Preamble, self.next_sequence, 0, &[&self.preamble]) {
             return Err(AppendError::TooLarge);
         }
-        if let Err(error) = write(&mut active, &[&self.buffer]) {
-            // Nothing of worth is in it.
-            let _ = self.folder.remove(number);
-            return Err(error.into());
-        }
+        let len = self.buffer.len() as u64;
+        let end = end_mark(self.next_sequence);
+        let stored = Stored { number, len: 0, tail: 0, unread: 0 };
+        let spare = self.spare.and_then(|stale_to| {
+            self.buffer.extend_from_slice(&end);
+            let file = self.folder.use_spare(number, &self.buffer);
+            self.buffer.truncate(self.buffer.len().saturating_sub(end.len()));
+            let stale_to = stale_to.max(len.saturating_add(end.len() as u64));
+            Some(Active { file: file.ok()?, stored, since: now.instant, is_dirty: true, stale_to })
+        });
+        let mut active = match spare {
+            Some(active) => {
+                self.spare = None;
+                active
+            }
+            None => {
+                self.drop_spare();
+                let file = self.folder.create(number)?;
+                let mut active = Active { file, stored, since: now.instant, is_dirty: false, stale_to: 0 };
+                if let Err(error) = active.write(vec![&self.buffer], &end) {
+                    // Nothing of worth is in it.
+                    let _ = self.folder.remove(number);
+                    return Err(error.into());
+                }
+                active
+            }
+        };
+        self.has_new_names = true;
         self.next_sequence = self.next_sequence.saturating_add(1);
-        active.stored.len = self.buffer.len() as u64;
+        active.stored.len = len;
         self.bytes = self.bytes.saturating_add(active.stored.len);
         self.active = Some(active);
         Ok(())
@@ -281,17 +346,48 @@ impl<F: Folder> Log<F> {
     }
 
     fn seal(&mut self) {
-        let Some(active) = self.active.take() else { return };
+        let Some(mut active) = self.active.take() else { return };
+        if active.stale() > 0 {
+            active.stored.tail = active.stale();
+            self.bytes = self.bytes.saturating_add(active.stored.tail);
+        }
         if active.is_dirty {
-            self.unsynced.extend(active.file.handle());
+            self.unsynced.extend(active.file.handle().map(|file| (active.stored.number, file)));
         }
         self.sealed.push_back(active.stored);
+    }
+
+    /// Bytes on disk that hold nothing that is needed.
+    fn idle_bytes(&self) -> u64 {
+        self.spare.unwrap_or(0).saturating_add(self.active.as_ref().map_or(0, Active::stale))
+    }
+
+    /// False if there is none.
+    fn drop_spare(&mut self) -> bool {
+        let is_there = self.spare.take().is_some();
+        if is_there {
+            let _ = self.folder.remove_spare();
+        }
+        is_there
+    }
+
+    /// A segment is done with, and that is noted: its file is the next spare, if there is none.
+    fn give_up(&mut self, segment: Stored) {
+        let number = segment.number;
+        self.unsynced.retain(|(of, _)| *of != number);
+        if self.spare.is_none() && self.folder.keep_spare(number).is_ok() {
+            self.spare = Some(segment.bytes());
+        } else {
+            let _ = self.folder.remove(number);
+        }
+        self.bytes = self.bytes.saturating_sub(segment.bytes());
     }
 
     /// Removes the oldest sealed segment whatever is in it. False if there is none.
     fn drop_oldest(&mut self, lost: &mut u64) -> bool {
         let Some(oldest) = self.sealed.pop_front() else { return false };
         let _ = self.folder.remove(oldest.number);
+        self.unsynced.retain(|(of, _)| *of != oldest.number);
         self.bytes = self.bytes.saturating_sub(oldest.bytes());
         *lost = lost.saturating_add(oldest.unread);
         if self.backlog.is_some_and(|backlog| backlog.segment <= oldest.number) {
@@ -436,16 +532,22 @@ impl<F: Folder> Log<F> {
         self.progress.finish(position, count);
     }
 
-    /// Notes what is done with, and then removes the segments before it.
+    /// Notes what is done with, and then gives up the segments before it. Where nothing is open, the segment that is
+    /// being written begins anew once it is worth it: as often as a backend keeps up, the same bytes are written
+    /// again and again.
     pub(crate) fn advance(&mut self) {
         let open = [self.progress.first(), self.backlog].into_iter().flatten().min();
+        let worth_it = self.limits.segment_bytes / BEGINS_ANEW;
+        if open.is_none() && self.active.as_ref().is_some_and(|active| active.stored.len >= worth_it) {
+            // First, so that nothing is written to it any more, whatever becomes of the note.
+            self.seal();
+        }
         let done = open.unwrap_or_else(|| self.end());
         if !self.progress.note(done, &mut self.folder) {
             return;
         }
         while let Some(oldest) = self.sealed.front().copied().filter(|oldest| oldest.number < done.segment) {
-            let _ = self.folder.remove(oldest.number);
-            self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            self.give_up(oldest);
             self.sealed.pop_front();
         }
     }
@@ -454,9 +556,11 @@ impl<F: Folder> Log<F> {
     pub(crate) fn take_unsynced(&mut self) -> Vec<Arc<File>> {
         if let Some(active) = self.active.as_mut().filter(|active| active.is_dirty) {
             active.is_dirty = false;
-            self.unsynced.extend(active.file.handle());
+            self.unsynced.extend(active.file.handle().map(|file| (active.stored.number, file)));
         }
-        std::mem::take(&mut self.unsynced)
+        let names = if std::mem::take(&mut self.has_new_names) { self.folder.names() } else { None };
+        let files = std::mem::take(&mut self.unsynced).into_iter().map(|(_, file)| file);
+        files.chain(names).collect()
     }
 
     /// Whether nothing in it is still to be delivered.
@@ -467,6 +571,7 @@ impl<F: Folder> Log<F> {
     /// Leaves the folder: removes it if nothing in it is still to be delivered.
     pub(crate) fn close(mut self) {
         self.advance();
+        self.drop_spare();
         if self.is_done() {
             // What cannot be removed is found empty of anything to deliver by whoever adopts it.
             let _ = self.folder.remove_all();
@@ -474,7 +579,7 @@ impl<F: Folder> Log<F> {
     }
 }
 
-fn write<S: Segment>(active: &mut Active<S>, parts: &[&[u8]]) -> io::Result<()> {
-    active.is_dirty = true;
-    active.file.append(parts)
+/// Stands behind the record of this number, where earlier records follow; the next record is written over it.
+fn end_mark(sequence: u64) -> [u8; RECORD_HEADER] {
+    record_header(Kind::End, sequence.saturating_add(1), 0, &[]).unwrap_or([0; RECORD_HEADER])
 }

@@ -21,6 +21,10 @@ use super::log::{AppendError, Log, LogLimits, Now};
 #[derive(Debug, Default)]
 struct Disk {
     segments: BTreeMap<u64, Vec<u8>>,
+    spare: Option<Vec<u8>>,
+    /// What stood in segments and notes after each change: what a process would find that starts after this one died
+    /// in the middle of a step.
+    moments: Vec<(BTreeMap<u64, Vec<u8>>, Vec<u8>)>,
     ack: Vec<u8>,
     open: Option<Vec<u8>>,
     /// Bytes that still fit; a write that does not is cut short.
@@ -61,6 +65,27 @@ impl Disk {
         (written, if is_done { Ok(()) } else { Err(kind.into()) })
     }
 
+    /// Writes into a file; what it does not hold yet takes room.
+    fn write_into(&mut self, file: &mut Vec<u8>, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        assert!(offset <= file.len(), "no holes");
+        let in_place = bytes.len().min(file.len() - offset);
+        self.room += in_place;
+        let (written, result) = self.write(bytes.len());
+        // Of what was set aside for bytes that are there already, what was not needed.
+        self.room -= in_place.saturating_sub(written);
+        if written > in_place {
+            file.truncate(offset);
+            file.extend_from_slice(&bytes[..written]);
+        } else {
+            file[offset..][..written].copy_from_slice(&bytes[..written]);
+        }
+        result
+    }
+
+    fn note_moment(&mut self) {
+        self.moments.push((self.segments.clone(), self.ack.clone()));
+    }
+
     fn fails(&mut self) -> io::Result<()> {
         match self.faults.pop() {
             None | Some(Fault::None) => Ok(()),
@@ -76,7 +101,42 @@ impl Folder for ModelFolder {
         let mut disk = self.0.borrow_mut();
         disk.fails()?;
         assert!(disk.segments.insert(number, Vec::new()).is_none(), "a number is used once");
+        disk.note_moment();
         Ok(ModelSegment { disk: self.0.clone(), number })
+    }
+
+    fn keep_spare(&mut self, number: u64) -> io::Result<()> {
+        let mut disk = self.0.borrow_mut();
+        disk.fails()?;
+        let file = disk.segments.remove(&number).ok_or(io::ErrorKind::NotFound)?;
+        assert!(disk.spare.replace(file).is_none(), "there is one at most");
+        disk.note_moment();
+        Ok(())
+    }
+
+    fn use_spare(&mut self, number: u64, start: &[u8]) -> io::Result<ModelSegment> {
+        let mut disk = self.0.borrow_mut();
+        disk.fails()?;
+        let mut file = disk.spare.take().ok_or(io::ErrorKind::NotFound)?;
+        let written = disk.write_into(&mut file, 0, start);
+        if let Err(error) = written.and_then(|()| disk.fails()) {
+            disk.spare = Some(file);
+            return Err(error);
+        }
+        assert!(disk.segments.insert(number, file).is_none(), "a number is used once");
+        disk.note_moment();
+        Ok(ModelSegment { disk: self.0.clone(), number })
+    }
+
+    fn remove_spare(&mut self) -> io::Result<()> {
+        let mut disk = self.0.borrow_mut();
+        let freed = disk.spare.take().map_or(0, |file| file.len());
+        disk.room += freed;
+        Ok(())
+    }
+
+    fn names(&self) -> Option<Arc<File>> {
+        None
     }
 
     fn read(&self, number: u64, len: u64) -> io::Result<Vec<u8>> {
@@ -89,6 +149,7 @@ impl Folder for ModelFolder {
         let mut disk = self.0.borrow_mut();
         let freed = disk.segments.remove(&number).map_or(0, |bytes| bytes.len());
         disk.room += freed;
+        disk.note_moment();
         Ok(())
     }
 
@@ -99,6 +160,7 @@ impl Folder for ModelFolder {
         // In place: it takes no room.
         disk.room += written;
         disk.ack[slot * ACK_SLOT..][..written].copy_from_slice(&bytes[..written]);
+        disk.note_moment();
         result
     }
 
@@ -125,11 +187,12 @@ impl Folder for ModelFolder {
 }
 
 impl Segment for ModelSegment {
-    fn append(&mut self, parts: &[&[u8]]) -> io::Result<()> {
-        let bytes = parts.concat();
+    fn write(&mut self, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
         let mut disk = self.disk.borrow_mut();
-        let (written, result) = disk.write(bytes.len());
-        disk.segments.entry(self.number).or_default().extend_from_slice(&bytes[..written]);
+        let mut file = disk.segments.remove(&self.number).unwrap_or_default();
+        let result = disk.write_into(&mut file, offset as usize, &parts.concat());
+        disk.segments.insert(self.number, file);
+        disk.note_moment();
         result
     }
 
@@ -140,6 +203,7 @@ impl Segment for ModelSegment {
         let freed = bytes.len() - len as usize;
         bytes.truncate(len as usize);
         disk.room += freed;
+        disk.note_moment();
         Ok(())
     }
 
@@ -162,6 +226,8 @@ struct Model {
     in_memory: BTreeMap<Position, Vec<u64>>,
     on_disk: BTreeSet<u64>,
     done: BTreeSet<u64>,
+    /// The segment each was written to, as far as that was told.
+    segment_of: BTreeMap<u64, u64>,
     lost: u64,
     /// Told to whoever wrote them that they are not on disk. All of it may be there nevertheless, if the disk failed
     /// behind the last byte.
@@ -182,6 +248,7 @@ impl Model {
             in_memory: BTreeMap::new(),
             on_disk: BTreeSet::new(),
             done: BTreeSet::new(),
+            segment_of: BTreeMap::new(),
             lost: 0,
             refused: 0,
         }
@@ -200,6 +267,9 @@ impl Model {
         let appended = self.log.append(Kind::Traces, spans, &parts, keeps, now, &mut lost);
         self.take_lost(lost);
         self.next_span += u64::from(spans);
+        if let Ok(position) = &appended {
+            self.segment_of.extend(numbers.iter().map(|number| (*number, position.segment)));
+        }
         match &appended {
             Ok(position) if keeps => drop(self.in_memory.insert(*position, numbers)),
             Ok(_) => self.on_disk.extend(numbers),
@@ -241,13 +311,28 @@ impl Model {
 
     /// Every span in whole records of the disk.
     fn stored(&self) -> BTreeSet<u64> {
-        spans_from(&self.disk.borrow(), Position::default())
+        spans_from(&self.disk.borrow().segments, Position::default()).into_keys().collect()
+    }
+
+    /// What a process would find that starts after this one died, at any moment since the last time: all that was on
+    /// disk only before and is now, and nothing in a segment it was not written to.
+    fn check_moments(&self, before: &BTreeSet<u64>) {
+        for (segments, ack) in std::mem::take(&mut self.disk.borrow_mut().moments) {
+            let found = spans_from(&segments, read_ack(&ack).unwrap_or_default());
+            let open = before.intersection(&self.on_disk);
+            open.for_each(|span| assert!(found.contains_key(span), "{span} not in {found:?}"));
+            for (span, segment) in found {
+                let written_to = self.segment_of.get(&span);
+                assert!(written_to.is_none_or(|known| *known == segment), "{span} is read from {segment}");
+            }
+        }
     }
 
     /// What a process would find that starts after this one died now.
     fn check_crash(&self) {
         let disk = self.disk.borrow();
-        let found = spans_from(&disk, read_ack(&disk.ack).unwrap_or_default());
+        let found = spans_from(&disk.segments, read_ack(&disk.ack).unwrap_or_default());
+        let found: BTreeSet<u64> = found.into_keys().collect();
         assert!(self.on_disk.is_subset(&found), "{:?} not in {found:?}", self.on_disk);
         // Spans in memory may stand in a segment that had to go.
         for (position, spans) in &self.in_memory {
@@ -263,7 +348,8 @@ impl Model {
         assert_eq!(sum, self.next_span);
         assert_eq!(self.log.unread_spans(), self.on_disk.len() as u64);
         assert!(self.log.has_backlog() || self.on_disk.is_empty());
-        let bytes: usize = self.disk.borrow().segments.values().map(Vec::len).sum();
+        let disk = self.disk.borrow();
+        let bytes: usize = disk.segments.values().chain(&disk.spare).map(Vec::len).sum();
         // A record that failed may have come out as long as it is.
         assert!(bytes as u64 <= LIMITS.max_bytes + 300, "{bytes}");
     }
@@ -274,14 +360,16 @@ fn numbers(payload: &[u8], spans: u32) -> Vec<u64> {
     numbers.take(spans as usize).collect()
 }
 
-fn spans_from(disk: &Disk, done: Position) -> BTreeSet<u64> {
-    let mut found = BTreeSet::new();
-    for (number, bytes) in disk.segments.range(done.segment..) {
+/// The spans in whole records behind `done`, and the segment each is in.
+fn spans_from(segments: &BTreeMap<u64, Vec<u8>>, done: Position) -> BTreeMap<u64, u64> {
+    let mut found = BTreeMap::new();
+    for (number, bytes) in segments.range(done.segment..) {
         let offset = if *number == done.segment { done.offset as usize } else { SEGMENT_HEADER };
         if read_segment_header(bytes).is_some() {
             let records =
                 SegmentReader::new(bytes, offset).filter(|record| record.kind == Kind::Traces as u8);
-            found.extend(records.flat_map(|record| numbers(record.payload, record.spans)));
+            let spans = records.flat_map(|record| numbers(record.payload, record.spans));
+            found.extend(spans.map(|span| (span, *number)));
         }
     }
     found
@@ -316,6 +404,7 @@ proptest! {
     fn no_span_disappears_uncounted_on_a_disk_that_fails(steps in steps()) {
         let mut model = Model::new(1 << 20);
         for step in steps {
+            let before = model.on_disk.clone();
             match step {
                 Step::Append { spans, size, keeps } => drop(model.append(spans, size, keeps)),
                 Step::Finish(at) => model.finish(at),
@@ -324,6 +413,7 @@ proptest! {
                 Step::Fail(faults) => model.disk.borrow_mut().faults = faults,
                 Step::Room(room) => model.disk.borrow_mut().room = room,
             }
+            model.check_moments(&before);
             model.check_crash();
             model.check_counts();
         }
@@ -339,7 +429,7 @@ proptest! {
         prop_assert!(model.log.is_done());
         let disk = model.disk.clone();
         model.log.close();
-        prop_assert!(disk.borrow().segments.is_empty());
+        prop_assert!(disk.borrow().segments.is_empty() && disk.borrow().spare.is_none());
     }
 }
 

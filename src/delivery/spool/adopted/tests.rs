@@ -68,6 +68,44 @@ fn sent(adopted: &mut Adopted) -> Vec<Vec<u8>> {
     messages
 }
 
+#[cfg(unix)]
+#[test]
+fn of_a_file_that_was_written_again_only_what_is_new_is_sent() {
+    use std::os::unix::fs::MetadataExt;
+
+    let place = tempfile::tempdir().unwrap();
+    let folder = ProcessFolder::create(&place.path().join("spool"), "agent", 7).unwrap();
+    let path = folder.path().to_owned();
+    let file = |number: u64| path.join(format!("{number:012}.seg"));
+    let limits = LogLimits { max_bytes: 1 << 20, segment_bytes: 2_000, segment_age: Duration::from_secs(10) };
+    let mut log = Log::new(folder, preamble().encode(), limits, 1);
+    let now = Now { instant: Instant::now(), unix_nanos: 1_000 };
+    let mut append = |log: &mut Log<_>, numbers: &[u8]| {
+        let append =
+            |number: &u8| log.append(Kind::Traces, 1, &[&field(*number)], true, now, &mut 0).unwrap();
+        numbers.iter().map(append).collect::<Vec<_>>()
+    };
+    for segment in 1..=4 {
+        // Ever fewer, so that old records stand behind the new ones.
+        let written = append(&mut log, &[11, 12, 13, 14, 15][..=5 - segment]);
+        assert!(written.iter().all(|position| position.segment == segment as u64), "{written:?}");
+        let inode = file(segment as u64).metadata().unwrap().ino();
+        written.into_iter().for_each(|position| log.finish(position, 1));
+        log.advance();
+        assert!(!file(segment as u64).exists());
+        assert_eq!(path.join("SPARE").metadata().unwrap().ino(), inode, "it is one file all the time");
+    }
+    let written = append(&mut log, &[1, 2]);
+    log.finish(written[0], 1);
+    log.advance();
+    drop(log);
+    let mut adopted = adopt(&path, 0);
+    assert_eq!(sent(&mut adopted), [message(2)]);
+    assert_eq!(adopted.losses, AdoptedLosses::default());
+    adopted.remove();
+    assert!(!path.exists());
+}
+
 #[test]
 fn roots_get_their_verdicts_and_those_that_have_none_do_not_wait() {
     let place = tempfile::tempdir().unwrap();
