@@ -89,7 +89,7 @@ fn path_time_is_booked_to_nodes_and_adds_up_to_the_wall_time() {
     let shares: f64 = report.nodes.iter().map(|node| node.critical_path_ratio).sum();
     assert!((shares - 0.8).abs() < 1e-12);
     assert_eq!(report.critical_path.segments_total, 8);
-    assert_eq!(report.critical_path.segments[2].span, "parse");
+    assert_eq!(report.critical_path.segments[2].span.as_ref(), "parse");
     assert_eq!(report.critical_path.segments[2].node.as_deref(), Some("fetch"));
 }
 

@@ -34,6 +34,7 @@ pub mod what_if_cost;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,7 @@ pub use self::gate_result::{Amount, GateReason, GateResult, GateVerdict};
 pub use self::history::{History, PastModel, PastNode, PastRun};
 pub use self::lost_context::{OtherRoot, OtherRoots};
 pub use crate::analysis::variability::Severity;
+use crate::ids::SpanId;
 use crate::money::Money;
 use crate::time::{Duration, Timestamp};
 
@@ -393,11 +395,12 @@ pub struct BesideRow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PathSegment {
     /// The node it is booked to; absent where it belongs to none.
-    pub node: Option<String>,
-    /// The span it lies in.
-    pub span_id: String,
+    pub node: Option<Arc<str>>,
+    /// The span it lies in; all zero for a root that is made up.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub span_id: SpanId,
     /// That span's name.
-    pub span: String,
+    pub span: Arc<str>,
     /// When it starts, from the run's start.
     pub start_ns: Duration,
     /// How long it is.

@@ -229,9 +229,9 @@ pub(crate) fn path_segments(
         let record = &run.span(segment.span).record;
         let node = node_of_segment(run, booking, segment);
         PathSegment {
-            node: node.map(|node| booking.nodes[node].name.as_ref().to_owned()),
-            span_id: record.span_id.to_hex(),
-            span: record.name.as_ref().to_owned(),
+            node: node.map(|node| booking.nodes[node].name.clone()),
+            span_id: record.span_id,
+            span: record.name.clone(),
             start_ns: segment.interval.start.saturating_since(start),
             duration_ns: segment.interval.duration(),
             edge: *edge,

@@ -17,14 +17,17 @@ use super::format::{
 };
 use super::log::{AppendError, Log, LogLimits, Now};
 
+/// What stands in segments, by their numbers.
+type Files = BTreeMap<u64, Vec<u8>>;
+
 /// A disk in memory.
 #[derive(Debug, Default)]
 struct Disk {
-    segments: BTreeMap<u64, Vec<u8>>,
+    segments: Files,
     spare: Option<Vec<u8>>,
     /// What stood in segments and notes after each change: what a process would find that starts after this one died
     /// in the middle of a step.
-    moments: Vec<(BTreeMap<u64, Vec<u8>>, Vec<u8>)>,
+    moments: Vec<(Files, Vec<u8>)>,
     ack: Vec<u8>,
     open: Option<Vec<u8>>,
     /// Bytes that still fit; a write that does not is cut short.
@@ -361,7 +364,7 @@ fn numbers(payload: &[u8], spans: u32) -> Vec<u64> {
 }
 
 /// The spans in whole records behind `done`, and the segment each is in.
-fn spans_from(segments: &BTreeMap<u64, Vec<u8>>, done: Position) -> BTreeMap<u64, u64> {
+fn spans_from(segments: &Files, done: Position) -> BTreeMap<u64, u64> {
     let mut found = BTreeMap::new();
     for (number, bytes) in segments.range(done.segment..) {
         let offset = if *number == done.segment { done.offset as usize } else { SEGMENT_HEADER };

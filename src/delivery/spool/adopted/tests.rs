@@ -80,7 +80,7 @@ fn of_a_file_that_was_written_again_only_what_is_new_is_sent() {
     let limits = LogLimits { max_bytes: 1 << 20, segment_bytes: 2_000, segment_age: Duration::from_secs(10) };
     let mut log = Log::new(folder, preamble().encode(), limits, 1);
     let now = Now { instant: Instant::now(), unix_nanos: 1_000 };
-    let mut append = |log: &mut Log<_>, numbers: &[u8]| {
+    let append = |log: &mut Log<_>, numbers: &[u8]| {
         let append =
             |number: &u8| log.append(Kind::Traces, 1, &[&field(*number)], true, now, &mut 0).unwrap();
         numbers.iter().map(append).collect::<Vec<_>>()
