@@ -108,6 +108,22 @@ fn task(run: &Run, ix: SpanIx) -> Option<usize> {
 
 proptest! {
     #[test]
+    fn asking_for_many_groups_at_once_is_asking_for_each(records in declared_runs(), groups in 1usize..20) {
+        let run = Run::from_records(records).unwrap();
+        let graph = EventGraph::new(&run);
+        let group_of = |ix: SpanIx| Some(ix.index() % (groups + 1)).filter(|group| *group < groups);
+        for (walls, scale) in [
+            (graph.walls_without(groups, group_of), Scale::FREE),
+            (graph.walls_halved(groups, group_of), Scale::faster(2)),
+        ] {
+            for (group, wall) in walls.into_iter().enumerate() {
+                let is_in = |ix| group_of(ix) == Some(group);
+                prop_assert_eq!(wall, graph.replay(|ix| if is_in(ix) { scale } else { Scale::SAME }));
+            }
+        }
+    }
+
+    #[test]
     fn segments_tile_the_wall_time_however_it_is_read(records in declared_runs(), options in any_options()) {
         let run = Run::with_options(records, &options).unwrap();
         let root = run.span(run.root).clipped;

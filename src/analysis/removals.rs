@@ -1,18 +1,32 @@
-//! What the run's length would have been without each of many nodes: several replays in one pass.
+//! What the run's length would have been without each of many nodes, or with each of them twice as fast: several replays
+//! in one pass.
 //!
-//! The question is asked of every node of every run, so it has a replay of its own. With factors of 0 and 1 alone,
-//! whole nanoseconds are exact, and the replays differ in whose own time they leave out only: they share the walk
-//! over the events.
+//! The questions are asked of most nodes of every run, so they have a replay of their own. With factors of 0 and 1
+//! alone, whole nanoseconds are exact, with a half whole halves are, and the replays differ in whose own time they
+//! shorten only: they share the walk over the events.
 
 use super::event_graph::{EventGraph, EventKind};
+use super::replay::Scale;
 use crate::run::SpanIx;
 use crate::time::Duration;
 
 /// How many replays share a pass.
 const LANES: usize = 8;
 
-/// A point in time of each replay, in nanoseconds since the start of the run.
+/// A point in time of each replay since the start of the run, in nanoseconds or halves of them.
 type Points = [u64; LANES];
+
+/// How many units of time a nanosecond of a span's own is, and how many where the span is of the replay's group.
+#[derive(Clone, Copy)]
+struct Units {
+    others: u64,
+    group: u64,
+}
+
+/// The group takes no time.
+const LEFT_OUT: Units = Units { others: 1, group: 0 };
+/// The group takes half the time.
+const HALVED: Units = Units { others: 2, group: 1 };
 
 impl EventGraph<'_> {
     /// For each of so many groups the wall time if the own time of its spans were zero. `group_of` gives the group a
@@ -21,13 +35,32 @@ impl EventGraph<'_> {
     /// The same as a [`replay`](EventGraph::replay) with [`Scale::FREE`](super::replay::Scale::FREE) for each group.
     /// O(n · groups).
     pub fn walls_without(&self, groups: usize, group_of: impl Fn(SpanIx) -> Option<usize>) -> Vec<Duration> {
+        let ends = self.ends_with(LEFT_OUT, groups, group_of);
+        ends.into_iter().map(Duration::from_nanos).collect()
+    }
+
+    /// The same if the own time of its spans were half of what it was; rounded half up.
+    pub fn walls_halved(&self, groups: usize, group_of: impl Fn(SpanIx) -> Option<usize>) -> Vec<Duration> {
+        // No replay of this takes longer than the run did.
+        if self.run.wall().as_nanos() > u64::MAX / 2 {
+            let half = |group: usize| {
+                move |of: Option<usize>| if of == Some(group) { Scale::faster(2) } else { Scale::SAME }
+            };
+            return (0..groups).map(|group| self.replay(|ix| half(group)(group_of(ix)))).collect();
+        }
+        let ends = self.ends_with(HALVED, groups, group_of);
+        ends.into_iter().map(|end| Duration::from_nanos(end.div_ceil(2))).collect()
+    }
+
+    /// When the run ends in the replay of each group.
+    fn ends_with(&self, units: Units, groups: usize, group_of: impl Fn(SpanIx) -> Option<usize>) -> Vec<u64> {
         let mut walls = Vec::with_capacity(groups);
         if self.run.dependencies.is_empty() {
             let course = Course::of(self, group_of);
             let mut points: Vec<Points> = vec![[0; LANES]; course.places];
             for first in (0..groups).step_by(LANES) {
-                let ends = course.ends_without(first, &mut points);
-                walls.extend(ends.iter().take(groups - first).map(|end| Duration::from_nanos(*end)));
+                let ends = course.ends(units, first, &mut points);
+                walls.extend(ends.iter().take(groups - first));
             }
             return walls;
         }
@@ -37,16 +70,17 @@ impl EventGraph<'_> {
         let mut starts: Vec<Points> = latest.clone();
         for first in (0..groups).step_by(LANES) {
             let lane_of = |ix: SpanIx| group[ix.index()].wrapping_sub(first);
-            let ends = self.ends_without(lane_of, &mut latest, &mut starts);
-            walls.extend(ends.iter().take(groups - first).map(|end| Duration::from_nanos(*end)));
+            let ends = self.ends_of_lanes(units, lane_of, &mut latest, &mut starts);
+            walls.extend(ends.iter().take(groups - first));
         }
         walls
     }
 
-    /// When the run ends in each replay, if each leaves out the own time of the spans of its lane. `latest` and
+    /// When the run ends in each replay, if each shortens the own time of the spans of its lane. `latest` and
     /// `starts` have a place for each span.
-    fn ends_without(
+    fn ends_of_lanes(
         &self,
+        units: Units,
         lane_of: impl Fn(SpanIx) -> usize,
         latest: &mut [Points],
         starts: &mut [Points],
@@ -57,7 +91,7 @@ impl EventGraph<'_> {
             let span = event.span.index();
             match (event.kind, event.parent) {
                 (EventKind::End, parent) => {
-                    let end = later(latest[span], event.own_time, lane_of(event.span));
+                    let end = later(units, latest[span], event.own_time, lane_of(event.span));
                     latest[span] = end;
                     if let Some(parent) = parent {
                         latest[parent.index()] = latest_of(latest[parent.index()], end);
@@ -71,7 +105,7 @@ impl EventGraph<'_> {
                         let ends = declared.iter().map(|before| latest[before.index()]);
                         ends.fold(starts[parent.index()], latest_of)
                     };
-                    let start = later(base, event.own_time, lane_of(parent));
+                    let start = later(units, base, event.own_time, lane_of(parent));
                     latest[span] = start;
                     starts[span] = start;
                 }
@@ -184,16 +218,16 @@ impl Course {
         Course { steps, places: places.count as usize, root: root as usize }
     }
 
-    /// When the run ends in each replay, if each leaves out the own time of one group, `first` in the first lane.
-    fn ends_without(&self, first: usize, points: &mut [Points]) -> Points {
+    /// When the run ends in each replay, if each shortens the own time of one group, `first` in the first lane.
+    fn ends(&self, units: Units, first: usize, points: &mut [Points]) -> Points {
         for step in &self.steps {
             let (place, parent) = (step.place as usize, step.parent as usize);
             let lane = (step.group as usize).wrapping_sub(first);
             match step.what {
                 What::Open => points[place] = [0; LANES],
-                What::Start => points[place] = later(points[parent], step.own_time, lane),
+                What::Start => points[place] = later(units, points[parent], step.own_time, lane),
                 What::End => {
-                    let end = later(points[place], step.own_time, lane);
+                    let end = later(units, points[place], step.own_time, lane);
                     points[place] = end;
                     points[parent] = latest_of(points[parent], end);
                 }
@@ -203,14 +237,16 @@ impl Course {
     }
 }
 
-/// The points so much later, but for the lane that leaves it out.
-fn later(points: Points, by: Duration, left_out: usize) -> Points {
+/// The points so much later, in the lane of its group less so.
+fn later(units: Units, points: Points, by: Duration, lane: usize) -> Points {
     if by.is_zero() {
         return points;
     }
-    let mut moved = points.map(|point| point.saturating_add(by.as_nanos()));
-    if let (Some(moved), Some(point)) = (moved.get_mut(left_out), points.get(left_out)) {
-        *moved = *point;
+    let nanos = by.as_nanos();
+    let others = nanos.saturating_mul(units.others);
+    let mut moved = points.map(|point| point.saturating_add(others));
+    if let (Some(moved), Some(point)) = (moved.get_mut(lane), points.get(lane)) {
+        *moved = point.saturating_add(nanos.saturating_mul(units.group));
     }
     moved
 }
