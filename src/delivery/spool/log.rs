@@ -246,11 +246,7 @@ impl<F: Folder> Log<F> {
         let first = (SEGMENT_HEADER as u64)
             .saturating_add(RECORD_HEADER as u64)
             .saturating_add(self.preamble.len() as u64);
-        let grows_by = match &self.active {
-            Some(active) => needed.saturating_sub(active.stale()),
-            None => needed.saturating_add(first).saturating_sub(self.spare.unwrap_or(0)),
-        };
-        while self.bytes.saturating_add(self.idle_bytes()).saturating_add(grows_by) > self.limits.max_bytes {
+        while self.bytes_with(needed, first) > self.limits.max_bytes {
             if !self.drop_spare() && !self.drop_oldest(lost) {
                 return Err(AppendError::Full);
             }
@@ -357,9 +353,15 @@ impl<F: Folder> Log<F> {
         self.sealed.push_back(active.stored);
     }
 
-    /// Bytes on disk that hold nothing that is needed.
-    fn idle_bytes(&self) -> u64 {
-        self.spare.unwrap_or(0).saturating_add(self.active.as_ref().map_or(0, Active::stale))
+    /// Bytes on disk with another record of `needed` bytes, and `first` in front of it where it begins a segment. What
+    /// is written over old bytes takes no more.
+    fn bytes_with(&self, needed: u64, first: u64) -> u64 {
+        let spare = self.spare.unwrap_or(0);
+        let more = match &self.active {
+            Some(active) => needed.max(active.stale()).saturating_add(spare),
+            None => needed.saturating_add(first).max(spare),
+        };
+        self.bytes.saturating_add(more)
     }
 
     /// False if there is none.
