@@ -11,6 +11,8 @@ use longpole::time::{Duration, Timestamp};
 use longpole::{ReportOptions, report_on};
 use proptest::prelude::*;
 
+#[path = "support/grouped_replays.rs"]
+mod grouped_replays;
 #[path = "support/spans.rs"]
 mod spans;
 use spans::span;
@@ -109,18 +111,7 @@ fn task(run: &Run, ix: SpanIx) -> Option<usize> {
 proptest! {
     #[test]
     fn asking_for_many_groups_at_once_is_asking_for_each(records in declared_runs(), groups in 1usize..20) {
-        let run = Run::from_records(records).unwrap();
-        let graph = EventGraph::new(&run);
-        let group_of = |ix: SpanIx| Some(ix.index() % (groups + 1)).filter(|group| *group < groups);
-        for (walls, scale) in [
-            (graph.walls_without(groups, group_of), Scale::FREE),
-            (graph.walls_halved(groups, group_of), Scale::faster(2)),
-        ] {
-            for (group, wall) in walls.into_iter().enumerate() {
-                let is_in = |ix| group_of(ix) == Some(group);
-                prop_assert_eq!(wall, graph.replay(|ix| if is_in(ix) { scale } else { Scale::SAME }));
-            }
-        }
+        grouped_replays::check(&Run::from_records(records).unwrap(), groups)?;
     }
 
     #[test]
