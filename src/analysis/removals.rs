@@ -43,10 +43,9 @@ impl EventGraph<'_> {
     pub fn walls_halved(&self, groups: usize, group_of: impl Fn(SpanIx) -> Option<usize>) -> Vec<Duration> {
         // No replay of this takes longer than the run did.
         if self.run.wall().as_nanos() > u64::MAX / 2 {
-            let half = |group: usize| {
-                move |of: Option<usize>| if of == Some(group) { Scale::faster(2) } else { Scale::SAME }
-            };
-            return (0..groups).map(|group| self.replay(|ix| half(group)(group_of(ix)))).collect();
+            let is_in = |ix, group| group_of(ix) == Some(group);
+            let scale = |ix, group| if is_in(ix, group) { Scale::faster(2) } else { Scale::SAME };
+            return (0..groups).map(|group| self.replay(|ix| scale(ix, group))).collect();
         }
         let ends = self.ends_with(HALVED, groups, group_of);
         ends.into_iter().map(|end| Duration::from_nanos(end.div_ceil(2))).collect()

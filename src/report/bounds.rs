@@ -56,12 +56,12 @@ pub(super) fn bounds(analysed: &Analysed<'_>) -> Vec<Bound> {
             }
         }
     }
-    let mut waits: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut by_node_kind: BTreeMap<&str, Duration> = BTreeMap::new();
     for (tally, time) in analysed.booking.nodes.iter().zip(waited_for) {
-        add(waits.entry(&tally.kind).or_default(), time);
+        add(by_node_kind.entry(&tally.kind).or_default(), time);
     }
-    let waits = waits.into_iter().map(|(kind, time)| (format!("wait_{kind}"), time));
-    let parts = parts.by_kind().map(|(kind, time)| (kind.to_owned(), time)).into_iter().chain(waits);
+    let waited = by_node_kind.into_iter().map(|(kind, time)| (format!("wait_{kind}"), time));
+    let parts = parts.by_kind().map(|(kind, time)| (kind.to_owned(), time)).into_iter().chain(waited);
     let mut bounds: Vec<Bound> = parts
         .filter(|(_, time)| !time.is_zero())
         .map(|(kind, duration_ns)| Bound {

@@ -168,11 +168,15 @@ impl<S: Segment> Active<S> {
         is_cut
     }
 
-    /// Writes `parts` behind what is stored; behind those `end`, if earlier records follow.
-    fn write<'p>(&mut self, mut parts: Vec<&'p [u8]>, end: &'p [u8; RECORD_HEADER]) -> io::Result<()> {
-        let len = parts.iter().map(|part| part.len() as u64).fold(0, u64::saturating_add);
+    /// Writes `record`, which ends with the record of this number, behind what is stored; behind it the end, if earlier
+    /// records follow.
+    fn write(&mut self, record: Vec<&[u8]>, sequence: u64) -> io::Result<()> {
+        let len = record.iter().map(|part| part.len() as u64).fold(0, u64::saturating_add);
+        let end;
+        let mut parts = record;
         if self.stale() > len {
-            parts.push(end);
+            end = end_mark(sequence);
+            parts.push(&end);
             let to = self.stored.len.saturating_add(len).saturating_add(RECORD_HEADER as u64);
             self.stale_to = self.stale_to.max(to);
         }
@@ -260,7 +264,7 @@ impl<F: Folder> Log<F> {
         };
         // Header and payload in one write, from where they are.
         let parts: Vec<&[u8]> = std::iter::once(&header[..]).chain(payload.iter().copied()).collect();
-        if let Err(error) = active.write(parts, &end_mark(self.next_sequence)) {
+        if let Err(error) = active.write(parts, self.next_sequence) {
             // What is left of the record is cut when the segment is read.
             if !active.cut() {
                 active.stored.tail = active.stale().max(needed);
@@ -297,13 +301,11 @@ impl<F: Folder> Log<F> {
             return Err(AppendError::TooLarge);
         }
         let len = self.buffer.len() as u64;
-        let end = end_mark(self.next_sequence);
         let stored = Stored { number, len: 0, tail: 0, unread: 0 };
         let spare = self.spare.and_then(|stale_to| {
-            self.buffer.extend_from_slice(&end);
-            let file = self.folder.use_spare(number, &self.buffer);
-            self.buffer.truncate(self.buffer.len().saturating_sub(end.len()));
-            let stale_to = stale_to.max(len.saturating_add(end.len() as u64));
+            let start = [&self.buffer[..], &end_mark(self.next_sequence)].concat();
+            let file = self.folder.use_spare(number, &start);
+            let stale_to = stale_to.max(start.len() as u64);
             Some(Active { file: file.ok()?, stored, since: now.instant, is_dirty: true, stale_to })
         });
         let mut active = match spare {
@@ -315,7 +317,7 @@ impl<F: Folder> Log<F> {
                 self.drop_spare();
                 let file = self.folder.create(number)?;
                 let mut active = Active { file, stored, since: now.instant, is_dirty: false, stale_to: 0 };
-                if let Err(error) = active.write(vec![&self.buffer], &end) {
+                if let Err(error) = active.write(vec![&self.buffer], self.next_sequence) {
                     // Nothing of worth is in it.
                     let _ = self.folder.remove(number);
                     return Err(error.into());
